@@ -1,0 +1,166 @@
+"""The aiohttp application: all routes, and what happens around each."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+
+from api.answer import json_response
+from api.auth import identify
+from api.errors import ApiError, FrameworkError, translate
+from api.reading import read_input
+from api.route import Route
+from api.routes import authentication, health, users
+from api.services import ApiSettings, Services
+from duckmail.errors import DuckmailError
+from duckmail.runtime.log import event
+
+_logger = logging.getLogger("duckmail.api")
+
+ROUTES: tuple[Route, ...] = (*users.ROUTES, *authentication.ROUTES, *health.ROUTES)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MAX_SEGMENT = 196  # octets of a path segment, as it was sent
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PARAMETER = re.compile(r"\{([a-z]+)\}")
+_ALLOWED_HEADERS = "Accept, Authorization, Content-Type, Last-Event-ID, X-Access-Token, X-Requested-With"
+_PREFLIGHT_SECONDS = "600"
+
+
+def make_app(services: Services, settings: ApiSettings) -> web.Application:
+    """The application; it owns nothing that has to be closed."""
+    app = web.Application(middlewares=[_Outermost(settings)], client_max_size=0)
+    for each in ROUTES:
+        # A parameter may be empty: validation says so in its own words.
+        app.router.add_route(each.method, _PARAMETER.sub(r"{\1:[^/]*}", each.path), _endpoint(each, services, settings))
+    return app
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """With limits on what a client may send ahead of a body; its lines in the log are ours."""
+    return web.AppRunner(
+        app, access_log=None, keepalive_timeout=75, max_line_size=16_384, max_field_size=8_190, shutdown_timeout=5
+    )
+
+
+def _endpoint(each: Route, services: Services, settings: ApiSettings) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = await identify(request, services.tokens, settings)
+        request["user"], request["role"] = caller.principal.user, caller.principal.role
+        values = await read_input(request, each.body_limit)
+        if values.get("user") == "me" and request.match_info.get("user") == "me" and caller.principal.user:
+            values["user"] = caller.principal.user
+        return await each.run(services, caller, values)
+
+    return handle
+
+
+@web.middleware
+class _Outermost:
+    """Turns every outcome into an answer with the common headers, and writes one line of log."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._origins = frozenset(settings.cors_origins)
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
+        identifier = secrets.token_hex(6)
+        if self._is_preflight(request):
+            response: web.StreamResponse = web.Response(status=204)
+        else:
+            response = await self._answer(request, handler, identifier)
+        self._add_headers(request, response)
+        _write_line(request, response, identifier, time.monotonic() - started)
+        return response
+
+    async def _answer(self, request: web.Request, handler: Handler, identifier: str) -> web.StreamResponse:
+        if not _is_clean_path(request):
+            return _framework_answer(request, web.HTTPNotFound())
+        try:
+            return await handler(request)
+        except (ApiError, FrameworkError) as error:
+            return json_response(error.body, error.status)
+        except web.HTTPException as error:
+            return _framework_answer(request, error)
+        except DuckmailError as error:
+            translated = translate(error, {})
+            return json_response(translated.body, translated.status)
+        except Exception as error:
+            event(_logger, logging.ERROR, "request failed", id=identifier, route=_route_name(request), exc_info=error)
+            return json_response({"error": "Internal error", "code": "InternalError"}, 500)
+
+    def _is_preflight(self, request: web.Request) -> bool:
+        return (
+            request.method == "OPTIONS"
+            and self._origin(request) is not None
+            and "Access-Control-Request-Method" in request.headers
+            and not isinstance(request.match_info.http_exception, web.HTTPNotFound)
+        )
+
+    def _origin(self, request: web.Request) -> str | None:
+        origin = request.headers.get("Origin")
+        return origin if origin and ("*" in self._origins or origin in self._origins) else None
+
+    def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        if response.prepared:
+            return  # a stream, which went out with its own
+        response.headers["Server"] = "duckmail"
+        response.headers["Vary"] = "Origin"
+        origin = self._origin(request)
+        if origin is None:
+            return
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        if response.status == 204:
+            method = request.headers["Access-Control-Request-Method"]
+            response.headers["Access-Control-Allow-Methods"] = f"{method}, OPTIONS"
+            response.headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS
+            response.headers["Access-Control-Max-Age"] = _PREFLIGHT_SECONDS
+
+
+def _is_clean_path(request: web.Request) -> bool:
+    path = request.raw_path.partition("?")[0]
+    if _BROKEN_ESCAPE.search(path) or any(len(segment) > MAX_SEGMENT for segment in path.split("/")):
+        return False
+    try:
+        return "\0" not in unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+
+
+def _framework_answer(request: web.Request, error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        body: dict[str, object] = {"code": "MethodNotAllowed", "message": f"{request.method} is not allowed"}
+        response = json_response(body, 405)
+        response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return response
+    if isinstance(error, web.HTTPNotFound):
+        return json_response({"code": "ResourceNotFound", "message": f"{request.path[:256]} does not exist"}, 404)
+    return json_response({"code": "InternalServer", "message": error.reason}, error.status)
+
+
+def _route_name(request: web.Request) -> str:
+    """The route's pattern: a path or query as sent may hold addresses and tokens."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
+
+
+def _write_line(request: web.Request, response: web.StreamResponse, identifier: str, seconds: float) -> None:
+    event(
+        _logger,
+        logging.INFO if response.status < 500 else logging.WARNING,
+        "request",
+        id=identifier,
+        method=request.method,
+        route=_route_name(request),
+        status=response.status,
+        ms=round(seconds * 1000, 1),
+        peer=request.remote or "",
+        user=request.get("user", ""),
+        role=request.get("role", ""),
+    )

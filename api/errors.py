@@ -1,0 +1,82 @@
+"""Errors as answers: one table from domain errors to status and code, and the framework's own shapes."""
+
+from collections.abc import Mapping
+
+from duckmail.errors import (
+    AccountDisabled,
+    AddressTaken,
+    AlreadyExists,
+    AuthenticationFailed,
+    Cannot,
+    DuckmailError,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    NotPermitted,
+    OverQuota,
+    RateLimited,
+    TemporaryError,
+    TooLarge,
+    UnsupportedHash,
+    UsernameTaken,
+)
+
+Rows = Mapping[type[DuckmailError], tuple[int, str]]
+
+# Looked up along the class's bases, nearest first. 409, 429 and 503 are never used: clients know 400, 403 and 500.
+TABLE: Rows = {
+    NotFound: (404, "NotFound"),
+    AlreadyExists: (400, "AlreadyExists"),
+    UsernameTaken: (400, "UserExistsError"),
+    AddressTaken: (400, "AddressExistsError"),
+    NotPermitted: (403, "MissingPrivileges"),
+    Cannot: (400, "NotPermitted"),
+    InvalidInput: (400, "InputValidationError"),
+    UnsupportedHash: (500, "HashError"),
+    LimitReached: (403, "TooMany"),
+    OverQuota: (400, "OverQuotaError"),
+    TooLarge: (400, "InputValidationError"),
+    AuthenticationFailed: (403, "AuthFailed"),
+    AccountDisabled: (403, "UserDisabled"),
+    RateLimited: (403, "RateLimitedError"),
+    TemporaryError: (500, "InternalDatabaseError"),
+    DuckmailError: (500, "InternalError"),
+}
+
+
+class ApiError(Exception):
+    """An answer `{"error", "code", ...}` with this status."""
+
+    def __init__(self, status: int, code: str, text: str, **extra: object) -> None:
+        self.status = status
+        self.body: dict[str, object] = {"error": text, "code": code, **extra}
+        super().__init__(code)
+
+
+class ValidationFailed(ApiError):
+    """All violations of a request. `details`: the first message of each key, keys of nested values joined by `,`."""
+
+    def __init__(self, messages: list[str], details: dict[str, str]) -> None:
+        super().__init__(400, "InputValidationError", ". ".join(messages), details=details)
+
+
+class FrameworkError(Exception):
+    """What is wrong before a handler is reached: an answer `{"code", "message"}`."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        self.status = status
+        self.body: dict[str, object] = {"code": code, "message": text}
+        super().__init__(code)
+
+
+def translate(error: DuckmailError, rows: Rows, **extra: object) -> ApiError:
+    """A domain error as an answer, by a route's own rows and then the table."""
+    for kind in type(error).__mro__:
+        row = rows.get(kind) or TABLE.get(kind)
+        if row is not None:
+            break
+    else:
+        row = TABLE[DuckmailError]
+    status, code = row
+    text = f"Database Error: {error.text}" if code == "InternalDatabaseError" else error.text
+    return ApiError(status, code, text, **extra)

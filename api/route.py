@@ -1,0 +1,81 @@
+"""One operation of the API: path, permission, request model, handler and its own rows of the error table."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from api.answer import Json, json_response
+from api.auth import Caller
+from api.errors import Rows, translate
+from api.permissions import Permission, require
+from api.reading import Input
+from api.schemas.base import parse
+from api.services import Services
+from duckmail.errors import DuckmailError
+from duckmail.model.account import Principal
+
+BODY_LIMIT = 4 << 20  # octets, for operations that carry no mail: two JSON objects of 1 MiB and change
+
+RequestT = TypeVar("RequestT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler works with, beside its request."""
+
+    services: Services
+    caller: Caller
+
+    @property
+    def by(self) -> Principal:
+        return self.caller.principal
+
+
+Answer = Json | web.StreamResponse
+Bound = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`bind` validates the input and gives what carries it out. `echo`: request values repeated in errors."""
+
+    method: str
+    path: str
+    permission: Permission | None
+    bind: Callable[[Input], Bound]
+    errors: Rows = field(default_factory=dict)
+    echo: tuple[str, ...] = ()
+    body_limit: int = BODY_LIMIT
+
+    async def run(self, services: Services, caller: Caller, values: Input) -> web.StreamResponse:
+        """Raises: ApiError; what no row expects comes through as it is."""
+        bound = self.bind(values)
+        require(caller.principal.role, self.permission)
+        try:
+            answer = await bound(Call(services, caller))
+        except DuckmailError as error:
+            extra = {name: values[name] for name in self.echo if name in values}
+            raise translate(error, self.errors, **extra) from error
+        return json_response(answer) if isinstance(answer, dict) else answer
+
+
+def route(
+    method: str,
+    path: str,
+    model: type[RequestT],
+    handler: Callable[[Call, RequestT], Awaitable[Answer]],
+    permission: Permission | None,
+    *,
+    errors: Rows | None = None,
+    echo: tuple[str, ...] = (),
+) -> Route:
+    """`path`: as in the contract; a parameter `{user}` may be empty, which its type then reports."""
+
+    def bind(values: Input) -> Bound:
+        request = parse(model, values)
+        return lambda call: handler(call, request)
+
+    return Route(method, path, permission, bind, errors or {}, echo)

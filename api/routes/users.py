@@ -1,0 +1,217 @@
+"""Users: accounts are made, read, changed and removed."""
+
+from datetime import UTC, datetime
+
+import orjson
+
+from api.answer import Json, iso, without_none
+from api.errors import Rows
+from api.paging import cursors, position
+from api.permissions import Permission, Reach
+from api.route import Call, Route, route
+from api.schemas.users import CreateUser, DeleteUser, ListUsers, OneUser, ResolveUser, UpdateUser
+from duckmail.errors import AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
+from duckmail.model.account import Limits, User, UserQuery
+from duckmail.services.users import Account, NewUser, normalise_tags
+
+# What a user's own token can neither see nor change ...
+_HIDDEN = frozenset({"tags", "disabled_scopes", "internal_data"})
+# ... nor change: an account does not raise its own limits, and does not lift its own suspension.
+_WITHHELD = _HIDDEN | {
+    "quota",
+    "recipients",
+    "forwards",
+    "filters",
+    "imap_max_upload",
+    "imap_max_download",
+    "imap_max_connections",
+    "pop3_max_download",
+    "pop3_max_messages",
+    "received_max",
+    "disabled",
+    "suspended",
+}
+
+
+async def create(call: Call, request: CreateUser) -> Json:
+    attributes = request.attributes()
+    if "tags" in attributes:
+        attributes["tags"] = normalise_tags(attributes["tags"])
+    new = NewUser(
+        username=request.username,
+        password=request.password,
+        hashed=request.hashed_password,
+        temporary=request.require_password_change,
+        address="" if request.empty_address else request.address or None,
+        tag_address=request.add_tags_to_address,
+        folders=request.folders(),
+        attributes=attributes,
+    )
+    return {"success": True, "id": await call.services.users.create(new, call.by)}
+
+
+async def list_users(call: Call, request: ListUsers) -> Json:
+    at = position(request)
+    query = UserQuery(request.query, request.forward, request.tags, request.required_tags)
+    listing = await call.services.users.list(query, request.limit, call.by, at.after, at.before)
+    return {
+        "success": True,
+        **({"query": request.query} if "query" in request.model_fields_set else {}),
+        "total": listing.total,
+        **cursors(at.page, [account.user.id for account in listing.accounts], listing.has_previous, listing.has_next),
+        "results": [_row(account, request.meta_data, request.internal_data) for account in listing.accounts],
+    }
+
+
+def _row(account: Account, meta_data: bool, internal_data: bool) -> Json:
+    user = account.user
+    return {
+        "id": user.id,
+        "username": user.username,
+        "name": user.name or None,
+        "address": user.address,
+        "tags": user.tags,
+        "targets": user.targets,
+        "enabled2fa": [],
+        "autoreply": False,
+        "encryptMessages": False,
+        "encryptForwarded": False,
+        "quota": {"allowed": account.allowed.quota, "used": account.used},
+        **({"metaData": orjson.loads(user.meta_data)} if meta_data else {}),
+        **({"internalData": orjson.loads(user.internal_data)} if internal_data else {}),
+        "hasPasswordSet": bool(user.password_hash),
+        "activated": user.activated,
+        "disabled": user.disabled,
+        "suspended": user.suspended,
+    }
+
+
+async def read(call: Call, request: OneUser) -> Json:
+    account = await call.services.users.account(request.user, call.by)
+    user = account.user
+    answer = {
+        "success": True,
+        "id": user.id,
+        "username": user.username,
+        "name": user.name or None,
+        "address": user.address,
+        "language": user.language or None,
+        **({"retention": user.retention} if user.retention else {}),
+        "enabled2fa": [],
+        "autoreply": False,
+        "encryptMessages": False,
+        "encryptForwarded": False,
+        "pubKey": "",
+        "keyInfo": False,
+        "metaData": orjson.loads(user.meta_data),
+        "internalData": orjson.loads(user.internal_data),
+        "targets": user.targets,
+        "spamLevel": user.spam_level,
+        "limits": _limits(account.allowed, account.used),
+        "tags": user.tags,
+        "fromWhitelist": user.from_whitelist,
+        "disabledScopes": user.disabled_scopes,
+        "hasPasswordSet": bool(user.password_hash or user.temp_password_hash),
+        "featureFlags": {"indexing": True} if user.indexing else {},
+        "activated": user.activated,
+        "disabled": user.disabled,
+        "suspended": user.suspended,
+    }
+    if call.by.role == "user":
+        return {key: value for key, value in answer.items() if key not in ("tags", "disabledScopes", "internalData")}
+    return answer
+
+
+def _limits(allowed: Limits, used: int) -> Json:
+    def counted(limit: int) -> Json:
+        # `ttl` false: the counter has not been started.
+        return {"allowed": limit, "used": 0, "ttl": False}
+
+    return {
+        "quota": {"allowed": allowed.quota, "used": used},
+        "recipients": counted(allowed.recipients),
+        "filters": {"allowed": allowed.filters, "used": 0},
+        "forwards": counted(allowed.forwards),
+        "received": counted(allowed.received_max),
+        "imapUpload": counted(allowed.imap_max_upload),
+        "imapDownload": counted(allowed.imap_max_download),
+        "pop3Download": counted(allowed.pop3_max_download),
+        "pop3MaxMessages": {"allowed": allowed.pop3_max_messages},
+        "imapMaxConnections": {"allowed": allowed.imap_max_connections, "used": 0},
+    }
+
+
+async def update(call: Call, request: UpdateUser) -> Json:
+    services = call.services
+    changes = {**request.attributes(), **request.given("disabled", "suspended")}
+    if "tags" in changes:
+        changes["tags"] = normalise_tags(changes["tags"])
+    if call.by.role == "user":
+        changes = {name: value for name, value in changes.items() if name not in _WITHHELD}
+    if request.existing_password:
+        await services.auth.confirm(await services.users.get(request.user, call.by), request.existing_password)
+    password = request.password if "password" in request.model_fields_set else None
+    user = await services.users.update(request.user, changes, call.by, password, request.hashed_password)
+    if password is not None:
+        await _keep_token(call, user)
+    return {"success": True}
+
+
+async def _keep_token(call: Call, user: User) -> None:
+    """The token that changed its own account's password stays valid."""
+    if call.caller.digest and call.by.user == user.id:
+        await call.services.tokens.renew(call.caller.digest, user)
+
+
+async def delete(call: Call, request: DeleteUser) -> Json:
+    later = request.delete_after
+    if later is not None and later <= datetime.now(UTC):
+        later = None
+    removal = await call.services.users.delete(request.user, call.by, later)
+    return without_none(
+        success=True,
+        code="TaskScheduled",
+        user=request.user,
+        addresses={"deleted": removal.addresses},
+        deleteAfter=iso(request.delete_after) if request.delete_after else None,
+        task=removal.id,
+    )
+
+
+async def resolve(call: Call, request: ResolveUser) -> Json:
+    return {"success": True, "id": await call.services.users.resolve(request.username, call.by)}
+
+
+_NOT_FOUND: Rows = {NotFound: (404, "UserNotFound")}
+
+ROUTES: tuple[Route, ...] = (
+    route("GET", "/users", ListUsers, list_users, Permission("userlisting", "read", Reach.ANY)),
+    route(
+        "POST",
+        "/users",
+        CreateUser,
+        create,
+        Permission("users", "create", Reach.ANY),
+        # Clients of the contract expect 500 for these.
+        errors={UsernameTaken: (500, "UserExistsError"), AddressTaken: (500, "AddressExistsError")},
+        echo=("username",),
+    ),
+    route(
+        "GET",
+        "/users/resolve/{username}",
+        ResolveUser,
+        resolve,
+        Permission("users", "read", Reach.ANY),
+        errors=_NOT_FOUND,
+    ),
+    route("GET", "/users/{user}", OneUser, read, Permission("users", "read"), errors=_NOT_FOUND),
+    route(
+        "PUT",
+        "/users/{user}",
+        UpdateUser,
+        update,
+        Permission("users", "update"),
+        errors={NotFound: (500, "UserNotFound"), AuthenticationFailed: (500, "AuthFail")},
+    ),
+    route("DELETE", "/users/{user}", DeleteUser, delete, Permission("users", "delete", Reach.ANY)),
+)

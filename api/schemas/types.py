@@ -1,0 +1,310 @@
+"""Field types: what each accepts from JSON or from text, and the message for what it does not.
+
+Each factory gives a validator for `Annotated[T, factory(...)]`. A value that breaks several rules gets a message for
+each. `{label}` in a message stands for the key.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import PlainValidator
+from pydantic_core import PydanticCustomError
+
+from duckmail.services import names
+
+EMPTY_IS_ABSENT: Final = "empty-is-absent"  # in a field's metadata: "" counts as not given
+
+_TRUE = frozenset({"true", "y", "yes", "on", "1"})
+_FALSE = frozenset({"false", "n", "no", "off", "0"})
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,32}(?:\.[0-9]{0,32})?|\.[0-9]{1,32})(?:[eE][+-]?[0-9]{1,3})?")
+_HEX = re.compile(r"[0-9a-fA-F]*")
+_SAFE = 2**53 - 1  # what a number of JavaScript holds exactly
+_SHOWN = 128  # characters of a value that are repeated in a message
+_TARGET_SCHEMES = frozenset({"smtp", "smtps", "http", "https"})
+
+
+def violation(*messages: str, at: str | int | None = None) -> PydanticCustomError:
+    """The error of a value, or of what is `at` a key or index in it; one message for each rule that is broken."""
+    return PydanticCustomError("rule", "invalid", {"messages": list(messages), "at": at})
+
+
+def text(most: int, *, empty: bool = False, least: int = 0) -> PlainValidator:
+    """Only strings. `most`, `least`: characters."""
+
+    def check(value: object) -> str:
+        found = _string(value, empty)
+        if len(found) > most:
+            raise violation(f'"{{label}}" length must be less than or equal to {most} characters long')
+        if len(found) < least and not (empty and not found):
+            raise violation(f'"{{label}}" length must be at least {least} characters long')
+        return found
+
+    return PlainValidator(check)
+
+
+def username() -> PlainValidator:
+    """Lower-cased."""
+
+    def check(value: object) -> str:
+        found = _string(value).lower()
+        messages = []
+        if not names.is_username(found[: names.MAX_USERNAME]):
+            messages.append(
+                f'"{{label}}" with value "{found[:_SHOWN]}" fails to match the required pattern: '
+                f"/^{names.USERNAME_PATTERN}$/"
+            )
+        if len(found) > names.MAX_USERNAME:
+            messages.append(f'"{{label}}" length must be less than or equal to {names.MAX_USERNAME} characters long')
+        if messages:
+            raise violation(*messages)
+        return found
+
+    return PlainValidator(check)
+
+
+def login_name() -> PlainValidator:
+    """A user name, or a mail address."""
+
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if not names.is_username(found.lower()) and not names.is_email(found):
+            raise violation('"{label}" does not match any of the allowed types')
+        return found
+
+    return PlainValidator(check)
+
+
+def password() -> PlainValidator:
+    """At most 256 characters; `false` and "" are none, given as ""."""
+
+    def check(value: object) -> str:
+        if value is False:
+            return ""
+        found = _string(value, empty=True)
+        if len(found) > 256:
+            raise violation('"{label}" length must be less than or equal to 256 characters long')
+        return found
+
+    return PlainValidator(check)
+
+
+def boolean(only: bool | None = None) -> PlainValidator:
+    """Booleans, 1 and 0, and their words in any case. `only`: the one value that is allowed."""
+
+    def check(value: object) -> bool:
+        found = _boolean(value)
+        if found is None:
+            raise violation('"{label}" must be a boolean')
+        if only is not None and found is not only:
+            raise violation(f'"{{label}}" must be [{str(only).lower()}]')
+        return found
+
+    return PlainValidator(check)
+
+
+def number(least: int | None = None, most: int | None = None) -> PlainValidator:
+    """Numbers and their decimal text; a fraction is cut off."""
+
+    def check(value: object) -> int:
+        found = _number(value)
+        messages = []
+        if least is not None and found < least:
+            messages.append(f'"{{label}}" must be greater than or equal to {least}')
+        if most is not None and found > most:
+            messages.append(f'"{{label}}" must be less than or equal to {most}')
+        if abs(found) > _SAFE:
+            messages.append('"{label}" must be a safe number')
+        if messages:
+            raise violation(*messages)
+        return int(found)
+
+    return PlainValidator(check)
+
+
+def identifier() -> PlainValidator:
+    """24 hexadecimal digits, lower-cased."""
+
+    def check(value: object) -> str:
+        found = _string(value)
+        messages = []
+        if not _HEX.fullmatch(found):
+            messages.append('"{label}" must only contain hexadecimal characters')
+        if len(found) != 24:
+            messages.append('"{label}" length must be 24 characters long')
+        if messages:
+            raise violation(*messages)
+        return found.lower()
+
+    return PlainValidator(check)
+
+
+def email() -> PlainValidator:
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if not names.is_email(found):
+            raise violation('"{label}" must be a valid email')
+        return found
+
+    return PlainValidator(check)
+
+
+def target() -> PlainValidator:
+    """Where mail is forwarded to: a mail address, or a URL of SMTP or HTTP."""
+
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if len(found) > 1024 or not (names.is_email(found) or _is_target_url(found)):
+            raise violation('"{label}" does not match any of the allowed types')
+        return found
+
+    return PlainValidator(check)
+
+
+def one_of(*allowed: str) -> PlainValidator:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise violation(f'"{{label}}" must be one of [{", ".join(allowed)}]')
+        return value
+
+    return PlainValidator(check)
+
+
+def ip_address() -> PlainValidator:
+    """An IPv4 or IPv6 address without a prefix length."""
+
+    def check(value: object) -> str:
+        found = _string(value)
+        try:
+            return str(ipaddress.ip_address(found.partition("%")[0]))
+        except ValueError:
+            raise violation(
+                '"{label}" must be a valid ip address of one of the following versions [ipv4, ipv6] '
+                "with a forbidden CIDR"
+            ) from None
+
+    return PlainValidator(check)
+
+
+def cursor() -> PlainValidator:
+    """The text of a paging cursor, not yet read."""
+    pattern = re.compile(r"[A-Za-z0-9_-]+")
+
+    def check(value: object) -> str:
+        found = _string(value)
+        messages = []
+        if not pattern.fullmatch(found):
+            messages.append(
+                f'"{{label}}" with value "{found[:_SHOWN]}" fails to match the required pattern: /^[a-z0-9\\-_]+$/i'
+            )
+        if len(found) > 1024:
+            messages.append('"{label}" length must be less than or equal to 1024 characters long')
+        if messages:
+            raise violation(*messages)
+        return found
+
+    return PlainValidator(check)
+
+
+def comma_list(most: int) -> PlainValidator:
+    """A string of items between commas, as a tuple; "" is empty. `most`: characters."""
+
+    def check(value: object) -> tuple[str, ...]:
+        found = _string(value, empty=True)
+        if len(found) > most:
+            raise violation(f'"{{label}}" length must be less than or equal to {most} characters long')
+        return tuple(item for item in (item.strip() for item in found.split(",")) if item)
+
+    return PlainValidator(check)
+
+
+def moment() -> PlainValidator:
+    """ISO 8601, or milliseconds since 1970 as number or text; `false` is None."""
+
+    def check(value: object) -> datetime | None:
+        if value is False:
+            return None
+        found = _moment(value)
+        if found is None:
+            raise violation('"{label}" must be a valid date')
+        return found
+
+    return PlainValidator(check)
+
+
+def json_object(most: int = 1 << 20) -> PlainValidator:
+    """An object, or a string that holds one; gives its JSON text. `most`: octets of that."""
+
+    def check(value: object) -> str:
+        try:
+            found = orjson.loads(value) if isinstance(value, str) else value
+            packed = orjson.dumps(found)
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            raise violation('"{label}" value must be valid JSON object string') from None
+        if not isinstance(found, dict):
+            raise violation('"{label}" must be of type object')
+        if len(packed) > most:
+            raise violation(f'"{{label}}" must not be larger than {most} bytes')
+        return packed.decode()
+
+    return PlainValidator(check)
+
+
+def unique(items: Sequence[str]) -> Sequence[str]:
+    """For `AfterValidator` on a list."""
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            raise violation('"{label}" contains a duplicate value', at=index)
+    return items
+
+
+def _string(value: object, empty: bool = False) -> str:
+    if not isinstance(value, str):
+        raise violation('"{label}" must be a string')
+    if not value and not empty:
+        raise violation('"{label}" is not allowed to be empty')
+    return value
+
+
+def _boolean(value: object) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str):
+        word = value.lower()
+        return True if word in _TRUE else False if word in _FALSE else None
+    return None
+
+
+def _number(value: object) -> int | float:
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value) if not value.strip().lstrip("+-").isdecimal() else int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise violation('"{label}" must be a number')
+    return value
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
+            found = datetime.fromisoformat(value)
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        return datetime.fromtimestamp(_number(value) / 1000, UTC)
+    except (ValueError, OverflowError, OSError, PydanticCustomError):
+        return None
+
+
+def _is_target_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = value.isascii() and value.isprintable() and " " not in value
+    return plain and parts.scheme in _TARGET_SCHEMES and bool(parts.hostname)

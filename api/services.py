@@ -1,0 +1,36 @@
+"""What the API is made over, and how it is set up."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from duckmail.services.auth import Auth
+from duckmail.services.tokens import Tokens
+from duckmail.services.users import Users
+
+
+class Health(Protocol):
+    async def problem(self) -> str:
+        """What does not work, one line; "" when all does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    users: Users
+    auth: Auth
+    tokens: Tokens
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """
+    Args:
+        access_control: ask for a token; without it (and without `access_token`) a call without one has all rights.
+        access_token: one literal that has the role `root`; "" for none.
+        cors_origins: origins of browsers' calls that are answered; `*` for all.
+    """
+
+    access_control: bool = True
+    access_token: str = field(default="", repr=False)
+    cors_origins: tuple[str, ...] = ("*",)

@@ -1,0 +1,204 @@
+"""The one place that builds the server: storage, services, edges, in that order, and takes them down again.
+
+`open_services` is what the command line works on; `Server` adds the listeners and the signals of a long life.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from api.app import make_app
+from api.services import ApiServices
+from duckmail import __version__
+from duckmail.config.schema import Config
+from duckmail.model.account import Principal
+from duckmail.runtime.budget import OctetBudget
+from duckmail.runtime.log import event
+from duckmail.runtime.tasks import Tasks
+from duckmail.runtime.threads import Pool
+from duckmail.services.auth import Auth, Throttle
+from duckmail.services.delivery import Delivery
+from duckmail.services.mail import Mail
+from duckmail.services.passwords import Passwords
+from duckmail.services.tokens import Tokens
+from duckmail.services.users import Users
+from protocols.imap.server import OVERLOADED, make_serve
+from protocols.imap.session import ImapServices
+from protocols.imap.settings import ImapSettings
+from protocols.lmtp.server import LmtpServer
+from protocols.lmtp.settings import LmtpSettings
+from protocols.net.limits import Limits
+from protocols.net.listener import Listeners, Service
+from protocols.net.peer import Networks
+from protocols.net.tls import CertificateFiles, TlsContexts
+from storage.store import Store
+
+log = logging.getLogger("duckmail")
+
+SCAN_THREADS = 2
+HASH_THREADS = 2  # more would take the processor from the loop (libraries.md 3.5: two cores)
+LMTP_OVERLOADED = b"421 4.3.2 Too many connections, try again later\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Where they are. `redis_url`: empty for none."""
+
+    mongo_uri: str
+    redis_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything below the edges."""
+
+    config: Config
+    store: Store
+    tasks: Tasks
+    threads: Pool
+    users: Users
+    auth: Auth
+    tokens: Tokens
+    delivery: Delivery
+    budget: OctetBudget
+    hostname: str
+
+    def mail(self, principal: Principal) -> Mail:
+        return Mail(self.store, principal, self.config.limits.quota)
+
+
+@asynccontextmanager
+async def open_services(config: Config, databases: Databases, slot: str) -> AsyncIterator[Services]:
+    """Opens the store and builds the services over it. `slot` names this process among those of its host and data.
+
+    Raises: Unavailable.
+    """
+    hostname = config.server.hostname or socket.getfqdn()
+    async with AsyncExitStack() as stack:
+        threads, hashing = Pool("scan", SCAN_THREADS), Pool("passwords", HASH_THREADS)
+        stack.callback(threads.close)
+        stack.callback(hashing.close)
+        store = Store(
+            databases.mongo_uri,
+            config.mongo.database,
+            databases.redis_url or None,
+            f"{hostname}:{slot}",
+            threads,
+            config.redis.prefix,
+        )
+        await stack.enter_async_context(store)
+        tasks = await stack.enter_async_context(Tasks("services"))
+        passwords = Passwords(hashing)
+        users = Users(store.users, store.addresses, passwords, config.server.domain or hostname)
+        auth = Auth(
+            users,
+            store.users,
+            passwords,
+            store.counters,
+            tasks=tasks,
+            account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
+            network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
+        )
+        yield Services(
+            config=config,
+            store=store,
+            tasks=tasks,
+            threads=threads,
+            users=users,
+            auth=auth,
+            tokens=Tokens(store.tokens, store.users),
+            delivery=Delivery(store, threads, config.limits.quota),
+            budget=OctetBudget(config.limits.octet_budget),
+            hostname=hostname,
+        )
+
+
+class Server:
+    """The listeners of one process over its services; `async with Server(...)`, then `wait`."""
+
+    def __init__(self, services: Services, certificate: tuple[Path, Path], api_token: str) -> None:
+        """`certificate`: PEM files of certificate and key. `api_token`: may do everything; empty for none. Raises: TlsError."""
+        self._services = services
+        self._config = services.config
+        self._api_token = api_token
+        self.tls = TlsContexts(CertificateFiles(*certificate))
+        limits = self._config.limits
+        self._limits = Limits(
+            limits.connections, limits.per_network, limits.per_user, Networks(self._config.lmtp.peers)
+        )
+        self._listeners = Listeners(self._limits)
+        self._api: web.AppRunner | None = None
+        self._stop = asyncio.Event()
+
+    async def start(self, *, reuse_port: bool = False) -> list[tuple[str, str]]:
+        """Opens all listeners; what listens where, for people. Raises: ListenError."""
+        listening: list[tuple[str, str]] = []
+        for label, service, specs in self._mail_services():
+            for address in self._listeners.start(service, specs, reuse_port=reuse_port):
+                listening.append((label, address))
+        listening += await self._start_api(reuse_port=reuse_port)
+        return listening
+
+    def _mail_services(self) -> list[tuple[str, Service, Sequence[str]]]:
+        config, services = self._config, self._services
+        proxies = Networks(config.proxy.peers)
+        found: list[tuple[str, Service, Sequence[str]]] = []
+        if config.imap.enabled:
+            serve = make_serve(
+                ImapServices(services.auth, services.mail, self._limits.user, services.budget),
+                ImapSettings(
+                    version=__version__,
+                    starttls=config.imap.starttls,
+                    plaintext_login=config.imap.plaintext_login,
+                    message_size=config.limits.message_size,
+                    login_timeout=config.imap.login_timeout,
+                    idle_timeout=config.imap.idle_timeout,
+                ),
+            )
+            plain = Service("imap", serve, OVERLOADED, self.tls, proxy_peers=proxies)
+            secure = Service("imaps", serve, OVERLOADED, self.tls, implicit_tls=True, proxy_peers=proxies)
+            found.append(("IMAP, STARTTLS", plain, config.imap.listen))
+            found.append(("IMAP, TLS", secure, config.imap.listen_tls))
+        if config.lmtp.enabled:
+            lmtp = LmtpServer(
+                LmtpSettings(
+                    hostname=services.hostname,
+                    size_limit=config.limits.message_size,
+                    max_recipients=config.lmtp.max_recipients,
+                ),
+                services.delivery,
+                services.budget,
+                Networks(config.lmtp.peers).__contains__,
+            )
+            tls = self.tls if config.lmtp.starttls else None
+            found.append(("LMTP", Service("lmtp", lmtp.serve, LMTP_OVERLOADED, tls, proxy_peers=proxies), config.lmtp.listen))
+        return found
+
+    async def _start_api(self, *, reuse_port: bool) -> list[tuple[str, str]]:
+        return []
+
+    def stop(self) -> None:
+        """Ends `wait`."""
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the log level again."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        await self._stop.wait()
+
+    async def drain(self) -> None:
+        """Stops accepting, says goodbye, lets what is being committed end."""
+        event(log, logging.INFO, "stopping", pid=os.getpid())
+        if self._api is not None:
+            await self._api.cleanup()
+        await self._listeners.drain(self._config.server.drain_timeout)

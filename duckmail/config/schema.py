@@ -1,0 +1,250 @@
+"""Every key there is. The descriptions are for the reader of `config/duckmail.toml`."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from duckmail.config.units import Duration, File, Folder, Hostname, Listen, Network, Secret, Size, Tuple
+
+MIB = 1 << 20
+MINUTE = 60.0
+
+
+class Section(BaseModel):
+    """One table of the file; its docstring stands above it there."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=False, hide_input_in_errors=True
+    )
+
+
+class Server(Section):
+    """The process."""
+
+    hostname: Hostname = Field(
+        default="", description="Name in greetings and trace fields. Empty: the machine's own name."
+    )
+    domain: Hostname = Field(
+        default="",
+        description="Domain of the address of an account that is made without one. Empty: the host name.",
+    )
+    data: Folder = Field(
+        default=Path("var"),
+        description="Folder for what the server keeps beside the databases: the first certificate and token, and the "
+        "embedded databases. `duckmail serve --data` overrides it. Without a configuration file: seen from the "
+        "current folder.",
+    )
+    drain_timeout: Duration = Field(
+        default=8.0,
+        description="How long a stopping server waits for commands and deliveries that are under way.",
+        ge=0,
+        le=300,
+    )
+
+
+class Mongo(Section):
+    """The database. Without a uri duckmail starts a MongoDB of its own: for trial use, never for production."""
+
+    uri: Secret = Field(
+        default=SecretStr(""),
+        description='A replica set or a sharded cluster of MongoDB 7 or 8: "mongodb://host1,host2/?replicaSet=rs0". '
+        "Empty: an embedded server under server.data.",
+    )
+    database: str = Field(
+        default="duckmail",
+        description="Name of the database that holds accounts and mail.",
+        min_length=1,
+        max_length=63,
+        pattern=r"^[A-Za-z0-9_-]+$",
+    )
+
+
+class Redis(Section):
+    """The notifier and the rate counters. No mail and no setting is in there: losing it costs delay, not data."""
+
+    url: Secret = Field(
+        default=SecretStr(""),
+        description='Redis 7 or Valkey: "redis://host:6379/0", "rediss://...", "unix:///path". "none": do without. '
+        "Empty: an embedded server when mongo.uri is empty too, else none.",
+    )
+    prefix: str = Field(default="duckmail:", description="What all keys and channels begin with.", max_length=64)
+
+
+class Imap(Section):
+    """IMAP: how mail programs read and manage mail."""
+
+    enabled: bool = Field(default=True, description="Whether IMAP runs at all.")
+    listen: Tuple[Listen] = Field(
+        default=("127.0.0.1:1143",), description="Where it listens for clients that may use STARTTLS."
+    )
+    listen_tls: Tuple[Listen] = Field(
+        default=("127.0.0.1:1993",), description="Where it listens with TLS from the first octet."
+    )
+    starttls: bool = Field(default=True, description="Offer STARTTLS on `listen`.")
+    plaintext_login: bool = Field(
+        default=False,
+        description="Allow passwords without TLS. Only for a trusted loopback: they cross the network readable.",
+    )
+    login_timeout: Duration = Field(default=MINUTE, description="How long a client may take to log in.", ge=1, le=3600)
+    idle_timeout: Duration = Field(
+        default=30 * MINUTE,
+        description="How long a logged-in client may be silent. RFC 3501 asks for at least 30 minutes.",
+        ge=MINUTE,
+        le=86400,
+    )
+
+
+class Lmtp(Section):
+    """LMTP: how a mail relay, such as Postfix, delivers. It has no passwords: who reaches it may deliver."""
+
+    enabled: bool = Field(default=True, description="Whether LMTP runs at all.")
+    listen: Tuple[Listen] = Field(default=("127.0.0.1:2424",), description="Where it listens.")
+    starttls: bool = Field(default=False, description="Offer STARTTLS.")
+    peers: Tuple[Network] = Field(
+        default=("127.0.0.0/8", "::1", "unix"), description="Who may connect. unix stands for all unix sockets."
+    )
+    postmaster: str = Field(
+        default="",
+        description="Whose mail <postmaster> without a domain is. Empty: postmaster at the host name.",
+        max_length=256,
+    )
+    refuse_bare: bool = Field(
+        default=True,
+        description="Refuse messages in which a CR or LF stands alone: programs disagree where such lines end.",
+    )
+    max_recipients: int = Field(default=1000, description="Recipients of one transaction.", ge=100, le=10000)
+
+
+class Api(Section):
+    """The REST API, compatible with WildDuck's."""
+
+    enabled: bool = Field(default=True, description="Whether the API runs at all.")
+    listen: Tuple[Listen] = Field(default=("127.0.0.1:8080",), description="Where it listens, in plain HTTP.")
+    listen_tls: Tuple[Listen] = Field(default=(), description="Where it listens with TLS.")
+    access_control: bool = Field(
+        default=True,
+        description="Ask for a token. Without it whoever reaches the port may do everything: only for a trusted "
+        "loopback.",
+    )
+    token: Secret = Field(
+        default=SecretStr(""),
+        description="A token that may do everything. Empty: the one in the file api-token under server.data, which the "
+        "first start makes.",
+    )
+    cors_origins: Tuple[str] = Field(
+        default=("*",), description='Web origins that may call from a browser: "https://webmail.example.com", "*" for all.'
+    )
+
+
+class Tls(Section):
+    """The certificate of all listeners. TLS 1.2 is the oldest version spoken. SIGHUP reads the files again."""
+
+    certificate: File = Field(
+        default=None, description="PEM file: the certificate and its chain. Empty: a self-signed one under server.data."
+    )
+    key: File = Field(default=None, description="PEM file: its private key, without a passphrase.")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: give both or none")
+        return self
+
+
+class Proxy(Section):
+    """The PROXY protocol, versions 1 and 2, of a load balancer in front of the mail listeners."""
+
+    peers: Tuple[Network] = Field(
+        default=(),
+        description="Who begins every connection with a PROXY header: from them it is required, from others refused.",
+    )
+
+
+class Limits(Section):
+    """What one message, one client and all of them together may use."""
+
+    message_size: Size = Field(
+        default=64 * MIB,
+        description="The largest message, for LMTP, IMAP and the API alike.",
+        ge=MIB,
+        le=1024 * MIB,
+    )
+    quota: Size = Field(
+        default=1024 * MIB, description="Mail of an account that has no quota of its own. 0: no limit.", ge=0
+    )
+    connections: int = Field(
+        default=10000, description="Connections of this process, all protocols together. 0: no limit.", ge=0
+    )
+    per_network: int = Field(
+        default=1000, description="Connections of one IPv4 address or one IPv6 /64. 0: no limit.", ge=0
+    )
+    per_user: int = Field(
+        default=32, description="Sessions of one account, where the account has no limit of its own. 0: no limit.", ge=0
+    )
+    octet_budget: Size = Field(
+        default=256 * MIB,
+        description="Memory for all large messages that are being received at the same time; over it reading pauses. "
+        "At least message_size.",
+        ge=MIB,
+    )
+
+    @model_validator(mode="after")
+    def _room_for_one(self) -> Self:
+        if self.octet_budget < self.message_size:
+            raise ValueError("octet_budget must be at least message_size")
+        return self
+
+
+class Auth(Section):
+    """Throttles of failed logins, for all protocols together."""
+
+    account_failures: int = Field(
+        default=12, description="Failures of one account within account_window. 0: no limit.", ge=0
+    )
+    account_window: Duration = Field(default=120.0, description="Counted from the first failure.", ge=1, le=86400)
+    network_failures: int = Field(
+        default=60, description="Failures of one IPv4 address or one IPv6 /64 within network_window. 0: no limit.", ge=0
+    )
+    network_window: Duration = Field(default=120.0, description="Counted from the first failure.", ge=1, le=86400)
+
+
+class Log(Section):
+    """Logs are JSON lines on standard error: one per command or transaction, never a secret, never content."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least level written.")
+
+
+class Config(Section):
+    """Configuration of duckmail.
+
+    Sizes are octets and times are seconds; both may be written with a unit, as in "64 MiB" or "30 min".
+    """
+
+    server: Server = Server()
+    mongo: Mongo = Mongo()
+    redis: Redis = Redis()
+    imap: Imap = Imap()
+    lmtp: Lmtp = Lmtp()
+    api: Api = Api()
+    tls: Tls = Tls()
+    proxy: Proxy = Proxy()
+    limits: Limits = Limits()
+    auth: Auth = Auth()
+    log: Log = Log()
+
+    @property
+    def embedded_mongo(self) -> bool:
+        """Whether duckmail runs a MongoDB of its own."""
+        return not self.mongo.uri.get_secret_value()
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Whether duckmail runs a Valkey of its own."""
+        return self.embedded_mongo and not self.redis.url.get_secret_value()
+
+    @property
+    def redis_url(self) -> str:
+        """The configured Redis; empty when there is none, or an embedded one."""
+        url = self.redis.url.get_secret_value()
+        return "" if url == "none" else url

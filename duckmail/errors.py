@@ -1,0 +1,124 @@
+"""The one set of domain errors; they know no protocol.
+
+Each class says what happened and whether trying again later can help (`temporary`). The message given to the
+constructor is public: it may be shown to a client and names no internals. Everything for the log goes into keyword
+`fields`. One table per edge (IMAP, LMTP, HTTP, ...) turns a class into `NO [CODE]`, `4xx`/`5xx`, `-ERR` or a status.
+"""
+
+from typing import ClassVar
+
+
+class DuckmailError(Exception):
+    """Base of all errors that an edge is expected to answer with.
+
+    Args:
+        text: public, one line, in English, without a final stop.
+        fields: private values for the log; never secrets, never message contents.
+    """
+
+    temporary: ClassVar[bool] = False
+    default: ClassVar[str] = "The request failed"
+
+    def __init__(self, text: str = "", **fields: object) -> None:
+        self.text = text or self.default
+        self.fields = fields
+        super().__init__(self.text)
+
+
+class NotFound(DuckmailError):
+    """The user, mailbox, message or object that was named does not exist (or is not the principal's)."""
+
+    default = "No such object"
+
+
+class AlreadyExists(DuckmailError):
+    default = "It exists already"
+
+
+class UsernameTaken(AlreadyExists):
+    default = "This username already exists"
+
+
+class AddressTaken(AlreadyExists):
+    default = "This email address already exists"
+
+
+class NotPermitted(DuckmailError):
+    """The principal may not do this; waiting does not help."""
+
+    default = "Permission denied"
+
+
+class Cannot(DuckmailError):
+    """The operation can never succeed on this object (IMAP `CANNOT`: deleting INBOX, a bad mailbox name)."""
+
+    default = "This cannot be done"
+
+
+class InvalidInput(DuckmailError):
+    default = "Invalid input"
+
+
+class UnsupportedHash(InvalidInput):
+    """A password hash in a format, or of a cost, that is not verified here."""
+
+    default = "Unsupported password hash"
+
+
+class LimitReached(DuckmailError):
+    """A configured or structural limit (mailboxes, keywords, recipients, connections) is used up."""
+
+    default = "A limit was reached"
+
+
+class OverQuota(DuckmailError):
+    default = "Quota exceeded"
+
+
+class TooLarge(DuckmailError):
+    """The message exceeds the one message size limit."""
+
+    default = "Message too large"
+
+
+class ReadOnly(DuckmailError):
+    default = "The mailbox is selected read-only"
+
+
+class AuthenticationFailed(DuckmailError):
+    """Wrong name or password, or no such account: never says which."""
+
+    default = "Authentication failed"
+
+
+class AccountDisabled(DuckmailError):
+    """The account exists, but is disabled, suspended, or not allowed to use this protocol."""
+
+    default = "Access to the requested service is disabled"
+
+
+class TemporaryError(DuckmailError):
+    """Base of the errors that go away by themselves."""
+
+    temporary = True
+    default = "Temporary failure, try again later"
+
+
+class Unavailable(TemporaryError):
+    """A database or another part that the operation needs does not answer; nothing was changed."""
+
+    default = "Service temporarily unavailable"
+
+
+class CommitUnknown(TemporaryError):
+    """The commit's outcome could not be learned: the change may be there or not. IMAP closes without a tagged answer."""
+
+    default = "The outcome of the operation is not known"
+
+
+class RateLimited(TemporaryError):
+    default = "Too many attempts, try again later"
+
+
+class InUse(TemporaryError):
+    default = "In use by another session"

@@ -1,0 +1,181 @@
+"""Address lists (RFC 5322 §3.4 and §4.4), read as tolerantly as they are written.
+
+Nothing is an error: what has no @ becomes a mailbox without a domain, what is between is skipped. Linear.
+"""
+
+import re
+from typing import NamedTuple
+
+MAX_LIST = 4 << 20
+"""Octets of one list that are read; 20,000 addresses are about 1 MiB."""
+
+# One token behind any blanks. A word is an RFC 2047 word, whatever is in it, or anything but blanks and specials: so
+# dot-atoms, raw UTF-8 and stray characters are words too.
+_TOKEN = re.compile(
+    rb"[ \t\r\n]*+(?:"
+    rb"(?P<word>=\?[^?\s]++\?[BbQq]\?[^?\s]*+\?=|[^\s()<>@,;:\\\"\[\]]++)"
+    rb'|"(?P<quoted>(?:[^"\\]|\\.)*+)"?'
+    rb"|(?P<literal>\[[^\]\s,;<>]*+\]?)"
+    rb"|(?P<special>[()<>@,;:\\\]])"
+    rb")",
+    re.DOTALL,
+)
+_QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
+_COMMENT_MARK = re.compile(rb"[()\\]")
+
+
+class Address(NamedTuple):
+    """One entry of a list, as ENVELOPE has it (RFC 9051 §7.5.2).
+
+    `name`: the display name without its quotes, RFC 2047 words as they are; None if there is none.
+    `route`: the source route (`@a,@b`). `mailbox`: the local part without its quotes. `host`: the domain; b"" if
+    there is none. `host` None marks a group: its start has the group's name as `mailbox`, its end has `mailbox` None.
+    """
+
+    name: bytes | None
+    route: bytes | None
+    mailbox: bytes | None
+    host: bytes | None
+
+
+GROUP_END = Address(None, None, None, None)
+
+
+def addresses(value: bytes) -> list[Address]:
+    """The entries of an unfolded address list, in order."""
+    return _Parser(value[:MAX_LIST]).run()
+
+
+class _Parser:
+    """Collects the words of one entry until a separator ends it."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+        self.found: list[Address] = []
+        self.in_group = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self.words: list[bytes] = []  # of the address, or of what may turn out to be the display name
+        self.at = -1  # where in `words` the last @ is
+        self.phrase: list[bytes] | None = None  # the words before "<"
+        self.after: list[bytes] | None = None  # the words behind ">"
+        self.route: bytes | None = None
+        self.comment: bytes | None = None
+
+    def run(self) -> list[Address]:
+        position = 0
+        while match := _TOKEN.match(self.value, position):
+            position = match.end()
+            kind = match.lastgroup
+            if kind == "special":
+                position = self._special(match["special"], position)
+            elif kind == "quoted":
+                self._word(_QUOTED_PAIR.sub(rb"\1", match["quoted"]))
+            else:
+                self._word(match["word"] or match["literal"])
+        self._end_entry()
+        self._end_group()
+        return self.found
+
+    def _word(self, word: bytes) -> None:
+        (self.words if self.after is None else self.after).append(word)
+
+    def _special(self, special: bytes, position: int) -> int:
+        """Takes one special; the position behind it."""
+        if special == b"(":
+            return self._comment(position)
+        if special == b"@":
+            self._at_sign()
+        elif special == b"<":
+            self._open()
+        elif special == b">" and self.phrase is not None and self.after is None:
+            self.after = []
+        elif special == b":":
+            self._colon()
+        elif special == b",":
+            self._comma()
+        elif special == b";":  # ends a group; some write it between addresses
+            self._end_entry()
+            self._end_group()
+        return position
+
+    def _at_sign(self) -> None:
+        if self.after is None:
+            self.at = len(self.words)
+            self.words.append(b"@")
+
+    def _open(self) -> None:
+        if self.after is not None:  # the comma was forgotten
+            words = self.after
+            self._end_entry()
+            self.phrase = words
+        elif self.phrase is None:
+            self.phrase, self.words, self.at = self.words, [], -1
+
+    def _colon(self) -> None:
+        if self.phrase is None:
+            name = _joined(self.words)
+            self._end_group()
+            self.found.append(Address(None, None, name, None))
+            self.in_group = True
+            self._clear()
+        elif self.after is None:  # RFC 5322 §4.4 obs-route: "<@a,@b:c@d>"
+            self.route = b"".join(self.words) if self.words[:1] == [b"@"] else None
+            self.words, self.at = [], -1
+
+    def _comma(self) -> None:
+        if self.phrase is not None and self.after is None and self.words[:1] == [b"@"]:
+            self.words.append(b",")
+        else:
+            self._end_entry()
+
+    def _comment(self, start: int) -> int:
+        """Skips a comment, which may hold comments; its text may be the name: "user@host (Name)" (RFC 5322 §3.4)."""
+        depth = 1
+        position = start
+        while depth and (match := _COMMENT_MARK.search(self.value, position)):
+            position = match.end()
+            if match[0] == b"\\":
+                position += 1
+            else:
+                depth += 1 if match[0] == b"(" else -1
+        end = position - 1 if not depth else len(self.value)
+        self.comment = _QUOTED_PAIR.sub(rb"\1", self.value[start:end]).strip()
+        return position if not depth else len(self.value)
+
+    def _end_entry(self) -> None:
+        if self.words or self.phrase is not None:
+            words, name = self.words, b" ".join(self.phrase or ())
+            if self.phrase is None and (self.at > 1 or self.at < 0):  # "A Name user@host", "Just Words"
+                first = self._local_part()
+                words, name = words[first:], b" ".join(words[:first])
+            at = self.at - (len(self.words) - len(words))
+            mailbox = _joined(words[:at] if self.at >= 0 else words)
+            host = _joined(words[at + 1 :]) if self.at >= 0 else b""
+            self.found.append(Address(name or self.comment or None, self.route, mailbox, host))
+        self._clear()
+
+    def _local_part(self) -> int:
+        """Where in the words of an address without <> its local part starts."""
+        if self.at < 0:
+            return len(self.words) if len(self.words) > 1 else 0
+        first = self.at - 1
+        while first > 0 and (self.words[first].startswith(b".") or self.words[first - 1].endswith(b".")):
+            first -= 1
+        return first
+
+    def _end_group(self) -> None:
+        if self.in_group:
+            self.found.append(GROUP_END)
+        self.in_group = False
+
+
+def _joined(words: list[bytes]) -> bytes:
+    """Words of an address as one: blanks around dots and @ mean nothing (RFC 5322 §4.4 obs-local-part, obs-domain)."""
+    pieces: list[bytes] = []
+    for word in words:
+        if pieces and word != b"@" and pieces[-1] != b"@" and not (pieces[-1].endswith(b".") or word.startswith(b".")):
+            pieces.append(b" ")
+        pieces.append(word)
+    return b"".join(pieces)

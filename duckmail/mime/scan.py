@@ -1,0 +1,330 @@
+"""The scanner: one linear pass over a message that finds where its parts are.
+
+It looks only at headers and at lines that start with two hyphens, copies nothing larger than a header, and never fails.
+"""
+
+import re
+from mmap import mmap
+from typing import NamedTuple
+
+from duckmail.mime import parameters
+from duckmail.mime.header import Lookup
+from duckmail.mime.index import Index, Kind, Node
+
+MAX_DEPTH = 100
+"""Nodes above one another. A composite part at the limit is one leaf of unknown octets."""
+MAX_PARTS = 10_000
+"""Nodes. The part that reaches it is one leaf of unknown octets up to the end of the message."""
+MAX_DELIMITERS = 1_000_000
+"""Lines with two hyphens that are looked at (about half a second); behind them the last part goes on to the end."""
+MAX_BOUNDARY = 500
+"""Octets. RFC 2046 §5.1.1 allows 70."""
+MAX_HEADER = 4 << 20
+"""Octets of one header that are read for its meaning."""
+
+_LINE = MAX_BOUNDARY + 100
+_STEP = 65536
+_CHECKED = 256 << 10  # octets of a header that are looked at for lines that are no fields
+_COUNT_STEP = 1 << 20
+
+# RFC 5322 §2.2 fields with their continuation lines; possessive, so linear.
+_FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+)*+")
+_LATER_FIELD = re.compile(rb"\n[!-9;-~]++[ \t]*+:")
+
+Raw = bytes | bytearray | memoryview | mmap
+Buffer = bytes | bytearray | mmap
+
+
+def scan(raw: Raw) -> Index:
+    """Where the parts of the message are.
+
+    `raw` is not copied, unless it is a memoryview of only a part of its object.
+    """
+    return _Scanner(buffer(raw)).run()
+
+
+def buffer(raw: Raw) -> Buffer:
+    """`raw` as something that can be searched; only a memoryview of a part of its object is copied."""
+    if not isinstance(raw, memoryview):
+        return raw
+    if isinstance(raw.obj, (bytes, bytearray, mmap)) and raw.nbytes == len(raw.obj) and raw.c_contiguous:
+        return raw.obj
+    return bytes(raw)
+
+
+def header_block(raw: Buffer, node: Node) -> bytes:
+    """The node's header with its empty line, as far as it is read for its meaning (`MAX_HEADER`)."""
+    return bytes(raw[node.header_start : min(node.body_start, node.header_start + MAX_HEADER)])
+
+
+class _Delimiter(NamedTuple):
+    """A delimiter line. `level`: position in the stack of the multipart it belongs to. [start, end): with its LF."""
+
+    level: int
+    closes: bool
+    start: int
+    end: int
+
+
+class _Described(NamedTuple):
+    """What a header says of its body."""
+
+    kind: Kind
+    type: str
+    subtype: str
+    encoding: str
+    boundary: bytes
+
+
+class _Open(NamedTuple):
+    """An entity whose end is not known yet. `boundary`: b"" when it has no parts."""
+
+    node: int
+    boundary: bytes
+
+
+class _Scanner:
+    """State of one pass. Positions only move forward, and what was found ahead is remembered: no search is repeated."""
+
+    def __init__(self, raw: Buffer) -> None:
+        self.raw = raw
+        self.end = len(raw)
+        self.nodes: list[Node] = []
+        self.stack: list[_Open] = []
+        self.levels: dict[bytes, int] = {}  # boundary -> position in the stack
+        self.looked_at = 0
+        self._hyphens = -1  # the next line that starts with two hyphens
+        self._blank = -1  # the next empty line: the LF of the line before it
+
+    def run(self) -> Index:
+        position = self._enter(-1, 0)
+        while self.levels and (delimiter := self._next_delimiter(position)):
+            self._leave(delimiter.level + 1, self._before(delimiter.start))
+            position = delimiter.end
+            owner = self.stack[delimiter.level]
+            if delimiter.closes:
+                self._close(owner, delimiter.start)
+            elif len(self.nodes) < MAX_PARTS:
+                position = self._enter(owner.node, position)
+            else:
+                self._add_leaf(owner.node, position, self.end, "application", "octet-stream")
+                break
+        self._leave(0, self.end)
+        return Index(self._with_lines())
+
+    # -- entities
+
+    def _enter(self, parent: int, start: int) -> int:
+        """Adds the entity at `start` and the messages directly in it; the start of the innermost body."""
+        while True:
+            body = self._header_end(start)
+            header = bytes(self.raw[start : min(body, start + MAX_HEADER)])
+            described = self._limited(_describe(header, self._in_digest(parent)))
+            position = len(self.nodes)
+            self.nodes.append(
+                Node(
+                    parent, described.kind, start, body, body, 0, described.type, described.subtype, described.encoding
+                )
+            )
+            boundary = described.boundary
+            if boundary and self.levels.setdefault(boundary, len(self.stack)) != len(self.stack):
+                boundary = b""  # an outer multipart has the same: its delimiters end this one
+            self.stack.append(_Open(position, boundary))
+            if described.kind is not Kind.MESSAGE:
+                return body
+            parent, start = position, body
+
+    def _limited(self, described: _Described) -> _Described:
+        if described.kind is Kind.LEAF or (len(self.stack) < MAX_DEPTH - 1 and len(self.nodes) < MAX_PARTS):
+            return described
+        return _Described(Kind.LEAF, "application", "octet-stream", described.encoding, b"")
+
+    def _in_digest(self, parent: int) -> bool:
+        return parent >= 0 and self.nodes[parent].media_type == "multipart/digest"
+
+    def _leave(self, level: int, end: int) -> None:
+        """Ends all entities from stack position `level` on. `end`: where the innermost body ends."""
+        while len(self.stack) > level:
+            position, boundary = self.stack.pop()
+            if boundary:
+                self.levels.pop(boundary, None)
+            node = self.nodes[position]
+            # An empty body: the line end before the delimiter is already in the header. What is around ends there too.
+            end = max(end, node.body_start)
+            self.nodes[position] = node._replace(body_end=end)
+            if node.kind is Kind.MULTIPART and len(self.nodes) == position + 1:
+                # No delimiter at all: the boundary is wrong. The body is the one part, so that its text is seen.
+                self._add_leaf(position, node.body_start, end, "text", "plain")
+
+    def _close(self, owner: _Open, start: int) -> None:
+        """The close delimiter at `start` was seen: what follows is epilogue."""
+        del self.levels[owner.boundary]
+        if len(self.nodes) == owner.node + 1:
+            # RFC 9051 §9 body-type-mpart: 1*body. No part becomes one empty part.
+            self._add_leaf(owner.node, start, start, "text", "plain")
+
+    def _add_leaf(self, parent: int, start: int, end: int, type_: str, subtype: str) -> None:
+        self.nodes.append(Node(parent, Kind.LEAF, start, start, end, 0, type_, subtype, "7bit"))
+
+    # -- lines
+
+    def _next_delimiter(self, position: int) -> _Delimiter | None:
+        """The first delimiter line at or behind `position`, a line start, of any multipart still open."""
+        while (start := self._next_hyphens(position)) < self.end:
+            if delimiter := self._delimiter_at(start):
+                return delimiter
+            position = start + 2
+        return None
+
+    def _delimiter_at(self, start: int) -> _Delimiter | None:
+        """The delimiter line at `start`, where two hyphens are, if it is one.
+
+        RFC 2046 §5.1.1: it is all of its line but for blanks at the end, so a longer boundary with the same
+        beginning is another one. Of two readings the outer multipart's holds: its delimiters end all inside.
+        """
+        self.looked_at += 1
+        window = bytes(self.raw[start + 2 : start + 2 + _LINE])
+        line_end = window.find(b"\n")
+        if line_end < 0:
+            if start + 2 + len(window) < self.end:
+                return None
+            line_end = len(window)
+            end = self.end
+        else:
+            end = start + 2 + line_end + 1
+        line = window[:line_end].rstrip(b" \t\r")
+        level = self.levels.get(line, -1)
+        if line.endswith(b"--"):
+            closed = self.levels.get(line[:-2], -1)
+            if closed >= 0 and (level < 0 or closed < level):
+                return _Delimiter(closed, True, start, end)
+        return _Delimiter(level, False, start, end) if level >= 0 else None
+
+    def _next_hyphens(self, position: int) -> int:
+        """The first line start at or behind `position` (> 0) with two hyphens, or the end of the message."""
+        if self._hyphens >= position:
+            return self._hyphens
+        self._hyphens = self.end
+        if self.looked_at >= MAX_DELIMITERS:
+            return self.end
+        at = position - 1
+        while at < self.end:
+            stop = min(at + _STEP, self.end)
+            # Searching one octet is ten times as fast as three, and base64 has no hyphen.
+            hyphen = self.raw.find(b"-", at, stop)
+            if hyphen >= 0:
+                found = self.raw.find(b"\n--", max(at, hyphen - 1), stop + 2)
+                if found >= 0:
+                    self._hyphens = found + 1
+                    break
+            at = stop - 1 if stop < self.end else stop
+        return self._hyphens
+
+    def _before(self, delimiter: int) -> int:
+        """RFC 2046 §5.1.1: the line end before a delimiter line belongs to the delimiter."""
+        return delimiter - 2 if self.raw[delimiter - 2 : delimiter - 1] == b"\r" else delimiter - 1
+
+    def _header_end(self, start: int) -> int:
+        """Where the body of the entity at `start` begins.
+
+        Behind the first empty line (RFC 5322 §2.1), or at a delimiter before that. A header whose first lines are no
+        fields is none, and lines that are no fields end it where nothing but such lines follow: the empty line was
+        forgotten. Among fields they are only passed over ("From " of mailbox files, badly folded fields).
+        """
+        first = bytes(self.raw[start : start + 2])
+        if first[:1] == b"\n":
+            return start + 1
+        if first == b"\r\n":
+            return start + 2
+        lines_end, body = self._empty_line(start)
+        if self.levels:
+            at = start
+            while (candidate := self._next_hyphens(at)) < lines_end:
+                if self._delimiter_at(candidate):
+                    lines_end = body = candidate
+                    break
+                at = candidate + 2
+        limit = min(lines_end, start + _CHECKED)
+        match = _FIELDS.match(self.raw, start, limit)
+        stop = match.end() if match else start
+        if stop == limit or (stop > start and limit < lines_end) or _LATER_FIELD.search(self.raw, stop, limit):
+            return body
+        return stop
+
+    def _empty_line(self, start: int) -> tuple[int, int]:
+        """The ends of the line before the next empty line and of that line itself, or the end of the message."""
+        if self._blank < start:
+            self._blank = self._find_empty_line(start)
+        at = self._blank
+        if at == self.end:
+            return at, at
+        return at + 1, at + (2 if self.raw[at + 1 : at + 2] == b"\n" else 3)
+
+    def _find_empty_line(self, at: int) -> int:
+        step = 4096
+        while at < self.end:
+            stop = min(at + step, self.end)
+            crlf = self.raw.find(b"\n\r\n", at, stop + 2)
+            found = self.raw.find(b"\n\n", at, crlf + 1 if crlf >= 0 else stop + 1)
+            if found >= 0 or crlf >= 0:
+                return found if found >= 0 else crlf
+            at = stop
+            step = min(step * 2, _COUNT_STEP)
+        return self.end
+
+    def _with_lines(self) -> list[Node]:
+        """The nodes with their lines counted. Bodies lie in one another, so every octet is counted once."""
+        counted = [node for node in self.nodes if node.kind is Kind.MESSAGE or node.type == "text"]
+        before: dict[int, int] = {}  # LFs before this position
+        total = previous = covered = 0
+        ends = {node.body_start: node.body_end for node in reversed(counted)}
+        for point in sorted({point for node in counted for point in (node.body_start, node.body_end)}):
+            if previous < covered:
+                total += self._count(previous, point)
+            before[point] = total
+            covered = max(covered, ends.get(point, 0))
+            previous = point
+        return [
+            self._counted(node, before) if node.kind is Kind.MESSAGE or node.type == "text" else node
+            for node in self.nodes
+        ]
+
+    def _counted(self, node: Node, before: dict[int, int]) -> Node:
+        lines = before[node.body_end] - before[node.body_start]
+        if node.size and self.raw[node.body_end - 1 : node.body_end] != b"\n":
+            lines += 1
+        return node._replace(lines=lines)
+
+    def _count(self, start: int, end: int) -> int:
+        lines = 0
+        for at in range(start, end, _COUNT_STEP):
+            stop = min(at + _COUNT_STEP, end)
+            if isinstance(self.raw, mmap):  # it has no count
+                lines += self.raw[at:stop].count(b"\n")
+            else:
+                lines += self.raw.count(b"\n", at, stop)
+        return lines
+
+
+def _describe(header: bytes, in_digest: bool) -> _Described:
+    lookup = Lookup(header)
+    encoding = parameters.token(lookup.first(b"content-transfer-encoding") or b"") or "7bit"
+    declared = lookup.first(b"content-type")
+    if declared is None:
+        # RFC 2046 §5.1.5: the default inside a digest is message/rfc822.
+        structured = parameters.Structured("message/rfc822" if in_digest else "text/plain")
+    else:
+        structured = parameters.media_type(declared)
+    type_, _, subtype = structured.value.partition("/")
+    if type_ == "multipart":
+        parameter = structured.parameter("boundary")
+        boundary = parameter.value.rstrip() if parameter else b""
+        if 0 < len(boundary) <= MAX_BOUNDARY:
+            return _Described(Kind.MULTIPART, type_, subtype, encoding, boundary)
+        type_ = ""
+    # RFC 2046 §5.2.1: message/rfc822 is never encoded. One that is, is left as a leaf.
+    if type_ == "message" and subtype in ("rfc822", "global") and encoding in ("7bit", "8bit", "binary"):
+        return _Described(Kind.MESSAGE, type_, subtype, encoding, b"")
+    if not type_:
+        type_, subtype = "text", "plain"  # RFC 2045 §5.2
+    return _Described(Kind.LEAF, type_, subtype, encoding, b"")

@@ -1,0 +1,207 @@
+"""BODYSTRUCTURE of a message (RFC 9051 §7.5.2 and §9), ready for the wire, and BODY out of it."""
+
+import re
+from urllib.parse import quote_from_bytes
+
+from duckmail.mime import charsets, parameters
+from duckmail.mime.envelope import MAX_TEXT, envelope_of
+from duckmail.mime.header import Lookup
+from duckmail.mime.imapdata import nstring, string
+from duckmail.mime.index import Index, Kind, Node
+from duckmail.mime.parameters import Parameter, Structured
+from duckmail.mime.scan import Buffer, Raw, buffer, header_block
+
+_MAX_LANGUAGES = 100
+_LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,100}+")
+# RFC 2231 §7: attribute-char; letters, digits and "_.-~" are always among the safe ones.
+_ATTRIBUTE_CHARACTERS = "!#$&+^`{|}"
+_VALUE = re.compile(rb'"(?:[^"\\]|\\.)*+"|\{([0-9]+)\}\r\n|[^ (){"]++', re.DOTALL)
+
+
+def bodystructure(raw: Raw, index: Index) -> bytes:
+    """The BODYSTRUCTURE with all extension data. Media types and parameter names are in upper case."""
+    octets = buffer(raw)
+    described: list[bytes] = [b""] * len(index.nodes)
+    # In preorder children come behind their parent: backwards they are there when it needs them.
+    for position in range(len(index.nodes) - 1, -1, -1):
+        node = index.nodes[position]
+        block = header_block(octets, node)
+        children = [described[child] for child in index.children(position)]
+        if node.kind is Kind.MULTIPART:
+            described[position] = _multipart(node, block, children)
+        else:
+            described[position] = _single(octets, index, position, block, children)
+        for child in index.children(position):
+            described[child] = b""
+    return described[0]
+
+
+def _multipart(node: Node, block: bytes, children: list[bytes]) -> bytes:
+    """body-type-mpart = 1*body SP media-subtype SP body-ext-mpart"""
+    lookup = Lookup(block)
+    return b"(%b %b %b %b)" % (
+        b"".join(children),
+        _upper(node.subtype),
+        _parameters(_content_type(lookup)),
+        _extension(lookup),
+    )
+
+
+def _single(octets: Buffer, index: Index, position: int, block: bytes, children: list[bytes]) -> bytes:
+    """body-type-1part = (body-type-basic / body-type-msg / body-type-text) SP body-ext-1part"""
+    node = index.nodes[position]
+    lookup = Lookup(block)
+    type_, subtype = node.type, node.subtype
+    if node.kind is Kind.LEAF and node.media_type in ("message/rfc822", "message/global"):
+        type_, subtype = "application", "octet-stream"  # body-type-msg needs an envelope and a body, it has none
+    described = b"%b %b %b %b %b %b %d" % (
+        _upper(type_),
+        _upper(subtype),
+        _parameters(_declared(lookup, node)),
+        nstring(_text(lookup, b"content-id")),
+        nstring(_text(lookup, b"content-description")),
+        _upper(node.encoding),
+        node.size,
+    )
+    if node.kind is Kind.MESSAGE:
+        inner = header_block(octets, index.nodes[position + 1])
+        described += b" %b %b %d" % (envelope_of(inner), children[0], node.lines)
+    elif node.type == "text":
+        described += b" %d" % node.lines
+    return b"(%b %b %b)" % (described, nstring(_text(lookup, b"content-md5")), _extension(lookup))
+
+
+def _extension(lookup: Lookup) -> bytes:
+    """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
+    disposition = parameters.disposition(lookup.first(b"content-disposition") or b"")
+    written = b"NIL"
+    if disposition.value:
+        written = b"(%b %b)" % (_upper(disposition.value), _parameters(disposition))
+    return b"%b %b %b" % (written, _languages(lookup), nstring(_text(lookup, b"content-location")))
+
+
+def _languages(lookup: Lookup) -> bytes:
+    value = parameters.without_comments(lookup.first(b"content-language") or b"")
+    tags = [string(tag) for tag in _LANGUAGE.findall(value[: parameters.MAX_VALUE])[:_MAX_LANGUAGES]]
+    return b"(%b)" % b" ".join(tags) if len(tags) > 1 else b"".join(tags) or b"NIL"
+
+
+def _content_type(lookup: Lookup) -> Structured:
+    return parameters.media_type(lookup.first(b"content-type") or b"")
+
+
+def _declared(lookup: Lookup, node: Node) -> Structured:
+    """What Content-Type says, as far as it is about the type the node is taken for."""
+    declared = _content_type(lookup)
+    if declared.value != node.media_type:
+        declared = Structured(node.media_type)
+    if node.media_type == "text/plain" and not declared.parameters:
+        # RFC 2045 §5.2: plain text without a charset is US-ASCII.
+        return Structured("text/plain", (Parameter("charset", b"us-ascii"),))
+    return declared
+
+
+def _parameters(structured: Structured) -> bytes:
+    """body-fld-param. RFC 2231 §6: continuations are joined; a value beyond ASCII is given as `NAME*` in UTF-8."""
+    written: dict[bytes, bytes] = {}
+    for parameter in structured.parameters:
+        name, value = _parameter(parameter)
+        written.setdefault(name, value)
+    if not written:
+        return b"NIL"
+    return b"(%b)" % b" ".join(b"%b %b" % (string(name), string(value)) for name, value in written.items())
+
+
+def _parameter(parameter: Parameter) -> tuple[bytes, bytes]:
+    name = parameter.name.upper().encode("ascii", "replace")
+    if not parameter.charset:
+        return name, parameter.value
+    charset, value = parameter.charset, parameter.value
+    if charsets.known(charset):
+        charset, value = "utf-8", parameter.text.encode("utf-8")
+        if value.isascii():
+            return name, value
+    extended = f"{charset}'{parameter.language}'{quote_from_bytes(value, _ATTRIBUTE_CHARACTERS)}"
+    return name + b"*", extended.encode("ascii", "replace")
+
+
+def _text(lookup: Lookup, name: bytes) -> bytes | None:
+    value = lookup.first(name)
+    return None if value is None else value[:MAX_TEXT]
+
+
+def _upper(word: str) -> bytes:
+    return string(word.upper().encode("ascii"))
+
+
+def body(bodystructure: bytes) -> bytes:
+    """BODY: the same without extension data (RFC 9051 §7.5.2). `bodystructure`: as the function of that name gives it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    pieces: list[bytes] = []
+    if _Reader(bodystructure, pieces).body(0) != len(bodystructure):
+        raise ValueError("not a body structure")
+    return b"".join(pieces)
+
+
+class _Reader:
+    """Copies from a BODYSTRUCTURE what BODY has."""
+
+    def __init__(self, data: bytes, pieces: list[bytes]) -> None:
+        self.data = data
+        self.pieces = pieces
+
+    def body(self, at: int) -> int:
+        """Copies the body at `at`; the position behind it. Recursion is as deep as the message's index."""
+        copied = at
+        if self.data[at + 1 : at + 2] == b"(":
+            at += 1
+            self.pieces.append(b"(")
+            while self.data[at : at + 1] == b"(":
+                at = self.body(at)
+            copied = at
+            at = self._skip(at + 1)  # media-subtype
+        else:
+            at = self._skip_many(at + 1, 2)  # media-type SP media-subtype
+            kind = self.data[copied + 1 : at]
+            at = self._skip_many(at + 1, 5)  # body-fields
+            if kind.startswith(b'"TEXT" '):
+                at = self._skip(at + 1)  # body-fld-lines
+            elif kind in (b'"MESSAGE" "RFC822"', b'"MESSAGE" "GLOBAL"'):
+                at = self._skip(at + 1) + 1  # envelope
+                self.pieces.append(self.data[copied:at])
+                copied = self.body(at)
+                at = self._skip(copied + 1)  # body-fld-lines
+        self.pieces.append(self.data[copied:at])
+        self.pieces.append(b")")
+        while self.data[at : at + 1] == b" ":
+            at = self._skip(at + 1)
+        return at + 1
+
+    def _skip_many(self, at: int, count: int) -> int:
+        for _ in range(count - 1):
+            at = self._skip(at) + 1
+        return self._skip(at)
+
+    def _skip(self, at: int) -> int:
+        """The position behind the value (string, number, NIL or list) at `at`."""
+        depth = 0
+        while True:
+            octet = self.data[at : at + 1]
+            if octet == b"(":
+                depth += 1
+                at += 1
+            elif octet == b")" and depth:
+                depth -= 1
+                at += 1
+            elif octet == b" " and depth:
+                at += 1
+            else:
+                match = _VALUE.match(self.data, at)
+                if match is None:
+                    raise ValueError("not a body structure")
+                at = match.end() + int(match[1] or 0)
+            if not depth:
+                return at

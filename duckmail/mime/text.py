@@ -1,0 +1,93 @@
+"""The decoded text of a message, for search and preview."""
+
+import re
+from collections.abc import Iterator
+
+from duckmail.mime import charsets, parameters
+from duckmail.mime.header import Lookup, decode_words
+from duckmail.mime.html import collapse, html_text
+from duckmail.mime.index import Index, Kind, Node
+from duckmail.mime.scan import Buffer, Raw, buffer, header_block
+from duckmail.mime.transfer import decoded
+
+_MAX_SEARCHED = 16 << 20
+_PREVIEW_SOURCE = 131072
+"""Characters of a part that a preview is made from."""
+
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+
+
+def decoded_header(block: bytes) -> str:
+    """A header block with its fields unfolded and their words decoded, a line per field; its first 16 MiB."""
+    return decode_words(_FOLD.sub(b"", block[:_MAX_SEARCHED])).replace("\r\n", "\n")
+
+
+def decoded_text(raw: Raw, index: Index, limit: int) -> Iterator[str]:
+    """What SEARCH BODY looks in: the headers of all parts and embedded messages and the text/* leaves, in their order.
+
+    In pieces of at most 64 Ki characters (headers whole), in all at most `limit` characters. A word may be cut between
+    two pieces; between two parts there is always a line end. Of the octets of other leaves nothing is read.
+    """
+    octets = buffer(raw)
+    left = limit
+    for piece in _pieces(octets, index):
+        if len(piece) >= left:
+            yield piece[:left]
+            return
+        left -= len(piece)
+        yield piece
+
+
+def _pieces(octets: Buffer, index: Index) -> Iterator[str]:
+    for position, node in enumerate(index.nodes):
+        if position:
+            yield decoded_header(header_block(octets, node))
+        if node.kind is Kind.LEAF and node.type == "text":
+            yield from part_text(octets, node)
+            yield "\n"
+
+
+def part_text(octets: Buffer, node: Node) -> Iterator[str]:
+    """The text of one leaf, transfer encoding and charset undone, in pieces of at most 64 Ki characters."""
+    declared = parameters.media_type(Lookup(header_block(octets, node)).first(b"content-type") or b"")
+    charset = declared.parameter("charset")
+    decoder = charsets.decoder(charset.text if charset else "")
+    for piece in decoded(octets, node.body_start, node.body_end, node.encoding):
+        if text := decoder.decode(piece):
+            yield text
+    if text := decoder.decode(b"", True):
+        yield text
+
+
+def preview(raw: Raw, index: Index, length: int) -> str:
+    """The beginning of the message's own text on one line, at most `length` characters and "…" if there is more.
+
+    HTML is preferred, as it is what the reader will see; "" if there is no text.
+    """
+    octets = buffer(raw)
+    candidates = [node for node in own_leaves(index) if node.type == "text" and node.subtype in ("html", "plain")]
+    candidates.sort(key=lambda node: node.subtype)
+    for node in candidates[:10]:
+        source = "".join(_up_to(part_text(octets, node), _PREVIEW_SOURCE))
+        text = collapse(html_text(source) if node.subtype == "html" else source)
+        if text:
+            return text if len(text) <= length else text[:length].rstrip() + "…"
+    return ""
+
+
+def own_leaves(index: Index) -> Iterator[Node]:
+    """The leaves of the message itself, not those of messages embedded in it."""
+    inside = [False] * len(index.nodes)
+    for position, node in enumerate(index.nodes):
+        if node.parent >= 0:
+            inside[position] = inside[node.parent] or index.nodes[node.parent].kind is Kind.MESSAGE
+        if node.kind is Kind.LEAF and not inside[position]:
+            yield node
+
+
+def _up_to(pieces: Iterator[str], length: int) -> Iterator[str]:
+    for piece in pieces:
+        yield piece[:length]
+        length -= len(piece)
+        if length <= 0:
+            return

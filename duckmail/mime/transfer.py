@@ -1,0 +1,52 @@
+"""Content-Transfer-Encodings undone, in pieces of bounded size (RFC 2045 §6)."""
+
+from binascii import a2b_qp
+from collections.abc import Iterator
+
+from duckmail.mime.base64 import ALPHABET, base64_octets
+from duckmail.mime.scan import Buffer
+
+PIECE = 65536
+"""Octets of a body that are taken at once; what comes out is never longer."""
+
+_NOT_BASE64 = bytes(set(range(256)) - set(ALPHABET + b"="))
+
+
+def decoded(raw: Buffer, start: int, end: int, encoding: str) -> Iterator[bytes]:
+    """The octets of [start, end) with their transfer encoding undone; an encoding that is not known changes nothing."""
+    if encoding == "base64":
+        return _base64(raw, start, end)
+    if encoding == "quoted-printable":
+        return _quoted_printable(raw, start, end)
+    return _identity(raw, start, end)
+
+
+def _identity(raw: Buffer, start: int, end: int) -> Iterator[bytes]:
+    for at in range(start, end, PIECE):
+        yield bytes(raw[at : min(at + PIECE, end)])
+
+
+def _base64(raw: Buffer, start: int, end: int) -> Iterator[bytes]:
+    """Characters outside the alphabet are skipped (RFC 2045 §6.8); of several padded runs all are read."""
+    digits = b""
+    for piece in _identity(raw, start, end):
+        *padded, digits = (digits + piece.translate(None, _NOT_BASE64)).split(b"=")
+        octets = [base64_octets(run) for run in padded if run]
+        whole = len(digits) & ~3
+        octets.append(base64_octets(digits[:whole]))
+        digits = digits[whole:]
+        yield b"".join(octets)
+    yield base64_octets(digits)
+
+
+def _quoted_printable(raw: Buffer, start: int, end: int) -> Iterator[bytes]:
+    at = start
+    while at < end:
+        stop = min(at + PIECE, end)
+        if stop < end:
+            # At a line end, so that a soft line break is not cut; else (no such line in mail) not inside "=XX".
+            line = raw.rfind(b"\n", at, stop)
+            escape = raw.rfind(b"=", stop - 2, stop)
+            stop = line + 1 if line >= 0 else escape if escape > at else stop
+        yield a2b_qp(bytes(raw[at:stop]))
+        at = stop

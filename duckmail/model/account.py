@@ -1,0 +1,109 @@
+"""Who somebody is: accounts and the principals that act for them."""
+
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per-account limits; 0 stands for the server's default. Traffic in octets per 24 h."""
+
+    quota: int = 0
+    recipients: int = 0
+    forwards: int = 0
+    filters: int = 0
+    imap_max_upload: int = 0
+    imap_max_download: int = 0
+    imap_max_connections: int = 0
+    pop3_max_download: int = 0
+    pop3_max_messages: int = 0
+    received_max: int = 0
+
+    @property
+    def effective(self) -> "Limits":
+        """These limits, with the server's default wherever none is set."""
+        own = {limit.name: getattr(self, limit.name) for limit in fields(self) if getattr(self, limit.name)}
+        return replace(DEFAULT_LIMITS, **own)
+
+
+# What stands behind a limit of 0.
+DEFAULT_LIMITS = Limits(
+    quota=1 << 30,
+    recipients=2000,
+    forwards=2000,
+    filters=400,
+    imap_max_upload=10 << 30,
+    imap_max_download=10 << 30,
+    imap_max_connections=15,
+    pop3_max_download=10 << 30,
+    pop3_max_messages=250,
+    received_max=60,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One account. `password_hash` is empty when none is set; `address` is the main address or empty.
+
+    `temp_password_hash`: signs in with the master scope alone, until `temp_password_expires`, and has to be changed.
+    `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
+    """
+
+    id: str
+    username: str
+    name: str = ""
+    address: str = ""
+    language: str = ""
+    password_hash: str = field(default="", repr=False)
+    limits: Limits = Limits()
+    retention: int = 0
+    spam_level: int = 50
+    tags: tuple[str, ...] = ()
+    disabled_scopes: tuple[str, ...] = ()
+    activated: bool = True
+    disabled: bool = False
+    suspended: bool = False
+    auth_version: int = 0
+    created: datetime | None = None
+    last_login: datetime | None = None
+    temp_password_hash: str = field(default="", repr=False)
+    temp_password_expires: datetime | None = None
+    targets: tuple[str, ...] = ()
+    from_whitelist: tuple[str, ...] = ()
+    upload_sent_messages: bool = False
+    indexing: bool = False
+    meta_data: str = field(default="{}", repr=False)
+    internal_data: str = field(default="{}", repr=False)
+
+    @property
+    def active(self) -> bool:
+        """May receive mail and sign in."""
+        return not (self.disabled or self.suspended)
+
+
+@dataclass(frozen=True, slots=True)
+class UserQuery:
+    """What a listing is narrowed to; empty values do not narrow. All strings are matched literally.
+
+    `text`: part of the main address, or of the user name without dots. `tags`: any of them. `required_tags`: all.
+    `forward`: part of a forwarding target.
+    """
+
+    text: str = ""
+    forward: str = ""
+    tags: tuple[str, ...] = ()
+    required_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who acts in a session or request: what the services check ownership against.
+
+    `user`: the account's id, empty for server roles. `role`: `user` for a mail session, else an API role.
+    `scope`: what the sign-in was for: `master`, `imap`, `pop3`, `smtp`.
+    """
+
+    user: str
+    username: str
+    role: str = "user"
+    scope: str = "master"

@@ -1,0 +1,48 @@
+"""The envelope of a message on its way in, who it is for, and what became of it."""
+
+from dataclasses import dataclass
+
+from duckmail.errors import DuckmailError
+from duckmail.model.message import Appended
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the sending side said beside the message.
+
+    `sender`: reverse-path as written, "" for the null one. `protocol`: `LMTP`, `ESMTP`, ... `host`: the peer's address.
+    `helo`: what it called itself. `size`: octets as declared, 0 when not. `body`: `7BIT`, `8BITMIME`, `BINARYMIME`.
+    `ident`: the relay's own name for the message (XFORWARD IDENT), or empty. `connection`: its id, for the log.
+    """
+
+    sender: str
+    protocol: str = "LMTP"
+    host: str = ""
+    helo: str = ""
+    tls: bool = False
+    size: int = 0
+    body: str = "7BIT"
+    smtputf8: bool = False
+    ident: str = ""
+    connection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A resolved recipient: `address` as the sender wrote it, `account` the id of the user it belongs to.
+
+    `quota`: octets that this account may use, 0 for no limit.
+    """
+
+    address: str
+    account: str
+    quota: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of the message for one recipient: either where it is stored, durably, or the error."""
+
+    recipient: Recipient
+    appended: Appended | None = None
+    error: DuckmailError | None = None

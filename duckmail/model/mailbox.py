@@ -1,0 +1,69 @@
+"""A mailbox as a value, and the rules of mailbox names."""
+
+import re
+from dataclasses import dataclass
+
+from duckmail.errors import Cannot, InvalidInput
+
+INBOX = "INBOX"
+SEPARATOR = "/"
+MAX_LEVELS = 128
+MAX_LEVEL_LENGTH = 512
+SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important")
+
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One mailbox with its counters as of one committed moment.
+
+    `uidnext`, `modseq`: the next UID to be given; the highest modseq given (>= 1).
+    `recentuid`: messages with a UID at or above it are \\Recent to the next read-write session.
+    `keywords`: the append-only table that gives keyword bits their names.
+    `vanishedfloor`: expunges with a modseq at or below it are no longer known one by one.
+    """
+
+    id: str
+    user: str
+    path: str
+    uidvalidity: int
+    uidnext: int
+    modseq: int
+    messages: int = 0
+    unseen: int = 0
+    deleted: int = 0
+    size: int = 0
+    recentuid: int = 1
+    keywords: tuple[str, ...] = ()
+    vanishedfloor: int = 0
+    special_use: str | None = None
+    subscribed: bool = True
+    hidden: bool = False
+    retention: int = 0
+
+
+def normalise_path(path: str) -> str:
+    """`path` with a case-insensitive first `INBOX` in its one spelling.
+
+    Raises:
+        InvalidInput: empty, an empty level, a control character, too many or too long levels.
+    """
+    levels = path.split(SEPARATOR)
+    if levels[0].upper() == INBOX:
+        levels[0] = INBOX
+    if any(not level for level in levels):
+        raise InvalidInput("Mailbox names have no empty level")
+    if _CONTROL.search(path):
+        raise InvalidInput("Mailbox names have no control characters")
+    if len(levels) > MAX_LEVELS:
+        raise Cannot(f"Mailbox names have at most {MAX_LEVELS} levels")
+    if any(len(level) > MAX_LEVEL_LENGTH for level in levels):
+        raise Cannot(f"Any part of the mailbox path cannot be longer than {MAX_LEVEL_LENGTH} chars long")
+    return SEPARATOR.join(levels)
+
+
+def parents(path: str) -> list[str]:
+    """The paths above `path`, outermost first."""
+    levels = path.split(SEPARATOR)
+    return [SEPARATOR.join(levels[:count]) for count in range(1, len(levels))]

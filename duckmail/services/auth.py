@@ -1,0 +1,241 @@
+"""Signing in, the same for every protocol: who it is, whether the password is right, how often it was tried.
+
+- Failures are counted per account (unknown names too) and per network; over the limit the password is not looked at.
+- Whoever gets no further cannot tell why: an unknown, disabled or suspended account costs the time of a wrong
+  password and gives the same error. What a scope may not do is told only to who knows the password.
+- Attempts for one account run one after the other in a process, so that parallel ones do not slip by the counter.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, RateLimited, Unavailable
+from duckmail.model.account import Principal, User
+from duckmail.runtime.log import event
+from duckmail.runtime.tasks import Tasks
+from duckmail.services.passwords import Passwords
+from duckmail.services.users import Users
+from storage.redis.counters import Counters
+from storage.users import Users as Records
+
+_logger = logging.getLogger("duckmail.auth")
+
+LOGIN_SECONDS = 30.0
+MAX_NAME = 1024  # characters of a login name; longer ones are unknown
+SCOPES = ("imap", "pop3", "smtp")
+MASTER = "master"
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """So many failures, within so many seconds from the first, are the last; 0 failures is no limit."""
+
+    failures: int
+    window: int
+
+
+ACCOUNT = Throttle(12, 120)
+NETWORK = Throttle(60, 120)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """`change_password`: it was a temporary one."""
+
+    user: User
+    principal: Principal
+    change_password: bool = False
+
+
+class Auth:
+    def __init__(
+        self,
+        users: Users,
+        records: Records,
+        passwords: Passwords,
+        counters: Counters,
+        *,
+        tasks: Tasks,
+        account: Throttle = ACCOUNT,
+        network: Throttle = NETWORK,
+    ) -> None:
+        self._users = users
+        self._records = records
+        self._passwords = passwords
+        self._counters = counters
+        self._tasks = tasks
+        self._account = account
+        self._network = network
+        self._turns = _Turns()
+
+    async def login(self, username: str, password: str, scope: str, peer_network: str, protocol: str) -> Principal:
+        """Signs in for a mail protocol.
+
+        Args:
+            scope: `imap`, `pop3`, `smtp`, or `master` for the API.
+            peer_network: key of the client's network (`Peer.network`); "" and `unix` are not throttled.
+            protocol: for the log.
+
+        Raises:
+            AuthenticationFailed: unknown, wrong password, disabled or suspended.
+            AccountDisabled: the password is right, but not for this scope.
+            RateLimited, Unavailable.
+        """
+        return (await self.sign_in(username, password, scope, peer_network, protocol)).principal
+
+    async def sign_in(self, username: str, password: str, scope: str, peer_network: str, protocol: str) -> SignedIn:
+        """As `login`, with the account. An error's `fields["user"]` is the account's id where it is known."""
+        try:
+            async with asyncio.timeout(LOGIN_SECONDS):
+                signed_in = await self._sign_in(username, password, scope, peer_network)
+        except TimeoutError as error:
+            raise Unavailable(reason="login took too long") from error
+        except DuckmailError as error:
+            user, result = error.fields.get("user", ""), type(error).__name__
+            event(
+                _logger, logging.INFO, "login refused", protocol=protocol, scope=scope, user=user, result=result,
+                network=peer_network,
+            )  # fmt: skip
+            raise
+        event(_logger, logging.INFO, "login", protocol=protocol, scope=scope, user=signed_in.user.id)
+        return signed_in
+
+    async def _sign_in(self, username: str, password: str, scope: str, network: str) -> SignedIn:
+        await self._check(_network_key(network), self._network)
+        user = await self._find(username)
+        key = _account_key(user, username)
+        async with self._turns.of(key):
+            await self._check(key, self._account)
+            try:
+                signed_in = await self._verify(user, password, scope)
+            except AuthenticationFailed:
+                await self._count(key, network)
+                raise
+        await self._counters.clear(key)
+        if _stale(signed_in.user.last_login):
+            self._tasks.start(self._seen(signed_in.user), "last-login")
+        return signed_in
+
+    async def look_up(self, username: str, scope: str) -> User:
+        """The account of a login name that may sign in for `scope`, without a password (trusted callers only).
+
+        Raises:
+            AuthenticationFailed, AccountDisabled, Unavailable.
+        """
+        user = await self._find(username)
+        if user is None or not user.active:
+            raise AuthenticationFailed(**({"user": user.id} if user else {}))
+        _require_scope(user, scope)
+        return user
+
+    async def confirm(self, user: User, password: str) -> None:
+        """Checks the password of somebody who is signed in already, under the same throttle.
+
+        Raises:
+            AuthenticationFailed, RateLimited, Unavailable.
+        """
+        key = _account_key(user, user.username)
+        async with self._turns.of(key):
+            await self._check(key, self._account)
+            if (await self._passwords.verify(password, user.password_hash)).right:
+                return
+            if user.temp_password_hash and await self._temporary(user, password):
+                return
+            await self._count(key, "")
+        raise AuthenticationFailed(user=user.id)
+
+    async def _find(self, username: str) -> User | None:
+        if not username.strip() or len(username) > MAX_NAME:
+            return None
+        return await self._users.sign_in_name(username)
+
+    async def _verify(self, user: User | None, password: str, scope: str) -> SignedIn:
+        if user is None or not user.active:
+            await self._passwords.verify(password, user.password_hash if user else "")
+            raise AuthenticationFailed(**({"user": user.id} if user else {}))
+        verified = await self._passwords.verify(password, user.password_hash)
+        if verified.right:
+            _require_scope(user, scope)
+            if verified.weak:
+                self._tasks.start(self._strengthen(user, password), "rehash")
+            return SignedIn(user, _principal(user, scope))
+        if user.temp_password_hash and await self._temporary(user, password):
+            if scope != MASTER:
+                raise AccountDisabled("Authentication failed. Invalid scope", user=user.id)
+            return SignedIn(user, _principal(user, scope), change_password=True)
+        raise AuthenticationFailed(user=user.id)
+
+    async def _temporary(self, user: User, password: str) -> bool:
+        expires = user.temp_password_expires
+        if expires is None or expires <= datetime.now(UTC):
+            return False
+        return (await self._passwords.verify(password, user.temp_password_hash)).right
+
+    async def _check(self, key: str, throttle: Throttle) -> None:
+        if not key or not throttle.failures:
+            return
+        count = await self._counters.get(key)
+        if count.value >= throttle.failures:
+            raise RateLimited("Authentication was rate limited", ttl=count.ttl)
+
+    async def _count(self, key: str, network: str) -> None:
+        await self._counters.incr(key, self._account.window)
+        if _network_key(network):
+            await self._counters.incr(_network_key(network), self._network.window)
+
+    async def _seen(self, user: User) -> None:
+        await self._records.update(user.id, {"last_login": datetime.now(UTC)})
+
+    async def _strengthen(self, user: User, password: str) -> None:
+        await self._records.replace_hash(user.id, user.password_hash, await self._passwords.hash(password))
+
+
+def _stale(last_login: datetime | None) -> bool:
+    # Many connections of one client within a minute are one sign-in, and one write.
+    return last_login is None or datetime.now(UTC) - last_login > timedelta(minutes=1)
+
+
+def _require_scope(user: User, scope: str) -> None:
+    if scope in user.disabled_scopes:
+        raise AccountDisabled("Access to requested service disabled", user=user.id)
+
+
+def _principal(user: User, scope: str) -> Principal:
+    return Principal(user=user.id, username=user.username, role="user", scope=scope)
+
+
+def _account_key(user: User | None, username: str) -> str:
+    # An unknown name is text of any kind: its hash is the key. It may be counted, so that it looks like a known one.
+    if user is not None:
+        return f"auth:user:{user.id}"
+    return f"auth:name:{hashlib.sha256(username.strip().lower().encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _network_key(network: str) -> str:
+    return "" if network in ("", "unix") else f"auth:network:{network}"
+
+
+class _Turns:
+    """One lock per key for as long as somebody holds or wants it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)

@@ -1,0 +1,247 @@
+"""Incoming mail: who gets it, and one durable copy for each account.
+
+A message is prepared once however many it is for; each account gets it once however many of its addresses are named,
+and once however often a relay sends it again, if the message identifies itself.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from duckmail.errors import (
+    AccountDisabled,
+    CommitUnknown,
+    DuckmailError,
+    InvalidInput,
+    NotFound,
+    OverQuota,
+    Unavailable,
+)
+from duckmail.model.account import User
+from duckmail.model.envelope import Envelope, Recipient, Verdict
+from duckmail.model.mailbox import INBOX, Mailbox
+from duckmail.model.message import Appended, Content, NewMessage
+from duckmail.runtime.log import event
+from duckmail.runtime.threads import Pool
+from duckmail.services.batch import Batched
+from duckmail.services.recipients import AddressBook, Resolver
+
+LOOKUP_SECONDS = 8.0
+DELIVER_SECONDS = 300.0  # a relay waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
+HASH_INLINE = 64 * 1024  # octets; more is hashed in a thread
+HEADER_LIMIT = 256 * 1024  # octets searched for what identifies the message
+PREFIX_LIMIT = 4096  # octets; DESIGN §4
+
+_logger = logging.getLogger("duckmail.delivery")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_RECEIVED_ID = re.compile(rb"[\s)]id\s+[^\s;]")
+
+
+class Accounts(Protocol):
+    """What is needed of `storage.users.Users`."""
+
+    async def many(self, users: Sequence[str], /) -> dict[str, User]: ...
+
+    async def used(self, users: Sequence[str], /) -> dict[str, int]: ...
+
+
+class Mailboxes(Protocol):
+    """What is needed of `storage.mailboxes.Mailboxes`."""
+
+    async def by_paths(self, users: Sequence[str], path: str, /) -> dict[str, Mailbox]: ...
+
+
+class Contents(Protocol):
+    """What is needed of `storage.contents.Contents`."""
+
+    async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
+
+
+class MessageStore(Protocol):
+    """What delivery needs of `storage.store.Store`."""
+
+    @property
+    def addresses(self) -> AddressBook: ...
+
+    @property
+    def users(self) -> Accounts: ...
+
+    @property
+    def mailboxes(self) -> Mailboxes: ...
+
+    @property
+    def contents(self) -> Contents: ...
+
+    async def append_many(
+        self, items: Sequence[tuple[str, str, NewMessage, int]], /
+    ) -> list[Appended | DuckmailError]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    user: User
+    used: int
+
+
+class Delivery:
+    """Takes mail from any edge: `recipient` for each address, then `deliver` once.
+
+    Args:
+        quota: octets that an account without a quota of its own may use; 0 for no limit.
+    """
+
+    def __init__(self, store: MessageStore, pool: Pool, quota: int = 0) -> None:
+        self._store = store
+        self._pool = pool
+        self._quota = quota
+        self._resolver = Resolver(store.addresses)
+        self._accounts: Batched[str, _Account] = Batched(self._load_accounts)
+        self._inboxes: Batched[str, Mailbox] = Batched(lambda users: store.mailboxes.by_paths(users, INBOX))
+
+    async def recipient(self, address: str, size: int = 0) -> Recipient:
+        """Resolves a recipient and says whether a message of `size` octets (0: unknown) would be accepted now.
+
+        Raises:
+            NotFound: nobody has this address.
+            AccountDisabled: the account receives no mail.
+            OverQuota: it has no room.
+            Unavailable: nobody can say now; or the address only forwards, which nothing here can do yet.
+        """
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                return await self._recipient(address, size)
+        except TimeoutError:
+            raise Unavailable(address=address, reason="look-up timed out") from None
+
+    async def _recipient(self, address: str, size: int) -> Recipient:
+        record = await self._resolver.resolve(address)
+        if record is None:
+            raise NotFound("No such recipient here")
+        if record.forwarded_disabled:
+            raise AccountDisabled("This address receives no mail")
+        if not record.user:
+            # Mail is kept by the relay rather than lost: there is no outbound queue to put it into.
+            raise Unavailable("Forwarding is not available now", address=address)
+        account = await self._accounts.get(record.user)
+        if account is None:
+            raise NotFound("No such recipient here")
+        if not account.user.active:
+            raise AccountDisabled("This account receives no mail")
+        quota = account.user.limits.quota or self._quota
+        if quota and (account.used >= quota or account.used + size > quota):
+            raise OverQuota("Mailbox full")
+        return Recipient(address, record.user, quota)
+
+    async def _load_accounts(self, ids: list[str]) -> dict[str, _Account]:
+        # Not a TaskGroup: it would wrap `Unavailable` into a group.
+        users, used = await asyncio.gather(self._store.users.many(ids), self._store.users.used(ids))
+        return {id_: _Account(user, used.get(id_, 0)) for id_, user in users.items()}
+
+    async def deliver(
+        self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
+    ) -> list[Verdict]:
+        """Stores the message in the INBOX of each recipient's account; one verdict each, in order.
+
+        Success means durable. Accounts named twice get it once, and the same verdict for each of their addresses.
+
+        Raises:
+            DuckmailError: the same for all; nothing was stored, or (CommitUnknown) nobody knows.
+        """
+        try:
+            async with asyncio.timeout(DELIVER_SECONDS):
+                return await self._deliver(envelope, raw, recipients)
+        except TimeoutError:
+            raise CommitUnknown(connection=envelope.connection) from None
+
+    async def _deliver(
+        self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
+    ) -> list[Verdict]:
+        digest = await self._digest(envelope, raw)
+        content = await self._store.contents.prepare(raw)
+        # The first address named of each account is the one that its copy is delivered to.
+        first: dict[str, Recipient] = {}
+        for recipient in recipients:
+            first.setdefault(recipient.account, recipient)
+        inboxes = await self._inboxes.many(first)
+        outcomes: dict[str, Appended | DuckmailError] = {}
+        items: list[tuple[str, str, NewMessage, int]] = []
+        for account, recipient in first.items():
+            inbox = inboxes.get(account)
+            if inbox is None:
+                # The account was deleted since RCPT, or is being repaired: the relay's next try will tell.
+                outcomes[account] = Unavailable(account=account, reason="no INBOX")
+                continue
+            key = delivery_key(account, envelope.sender, digest) if digest else None
+            message = NewMessage(content, prefix=prefix(envelope, recipient), delivery_key=key)
+            items.append((account, inbox.id, message, recipient.quota))
+        if items:
+            results = await self._store.append_many(items)
+            outcomes.update((account, result) for (account, *_), result in zip(items, results, strict=True))
+        return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
+
+    async def _digest(self, envelope: Envelope, raw: bytes | bytearray) -> bytes:
+        """The hash of the octets, b"" when equal octets need not be the same message (DESIGN §5 Delivery)."""
+        if not envelope.ident and not identifies_itself(raw):
+            return b""
+        if len(raw) <= HASH_INLINE:
+            return hashlib.sha256(raw).digest()
+        return await self._pool.run(lambda: hashlib.sha256(raw).digest())
+
+    @staticmethod
+    def _verdict(envelope: Envelope, recipient: Recipient, outcome: Appended | DuckmailError) -> Verdict:
+        if isinstance(outcome, DuckmailError):
+            return Verdict(recipient, error=outcome)
+        if outcome.duplicate:
+            event(
+                _logger,
+                logging.INFO,
+                "delivered before",
+                connection=envelope.connection,
+                sender=envelope.sender,
+                recipient=recipient.address,
+                id=outcome.id,
+            )
+        return Verdict(recipient, appended=outcome)
+
+
+def delivery_key(account: str, sender: str, digest: bytes) -> bytes:
+    """The idempotence key: equal for the same octets from the same sender to the same account."""
+    return hashlib.sha256(b"\0".join((account.encode(), sender.encode(), digest))).digest()
+
+
+def prefix(envelope: Envelope, recipient: Recipient) -> bytes:
+    """The header lines that final delivery puts before the message of this recipient.
+
+    Raises:
+        InvalidInput: an address that would make anything else of it than two lines.
+    """
+    # RFC 5321 §4.4: the final delivery adds a Return-Path line with the reverse-path.
+    if _CONTROL.search(envelope.sender) or _CONTROL.search(recipient.address):
+        raise InvalidInput("Control character in an address")
+    lines = f"Return-Path: <{envelope.sender}>\r\nDelivered-To: {recipient.address}\r\n".encode()
+    if len(lines) > PREFIX_LIMIT:
+        raise InvalidInput("Addresses too long")
+    return lines
+
+
+def identifies_itself(raw: bytes | bytearray) -> bool:
+    """Whether equal octets are the same message: a Message-ID, or an id in the top Received line."""
+    end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT)
+    header = b"\r\n" + bytes(raw[: end if end >= 0 else HEADER_LIMIT]).lower()
+    if (found := header.find(b"\r\nmessage-id:")) >= 0 and _value(header, found):
+        return True
+    received = header.find(b"\r\nreceived:")
+    return received >= 0 and _RECEIVED_ID.search(_value(header, received)) is not None
+
+
+def _value(header: bytes, start: int) -> bytes:
+    """The value of the field whose line break is at `start`, unfolded, without surrounding white space."""
+    begin = header.find(b":", start) + 1
+    end = header.find(b"\r\n", begin)
+    while end >= 0 and header[end + 2 : end + 3] in {b" ", b"\t"}:
+        end = header.find(b"\r\n", end + 2)
+    return header[begin : end if end >= 0 else len(header)].strip()

@@ -1,0 +1,278 @@
+"""SEARCH: evaluates criteria over one view, loading only what is still undecided.
+
+Evaluation is three-valued: a key whose facts are not loaded yet is undecided (None), and And, Or and Not pass that on
+as logic has it. The tiers are tried from cheap to dear: what the view knows, what the message documents list, the
+decoded header and body text. A message is loaded at a tier only while its answer still depends on it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from duckmail.mime import text
+from duckmail.model import search
+from duckmail.model.flags import keyword_bit, system_bit
+from storage.contents.texts import SearchText
+from storage.messages import Messages
+from storage.views import View
+
+SLICE = 1_000  # messages decided between two turns of the loop
+TEXT_BATCH = 50  # contents whose decoded text is held at once
+
+LISTED_ADDRESSES = ("from", "to", "cc", "bcc")
+
+Answer = bool | None
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One message and the facts loaded about it."""
+
+    uid: int
+    flags: int
+    modseq: int
+    listed: dict[str, Any] | None = None
+    header: str | None = None
+    body: SearchText | None = None
+    fields: dict[str, list[str]] = field(default_factory=dict)
+
+
+Test = Callable[[Candidate], Answer]
+
+
+class Search:
+    def __init__(self, messages: Messages, view: View, recent_from: int) -> None:
+        self._messages = messages
+        self._view = view
+        self._recent_from = recent_from
+        self._now = datetime.now(UTC)
+
+    async def run(self, criteria: search.Node) -> list[int]:
+        """Ascending UIDs that match. Raises: Unavailable."""
+        test = self._compile(criteria)
+        view = self._view
+        candidates = [
+            Candidate(uid, flags, modseq)
+            for uid, flags, modseq in zip(view.uids, view.flags, view.modseqs, strict=True)
+        ]
+        matched, undecided = await _decide(test, candidates)
+        if undecided:
+            more, undecided = await self._by_listed(test, undecided)
+            matched += more
+        if undecided:
+            matched += await self._by_text(test, undecided)
+        return sorted(matched)
+
+    async def _by_listed(self, test: Test, candidates: list[Candidate]) -> tuple[list[int], list[Candidate]]:
+        by_uid = {candidate.uid: candidate for candidate in candidates}
+        matched: list[int] = []
+        undecided: list[Candidate] = []
+        mailbox = self._view.mailbox
+        async for documents in self._messages.listed(mailbox.user, mailbox.id, list(by_uid)):
+            loaded = []
+            for document in documents:
+                candidate = by_uid[int(document["uid"])]
+                candidate.listed = document
+                loaded.append(candidate)
+            more, rest = await _decide(test, loaded)
+            matched += more
+            undecided += rest
+        return matched, undecided
+
+    async def _by_text(self, test: Test, candidates: list[Candidate]) -> list[int]:
+        matched: list[int] = []
+        for start in range(0, len(candidates), TEXT_BATCH):
+            batch = candidates[start : start + TEXT_BATCH]
+            by_content: dict[str, list[Candidate]] = {}
+            for candidate in batch:
+                if candidate.listed is not None:
+                    by_content.setdefault(str(candidate.listed["content"]), []).append(candidate)
+            async for texts in self._messages.texts([one.listed for one in batch if one.listed is not None]):
+                matched += await asyncio.to_thread(_matching, test, texts, by_content)
+        return matched
+
+    # -- compiling -------------------------------------------------------------------------------------------------
+
+    def _compile(self, node: search.Node) -> Test:
+        match node:
+            case search.All():
+                return lambda _message: True
+            case search.And(children):
+                return _all([self._compile(child) for child in children])
+            case search.Or(children):
+                return _any([self._compile(child) for child in children])
+            case search.Not(child):
+                return _not(self._compile(child))
+            case search.Header() | search.Body() | search.Text():
+                return _text_test(node)
+            case search.DateRange() | search.Size() | search.Within():
+                return self._listed_test(node)
+            case _:
+                return self._view_test(node)
+
+    def _view_test(self, node: search.Node) -> Test:
+        match node:
+            case search.Flag(name):
+                bit = system_bit(name) or keyword_bit(name, self._view.mailbox.keywords)
+                return lambda message: bool(message.flags & bit)
+            case search.Recent():
+                first = self._recent_from
+                return lambda message: bool(first) and message.uid >= first
+            case search.Uids(uids):
+                members = set(uids.pick(self._view.uids))
+                return lambda message: message.uid in members
+            case search.ModSeq(least):
+                return lambda message: message.modseq >= least
+            case _:
+                raise TypeError(f"no search key: {type(node).__name__}")
+
+    def _listed_test(self, node: search.DateRange | search.Size | search.Within) -> Test:
+        match node:
+            case search.DateRange(which, since, before):
+                return _listed(lambda document: _in_days(_day(document, which), since, before))
+            case search.Size(larger, smaller):
+                low = -1 if larger is None else larger
+                high = 1 << 63 if smaller is None else smaller
+                return _listed(lambda document: low < int(document["size"]) < high)
+            case search.Within(younger, older):
+                return _listed(lambda document: _in_age(self._now - document["idate"], younger, older))
+
+
+def _all(tests: Sequence[Test]) -> Test:
+    def test(message: Candidate) -> Answer:
+        answer: Answer = True
+        for one in tests:
+            found = one(message)
+            if found is False:
+                return False
+            if found is None:
+                answer = None
+        return answer
+
+    return test
+
+
+def _any(tests: Sequence[Test]) -> Test:
+    def test(message: Candidate) -> Answer:
+        answer: Answer = False
+        for one in tests:
+            found = one(message)
+            if found:
+                return True
+            if found is None:
+                answer = None
+        return answer
+
+    return test
+
+
+def _not(test: Test) -> Test:
+    def negated(message: Candidate) -> Answer:
+        found = test(message)
+        return None if found is None else not found
+
+    return negated
+
+
+def _listed(decide: Callable[[dict[str, Any]], bool]) -> Test:
+    return lambda message: None if message.listed is None else decide(message.listed)
+
+
+async def _decide(test: Test, candidates: Sequence[Candidate]) -> tuple[list[int], list[Candidate]]:
+    """The UIDs that match, and the messages that are undecided."""
+    matched: list[int] = []
+    undecided: list[Candidate] = []
+    for start in range(0, len(candidates), SLICE):
+        for candidate in candidates[start : start + SLICE]:
+            answer = test(candidate)
+            if answer:
+                matched.append(candidate.uid)
+            elif answer is None:
+                undecided.append(candidate)
+        await asyncio.sleep(0)
+    return matched, undecided
+
+
+def _matching(test: Test, texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Candidate]]) -> list[int]:
+    """CPU work: decoding what is not kept decoded, and looking through it."""
+    matched = []
+    for found in texts:
+        for candidate in by_content[found.id]:
+            prefix = (candidate.listed or {}).get("prefix", b"")
+            candidate.header = text.decoded_header(prefix) + found.header
+            candidate.body = found
+            if test(candidate):
+                matched.append(candidate.uid)
+            candidate.header = candidate.body = None
+            candidate.fields.clear()
+    return matched
+
+
+def _day(document: dict[str, Any], which: search.DateField) -> date:
+    # RFC 9051 §6.4.4: SENT* takes the day as it is written in the Date header, time and zone disregarded.
+    if which is search.DateField.SENT and "sentday" in document:
+        return date.fromordinal(document["sentday"])
+    moment: datetime = document["savedate" if which is search.DateField.SAVED else "idate"]
+    return moment.astimezone(UTC).date()
+
+
+def _in_days(day: date, since: date | None, before: date | None) -> bool:
+    return (since is None or day >= since) and (before is None or day < before)
+
+
+def _in_age(age: timedelta, younger: int | None, older: int | None) -> bool:
+    # RFC 5032: YOUNGER is at most, OLDER at least so many seconds.
+    seconds = age.total_seconds()
+    return (younger is None or seconds <= younger) and (older is None or seconds >= older)
+
+
+# -- text ----------------------------------------------------------------------------------------------------------
+
+
+def _text_test(node: search.Header | search.Body | search.Text) -> Test:
+    needle = node.value.casefold()
+    match node:
+        case search.Header(name, _):
+            return _header_test(name.lower(), needle)
+        case search.Body():
+            return lambda message: None if message.body is None else _contains(message.body, needle)
+        case search.Text():
+            return lambda message: (
+                None
+                if message.header is None or message.body is None
+                else needle in message.header.casefold() or _contains(message.body, needle)
+            )
+
+
+def _header_test(name: str, needle: str) -> Test:
+    """Subject and address fields are decided on what is listed, as far as it is whole; the rest on the header."""
+
+    def test(message: Candidate) -> Answer:
+        if message.header is not None:
+            return any(needle in value for value in _values(message, name))
+        if message.listed is None:
+            return None
+        if name == "subject" and needle and len(message.listed.get("subject", "")) < 8192:
+            return needle in message.listed.get("subject", "").casefold()
+        if name in LISTED_ADDRESSES and needle and "cut" not in message.listed:
+            return any(
+                needle in f"{display} <{address}>".casefold() for display, address in message.listed.get(name, ())
+            )
+        return None
+
+    return test
+
+
+def _values(message: Candidate, name: str) -> list[str]:
+    if not message.fields:
+        for line in (message.header or "").splitlines():
+            field_name, colon, value = line.partition(":")
+            if colon:
+                message.fields.setdefault(field_name.strip().lower(), []).append(value.strip().casefold())
+    return message.fields.get(name, [])
+
+
+def _contains(body: SearchText, needle: str) -> bool:
+    return any(needle in piece.casefold() for piece in body.body)

@@ -1,0 +1,232 @@
+"""Accounts: made, read, changed and removed here, by whoever may (`by`).
+
+- A user name is unique without its dots, an address without dots and label; the database's indexes decide.
+- What ends sign-ins (a new password, a suspension) counts `auth_version` up in the same write.
+- Removing an account is one transaction: nobody signs in, nothing is accepted for it any more; its mail goes to
+  `archived` afterwards.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+
+from duckmail.errors import InvalidInput, NotFound
+from duckmail.model.account import Limits, Principal, User, UserQuery
+from duckmail.model.address import normalise, split, view
+from duckmail.services.access import require_account, require_server
+from duckmail.services.folders import default_folders
+from duckmail.services.names import is_email, is_username
+from duckmail.services.passwords import MAX_PASSWORD, Passwords, require_supported
+from storage.addresses import Addresses
+from storage.users import Folder, Removal
+from storage.users import Users as Records
+
+TEMPORARY = timedelta(hours=24)  # how long a temporary password signs in
+
+_LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """An account to be made.
+
+    Args:
+        password: "" for none. `hashed`: it is a hash already. `temporary`: has to be changed at the first sign-in.
+        address: None for the user name, completed by the server's domain; "" for an account without an address.
+        folders: paths of `sent`, `trash`, `drafts`, `junk` instead of those of the language.
+        attributes: of `User` and `Limits`, by name.
+    """
+
+    username: str
+    password: str = field(default="", repr=False)
+    hashed: bool = False
+    temporary: bool = False
+    address: str | None = None
+    tag_address: bool = False
+    folders: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user with what it uses (octets) and what it may (no limit is 0 here)."""
+
+    user: User
+    used: int
+    allowed: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of accounts by ascending id; `total` counts all pages."""
+
+    accounts: list[Account]
+    total: int
+    has_previous: bool
+    has_next: bool
+
+
+class Users:
+    def __init__(self, records: Records, addresses: Addresses, passwords: Passwords, domain: str) -> None:
+        """`domain`: of the addresses of users that are made without one."""
+        self._records = records
+        self._addresses = addresses
+        self._passwords = passwords
+        self._domain = domain
+
+    async def create(self, new: NewUser, by: Principal) -> str:
+        """Makes the account with its address and default mailboxes; gives its id.
+
+        Raises:
+            UsernameTaken, AddressTaken, InvalidInput, UnsupportedHash, NotPermitted, Unavailable, CommitUnknown.
+        """
+        require_server(by)
+        username = new.username.lower()
+        if not is_username(username):
+            raise InvalidInput("Invalid username")
+        address = self._main_address(username, new.address)
+        hashed = await self._hash(new.password, new.hashed)
+        user = _with(User(id="", username=username, address=address), new.attributes)
+        if new.temporary and hashed:
+            user = replace(user, temp_password_hash=hashed, temp_password_expires=datetime.now(UTC) + TEMPORARY)
+        else:
+            user = replace(user, password_hash=hashed)
+        folders = _distinct(default_folders(user.language, user.retention, new.folders))
+        tags = user.tags if new.tag_address else ()
+        return await self._records.create(user, view(address) if address else "", folders, tags)
+
+    def _main_address(self, username: str, wanted: str | None) -> str:
+        if wanted == "":
+            return ""
+        text = wanted or (username if "@" in username else f"{username}@{self._domain}")
+        local, domain = split(normalise(text))
+        # A label is never part of a main address: mail with any label finds it.
+        address = f"{local.partition('+')[0]}@{domain}"
+        # The server's own domain may be a host name of one label, unlike those of addresses that people choose.
+        own = wanted is None and "@" not in username
+        if not is_email(f"{address}.example" if own else address):
+            raise InvalidInput("Invalid email address")
+        if "*" in address:
+            raise InvalidInput("Address can not contain *")
+        return address
+
+    async def _hash(self, password: str, hashed: bool) -> str:
+        if hashed and password:
+            require_supported(password)
+            return password
+        if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
+            raise InvalidInput(f"Passwords have at most {MAX_PASSWORD} octets")
+        return await self._passwords.hash(password) if password else ""
+
+    async def get(self, user: str, by: Principal) -> User:
+        """Raises: NotFound, NotPermitted, Unavailable."""
+        require_account(by, user)
+        return await self._records.get(user)
+
+    async def account(self, user: str, by: Principal) -> Account:
+        """Raises: NotFound, NotPermitted, Unavailable."""
+        found = await self.get(user, by)
+        used = await self._records.used([user])
+        return Account(found, used.get(user, 0), found.limits.effective)
+
+    async def resolve(self, username: str, by: Principal) -> str:
+        """The id of the account with this user name; case and dots do not matter. Raises: NotFound, NotPermitted."""
+        require_server(by)
+        return (await self._records.by_username(username)).id
+
+    async def sign_in_name(self, name: str) -> User | None:
+        """Whom a login name means: a user name without regard to dots, or an address with label and alias domains.
+
+        An address comes first; a user name may look like one.
+        """
+        text = name.strip()
+        try:
+            if "@" in text:
+                owner = await self._owner(text)
+                if owner:
+                    return await self._records.get(owner)
+            return await self._records.by_username(text)
+        except NotFound:
+            return None
+
+    async def _owner(self, address: str) -> str:
+        form = view(address)
+        local, _, domain = form.rpartition("@")
+        found = await self._addresses.find([form])
+        if form not in found:
+            target = await self._addresses.alias_target(domain)
+            if target is None:
+                return ""
+            form = f"{local}@{target}"
+            found = await self._addresses.find([form])
+        return found[form].user if form in found else ""
+
+    async def list(self, query: UserQuery, limit: int, by: Principal, after: str = "", before: str = "") -> Listing:
+        """A page of accounts behind id `after` or ahead of id `before`. Raises: NotPermitted, Unavailable."""
+        require_server(by)
+        page = await self._records.list(query, limit, after, before)
+        used = await self._records.used([user.id for user in page.users])
+        accounts = [Account(user, used.get(user.id, 0), user.limits.effective) for user in page.users]
+        return Listing(accounts, page.total, page.has_previous, page.has_next)
+
+    async def update(
+        self,
+        user: str,
+        changes: Mapping[str, object],
+        by: Principal,
+        password: str | None = None,
+        hashed: bool = False,
+    ) -> User:
+        """Changes attributes of `User` and `Limits` by name; gives the account as it is now.
+
+        Args:
+            password: a new one, "" for none, None leaves it. `hashed`: it is a hash already.
+
+        Raises:
+            NotFound, NotPermitted, UnsupportedHash, InvalidInput, Unavailable.
+        """
+        require_account(by, user)
+        values = dict(changes)
+        if password is not None:
+            values["password_hash"] = await self._hash(password, hashed)
+            values["temp_password_hash"] = ""
+            values["temp_password_expires"] = None
+        revoke = password is not None or values.get("suspended") is True
+        return await self._records.update(user, values, revoke)
+
+    async def set_password(self, user: str, password: str, by: Principal) -> User:
+        """Raises: as `update`."""
+        return await self.update(user, {}, by, password=password)
+
+    async def delete(self, user: str, by: Principal, delete_after: datetime | None = None) -> Removal:
+        """Removes the account; one that does not exist is removed already.
+
+        Args:
+            delete_after: kept with the record of the removal: not before it may its mail be deleted for good.
+
+        Raises:
+            NotPermitted, Unavailable, CommitUnknown.
+        """
+        require_server(by)
+        return await self._records.remove(user, delete_after)
+
+
+def normalise_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Trimmed, each once without regard to case (first spelling kept), sorted without regard to case."""
+    kept: dict[str, str] = {}
+    for tag in (tag.strip() for tag in tags):
+        if tag:
+            kept.setdefault(tag.lower(), tag)
+    return tuple(kept[key] for key in sorted(kept))
+
+
+def _with(user: User, attributes: Mapping[str, object]) -> User:
+    limits = {name: value for name, value in attributes.items() if name in _LIMIT_NAMES}
+    others = {name: value for name, value in attributes.items() if name not in _LIMIT_NAMES}
+    return replace(user, limits=replace(user.limits, **limits), **others)  # type: ignore[arg-type]
+
+
+def _distinct(folders: list[Folder]) -> list[Folder]:
+    if len({folder.path for folder in folders}) != len(folders):
+        raise InvalidInput("Mailbox names have to differ")
+    return folders

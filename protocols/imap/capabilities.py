@@ -1,0 +1,76 @@
+"""The capability table: what is announced, when, and which commands it promises."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from protocols.imap.session import Session
+
+
+def _always(_session: Session) -> bool:
+    return True
+
+
+def _logged_in(session: Session) -> bool:
+    return session.logged_in
+
+
+def _may_log_in(session: Session) -> bool:
+    return not session.logged_in and session.login_allowed
+
+
+def _starttls(session: Session) -> bool:
+    return not session.logged_in and session.starttls_allowed
+
+
+def _login_disabled(session: Session) -> bool:
+    return not session.logged_in and not session.login_allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """`when`: it is announced to this session now. `commands`: must be registered, or the server does not start."""
+
+    name: str
+    when: Callable[[Session], bool] = _always
+    commands: tuple[str, ...] = ()
+
+
+CAPABILITIES: tuple[Capability, ...] = (
+    Capability("IMAP4rev1", commands=("CAPABILITY", "NOOP", "LOGOUT")),
+    Capability("STARTTLS", _starttls, ("STARTTLS",)),  # RFC 3501 §6.2.1
+    Capability("LOGINDISABLED", _login_disabled),
+    Capability("AUTH=PLAIN", _may_log_in, ("AUTHENTICATE",)),  # RFC 4616
+    Capability("AUTH=LOGIN", _may_log_in, ("AUTHENTICATE",)),
+    Capability("SASL-IR", commands=("AUTHENTICATE",)),  # RFC 4959
+    Capability("LITERAL+"),  # RFC 7888; the framer
+    Capability("ID", commands=("ID",)),  # RFC 2971
+    Capability("ENABLE", commands=("ENABLE",)),  # RFC 5161
+    Capability("IDLE", _logged_in, ("IDLE",)),  # RFC 2177
+    Capability("NAMESPACE", _logged_in, ("NAMESPACE",)),  # RFC 2342
+    Capability("CHILDREN", _logged_in, ("LIST",)),  # RFC 3348
+    Capability("SPECIAL-USE", _logged_in, ("LIST",)),  # RFC 6154
+    Capability("UNSELECT", _logged_in, ("UNSELECT",)),  # RFC 3691
+    Capability("UIDPLUS", _logged_in, ("APPEND", "COPY", "UID COPY", "UID EXPUNGE")),  # RFC 4315
+    Capability("MOVE", _logged_in, ("MOVE", "UID MOVE")),  # RFC 6851
+    Capability("CONDSTORE", _logged_in, ("SELECT", "FETCH", "STORE", "SEARCH", "STATUS")),  # RFC 7162
+    Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
+    Capability("APPENDLIMIT", _logged_in, ("APPEND", "STATUS")),  # RFC 7889
+)
+
+
+def announced(session: Session) -> str:
+    """The capability list as this session has it now."""
+    return " ".join(
+        f"APPENDLIMIT={session.settings.message_size}" if capability.name == "APPENDLIMIT" else capability.name
+        for capability in CAPABILITIES
+        if capability.when(session)
+    )
+
+
+def check(commands: Iterable[str]) -> None:
+    """Raises LookupError when a capability promises a command that does not exist; called at start."""
+    known = set(commands)
+    for capability in CAPABILITIES:
+        missing = [name for name in capability.commands if name not in known]
+        if missing:
+            raise LookupError(f"{capability.name} is announced without {', '.join(missing)}")

@@ -1,0 +1,29 @@
+"""ENABLE (RFC 5161)."""
+
+from protocols.imap.command import AUTHENTICATED, command
+from protocols.imap.reply import Reply, ok
+from protocols.imap.session import CONDSTORE, UTF8_ACCEPT, Session
+from protocols.imap.wire.parser import Parser
+
+# RFC 7162 §3.1.8, RFC 6855 §3.
+EXTENSIONS = frozenset({CONDSTORE, UTF8_ACCEPT})
+
+
+def _parse(parser: Parser) -> list[str]:
+    names: list[str] = []
+    parser.sp()
+    names.append(parser.keyword())
+    while parser.try_byte(b" "):
+        names.append(parser.keyword())
+    return names
+
+
+async def _run(session: Session, names: list[str]) -> Reply:
+    """RFC 5161 §3.1: what is not known is ignored, and the answer lists what this command has enabled."""
+    enabled = [name for name in dict.fromkeys(names) if name in EXTENSIONS and name not in session.enabled]
+    session.enabled.update(enabled)
+    session.writer.untagged(" ".join(("ENABLED", *enabled)).encode("ascii"))
+    return ok("ENABLE completed")
+
+
+ENABLE = command("ENABLE", AUTHENTICATED, _parse, _run)

@@ -1,0 +1,35 @@
+"""EXPUNGE (RFC 3501 §6.4.3) and UID EXPUNGE (UIDPLUS, RFC 4315 §2.1)."""
+
+from protocols.imap.command import SELECTED, command, nothing
+from protocols.imap.reply import Reply, ok
+from protocols.imap.session import Session
+from protocols.imap.wire.parser import Parser
+from protocols.imap.wire.sequence import SequenceSet
+
+
+def _parse_uid(parser: Parser) -> SequenceSet:
+    parser.sp()
+    return parser.sequence_set()
+
+
+async def _run(session: Session, _: None) -> Reply:
+    """The EXPUNGE responses are among the updates that precede the tagged answer."""
+    await session.mail.expunge(session.writable().view)
+    return _completed(session)
+
+
+async def _run_uid(session: Session, sequence: SequenceSet) -> Reply:
+    selected = session.writable()
+    await session.mail.expunge(selected.view, selected.resolve(sequence, uid=True))
+    return _completed(session)
+
+
+def _completed(session: Session) -> Reply:
+    if not session.condstore:
+        return ok("EXPUNGE completed")
+    # RFC 7162 §3.2.7: lets the client move its HIGHESTMODSEQ on.
+    return ok("EXPUNGE completed", f"HIGHESTMODSEQ {session.mailbox.view.mailbox.modseq}")
+
+
+EXPUNGE = command("EXPUNGE", SELECTED, nothing, _run)
+UID_EXPUNGE = command("UID EXPUNGE", SELECTED, _parse_uid, _run_uid)

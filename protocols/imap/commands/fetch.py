@@ -1,0 +1,109 @@
+"""FETCH and UID FETCH (RFC 3501 §6.4.5, §6.4.8; CHANGEDSINCE: RFC 7162 §3.1.4.1).
+
+A message that another session has expunged keeps its number here until EXPUNGE may be sent, but its data is gone.
+FETCH answers for all others and ends with `NO [EXPUNGEISSUED]` (RFC 2180 §4.1.2, RFC 5530 §3), so that the client
+looks again; UID FETCH leaves it out, as any UID that does not exist (RFC 3501 §6.4.8).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from duckmail.model.flags import SEEN
+from duckmail.model.message import FlagChange, FlagOperation, Needs, StoredMessage
+from duckmail.model.ranges import Ranges
+from protocols.imap.command import SELECTED, Trait, command
+from protocols.imap.fetching import Plan, Row
+from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
+from protocols.imap.selected import Selected
+from protocols.imap.session import Session
+from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
+from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.sequence import SequenceSet
+
+SLICE = 500  # messages written before other sessions get their turn
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    sequence: SequenceSet
+    plan: Plan
+    uid: bool
+    changed_since: int | None
+
+
+def _parse(parser: Parser, *, uid: bool) -> _Arguments:
+    parser.sp()
+    sequence = parser.sequence_set()
+    parser.sp()
+    items = fetch_items(parser)
+    modifiers = fetch_modifiers(parser)
+    if "VANISHED" in modifiers:
+        raise ParseError("VANISHED needs QRESYNC")
+    changed_since = modifiers.get("CHANGEDSINCE")
+    return _Arguments(sequence, Plan(items, uid=uid, modseq=changed_since is not None), uid, changed_since)
+
+
+async def _run(session: Session, arguments: _Arguments) -> Reply:
+    selected, plan = session.mailbox, arguments.plan
+    uids = selected.resolve(arguments.sequence, uid=arguments.uid)
+    if arguments.changed_since is not None or "MODSEQ" in plan.names:
+        session.enable_condstore()
+    gone = bool(selected.gone(uids))
+    live = selected.live(uids)
+    if arguments.changed_since is not None:
+        changed = set(selected.view.changed_since(arguments.changed_since))
+        live = [uid for uid in live if uid in changed]
+    seen: set[int] = set()
+    if plan.sets_seen and not selected.read_only:
+        seen = await _set_seen(session, selected, Ranges.from_sorted(live))
+    if plan.needs is Needs.NOTHING and not plan.sections:
+        written = await _from_view(session, selected, plan, live)
+    else:
+        written = await _from_store(session, selected, plan, live, seen)
+    if not arguments.uid and (gone or written < len(live)):
+        return EXPUNGE_ISSUED
+    return ok("FETCH completed")
+
+
+async def _set_seen(session: Session, selected: Selected, uids: Ranges) -> set[int]:
+    """Sets \\Seen on all that lack it, in one change; the UIDs changed."""
+    unseen = [uid for uid, mask in selected.masks(uids).items() if not mask & SEEN]
+    if not unseen:
+        return set()
+    change = FlagChange(FlagOperation.ADD, ("\\Seen",))
+    return set((await session.mail.store_flags(selected.view, Ranges.from_sorted(unseen), change)).changed)
+
+
+async def _from_view(session: Session, selected: Selected, plan: Plan, uids: Sequence[int]) -> int:
+    """FLAGS, UID and MODSEQ are in the view: nothing is loaded. How many messages were written."""
+    writer, view, condstore = session.writer, selected.view, session.condstore
+    written = 0
+    for start in range(0, len(uids), SLICE):
+        writer.new_keywords(selected)
+        for uid in uids[start : start + SLICE]:
+            position = view.position(uid)
+            if position >= 0:
+                row = Row(selected, position, StoredMessage(uid))
+                writer.untagged(plan.line(row, seen=False, condstore=condstore) + b")")
+                written += 1
+        await writer.room()
+        await asyncio.sleep(0)
+    return written
+
+
+async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Sequence[int], seen: set[int]) -> int:
+    """How many messages were written; those expunged meanwhile are left out."""
+    writer = session.writer
+    written = 0
+    async for batch in session.mail.fetch(selected.view, uids, plan.needs):
+        for message in batch:
+            new = message.uid in seen
+            written += await plan.write(writer, selected, message, seen=new, condstore=session.condstore)
+            await writer.room()
+        await asyncio.sleep(0)
+    return written
+
+
+FETCH = command("FETCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)
+UID_FETCH = command("UID FETCH", SELECTED, lambda parser: _parse(parser, uid=True), _run)

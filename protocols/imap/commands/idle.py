@@ -1,0 +1,81 @@
+"""IDLE (RFC 2177): changes are pushed the moment the view has them, without a timer between.
+
+The session waits for its client only. What changes comes as a call from the view and is written from there, so an
+idle connection costs no task of its own.
+"""
+
+import asyncio
+from time import monotonic
+
+from protocols.imap.command import LOGGED_IN, command, nothing
+from protocols.imap.reply import Reply, bad, ok
+from protocols.imap.session import Session
+
+
+class _Push:
+    """Writes the mailbox's changes while IDLE runs; several of one turn of the loop go out together."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._scheduled: asyncio.Handle | None = None
+
+    def wake(self) -> None:
+        """The view's call: the arrays have changed."""
+        if self._scheduled is None:
+            self._scheduled = asyncio.get_running_loop().call_soon(self._push)
+
+    def stop(self) -> None:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+
+    def _push(self) -> None:
+        self._scheduled = None
+        session = self._session
+        if session.connection.is_closing:
+            return
+        if session.mailbox.view.gone:
+            session.bye("The selected mailbox was deleted")
+            session.writer.push()
+            session.connection.close()
+        elif not session.connection.write_paused:  # a client that does not read is told later, in fewer words
+            session.write_updates(expunge=True)
+            session.writer.push()
+
+
+async def _run(session: Session, _: None) -> Reply:
+    push = _Push(session)
+    session.writer.continuation(b"idling")
+    session.write_updates(expunge=True)
+    if session.selected is not None:
+        session.wake = push.wake
+    try:
+        line = await _done(session)
+    finally:
+        push.stop()
+        session.wake = None
+    if line.upper() != b"DONE":
+        return bad("Expected DONE")
+    return ok("IDLE completed")
+
+
+async def _done(session: Session) -> bytes:
+    """The client's line. RFC 2177 §3: clients renew IDLE within 29 minutes, as servers may log them out at 30.
+
+    Raises:
+        TimeoutError: it did not.
+    """
+    settings = session.settings
+    ends = monotonic() + settings.idle_timeout
+    wait = session.input.line
+    while (left := ends - monotonic()) > 0:
+        try:
+            return await wait(min(left, settings.idle_keepalive))
+        except TimeoutError:
+            wait = session.input.expected_line
+            # Keeps the state in NAT routers and firewalls alive, and finds clients that have vanished.
+            session.writer.status("OK", "Still here")
+            session.write_updates(expunge=True)
+    raise TimeoutError
+
+
+IDLE = command("IDLE", LOGGED_IN, nothing, _run)

@@ -1,0 +1,24 @@
+"""MOVE and UID MOVE (RFC 6851)."""
+
+from protocols.imap.command import SELECTED, Trait, command
+from protocols.imap.commands.copy import Arguments, copied, parse, parse_uid
+from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
+from protocols.imap.session import Session
+
+
+async def _run(session: Session, arguments: Arguments) -> Reply:
+    """The EXPUNGE responses are among the updates that precede the tagged answer."""
+    selected = session.writable()
+    uids = selected.resolve(arguments.sequence, uid=arguments.uid)
+    gone = bool(selected.gone(uids))
+    result = await session.mail.move(selected.view, uids, arguments.path)
+    if code := copied(result):
+        # RFC 6851 §4.3: COPYUID in an untagged OK, before the EXPUNGEs.
+        session.writer.status("OK", "Moved", code)
+    if gone and not arguments.uid:
+        return EXPUNGE_ISSUED
+    return ok("MOVE completed")
+
+
+MOVE = command("MOVE", SELECTED, parse, _run, Trait.TRY_CREATE)
+UID_MOVE = command("UID MOVE", SELECTED, parse_uid, _run, Trait.TRY_CREATE)

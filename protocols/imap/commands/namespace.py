@@ -1,0 +1,13 @@
+"""NAMESPACE (RFC 2342): one personal namespace, no others."""
+
+from protocols.imap.command import LOGGED_IN, command, nothing
+from protocols.imap.reply import Reply, ok
+from protocols.imap.session import Session
+
+
+async def _run(session: Session, _: None) -> Reply:
+    session.writer.untagged(b'NAMESPACE (("" "/")) NIL NIL')
+    return ok("NAMESPACE completed")
+
+
+NAMESPACE = command("NAMESPACE", LOGGED_IN, nothing, _run)

@@ -1,0 +1,74 @@
+"""STATUS (RFC 3501 §6.3.10; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889 §4)."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from duckmail.model.mailbox import Mailbox
+from protocols.imap.command import LOGGED_IN, command
+from protocols.imap.reply import Reply, ok
+from protocols.imap.session import Session
+from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.response import status_response
+
+RECENT = "RECENT"
+HIGHESTMODSEQ = "HIGHESTMODSEQ"
+
+ITEMS: Mapping[str, Callable[[Mailbox, Session], int]] = {
+    "MESSAGES": lambda mailbox, _: mailbox.messages,
+    "UIDNEXT": lambda mailbox, _: mailbox.uidnext,
+    "UIDVALIDITY": lambda mailbox, _: mailbox.uidvalidity,
+    "UNSEEN": lambda mailbox, _: mailbox.unseen,
+    HIGHESTMODSEQ: lambda mailbox, _: mailbox.modseq,
+    "APPENDLIMIT": lambda _, session: session.settings.message_size,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    path: str
+    items: list[str]
+
+
+def _parse(parser: Parser) -> _Arguments:
+    parser.sp()
+    path = parser.mailbox()
+    parser.sp()
+    items = parser.list_of(parser.keyword)
+    if any(item != RECENT and item not in ITEMS for item in items):
+        raise ParseError("Unknown STATUS item")
+    return _Arguments(path, list(dict.fromkeys(items)))
+
+
+async def _run(session: Session, arguments: _Arguments) -> Reply:
+    if HIGHESTMODSEQ in arguments.items:
+        session.enable_condstore()  # RFC 7162 §3.1: a CONDSTORE enabling command
+    mailbox = await session.mail.mailbox(arguments.path)
+    values: list[tuple[str, int | bytes]] = []
+    for item in arguments.items:
+        value = await _recent(session, mailbox) if item == RECENT else ITEMS[item](mailbox, session)
+        values.append((item, value))
+    session.writer.untagged(status_response(arguments.path, values, session.utf8))
+    return ok("STATUS completed")
+
+
+async def _recent(session: Session, mailbox: Mailbox) -> int:
+    """Messages that no session was told of. Only when some may be are they counted, which takes a view."""
+    if mailbox.recentuid >= mailbox.uidnext or not mailbox.messages:
+        return 0
+    listener = _Nobody()
+    view = await session.mail.open(mailbox.path, listener)
+    try:
+        return len(view.uids) - bisect_left(view.uids, mailbox.recentuid)
+    finally:
+        session.mail.close_view(view, listener)
+
+
+class _Nobody:
+    """Holds a view for a moment without following its changes."""
+
+    def view_changed(self, expunged: Sequence[int]) -> None:
+        """Nothing is announced from it."""
+
+
+STATUS = command("STATUS", LOGGED_IN, _parse, _run)

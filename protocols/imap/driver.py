@@ -1,0 +1,222 @@
+"""Drives one session: events in, commands carried out one after another, one log line each.
+
+A command that fails with an error nobody expected is answered `NO [SERVERBUG]`, logged with its stack, and the session
+goes on (H1). Only three things cut a connection without the tagged answer that is due: the client is gone, half a
+response is out, or the outcome of a commit is not known (P1: the client must look again).
+"""
+
+import logging
+from collections.abc import Mapping
+from time import monotonic
+
+from duckmail.errors import CommitUnknown, DuckmailError
+from duckmail.runtime.log import event as log_event
+from protocols.imap import capabilities
+from protocols.imap.command import Command, Run, Trait
+from protocols.imap.input import BadLine, Disconnected
+from protocols.imap.reply import SERVERBUG, Reply, bad, failure, no
+from protocols.imap.selected import UnknownNumber
+from protocols.imap.session import Session, State, log
+from protocols.imap.wire import framer
+from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.search import BadCharset
+
+
+class _Cut(Exception):
+    """The connection ends here, without another word."""
+
+
+class Driver:
+    def __init__(self, session: Session, commands: Mapping[str, Command]) -> None:
+        self._session = session
+        self._commands = commands
+        self._bad = 0
+        self._deadline = monotonic() + session.settings.login_timeout
+        self._draining = False
+        self._refused = bad("Literal too large")  # the answer when the literal that is being dropped has passed
+
+    async def run(self) -> None:
+        """From the greeting to the end of the connection; never raises for what a client does."""
+        session = self._session
+        session.connection.on_drain = self._drain
+        session.writer.status("OK", f"{session.settings.name} ready", f"CAPABILITY {capabilities.announced(session)}")
+        try:
+            await self._serve()
+            await session.writer.flush()
+        except (Disconnected, ConnectionError):
+            pass
+        except _Cut:
+            session.connection.abort()
+        finally:
+            session.connection.on_drain = None
+            await session.close()
+            session.connection.close()
+
+    async def _serve(self) -> None:
+        session = self._session
+        while session.state is not State.LOGOUT:
+            try:
+                event = await session.input.event(self._timeout())
+            except TimeoutError:
+                session.bye("Autologout, nothing was heard for too long")
+                return
+            await self._handle(event)
+            if self._draining:
+                session.bye("Server shutting down", "UNAVAILABLE")
+
+    def _timeout(self) -> float:
+        """Before login there is one time limit for all: one octet a minute does not keep a connection (H3)."""
+        session = self._session
+        if session.uploads:
+            return session.settings.upload_timeout
+        if session.logged_in:
+            return session.settings.idle_timeout
+        return max(0.0, self._deadline - monotonic())
+
+    def _drain(self) -> None:
+        """The server drains: a session that waits says BYE at once, another one after its command."""
+        self._draining = True
+        session = self._session
+        if session.input.waiting and not session.writer.torn:
+            session.bye("Server shutting down", "UNAVAILABLE")
+            session.writer.push()
+            session.connection.close()
+
+    async def _handle(self, event: framer.Event) -> None:
+        session = self._session
+        match event:
+            case framer.CommandReady(command):
+                await self._command(command)
+            case framer.LiteralAnnounced():
+                await self._announced(event)
+            case framer.LiteralData(data):
+                session.uploads[-1] += data
+            case framer.LiteralEnd():
+                pass
+            case framer.Drained(tag):
+                await session.end_upload()
+                self._answer(tag, self._refused)
+            case framer.Malformed(tag, text):
+                await session.end_upload()
+                self._answer(tag or "*", bad(text))
+            case framer.ContinuationLine():
+                raise AssertionError("a line nobody asked for")
+
+    # Literals
+
+    async def _announced(self, event: framer.LiteralAnnounced) -> None:
+        """Decides about a literal: small ones belong to any command, a message only where the command takes it."""
+        session = self._session
+        spec = self._commands.get(event.name)
+        try:
+            streamed = (
+                spec is not None
+                and spec.announced is not None
+                and session.state in spec.states
+                and await spec.announced(session, event)
+            )
+        except DuckmailError as error:
+            self._refuse(event, failure(error))
+            return
+        if streamed:
+            session.uploads.append(bytearray())
+            session.input.framer.stream_literal()
+        elif event.within_limits:
+            session.input.framer.accept_literal()
+        else:
+            self._refuse(event, no("Literal too large", "TOOBIG"))
+            return
+        if event.synchronising:
+            session.writer.continuation(b"Ready")
+
+    def _refuse(self, event: framer.LiteralAnnounced, reply: Reply) -> None:
+        """RFC 7888 §4: a synchronising literal is refused by the tagged answer instead of `+`; the octets of another
+        one come anyway, and are dropped before it is answered."""
+        self._session.input.framer.refuse_literal()
+        if event.synchronising:
+            self._answer(event.tag, reply)
+        else:
+            self._refused = reply
+
+    # Commands
+
+    async def _command(self, command: framer.Command) -> None:
+        session = self._session
+        started, octets = monotonic(), session.writer.octets
+        spec = self._commands.get(command.name)
+        user = session.principal.username if session.principal else ""
+        reply = await self._carry_out(command, spec)
+        await session.end_upload()
+        if session.state is not State.LOGOUT or reply.status == "OK":
+            session.write_updates(expunge=spec is not None and Trait.NO_EXPUNGE not in spec.traits)
+            self._answer(command.tag, reply)
+        if reply.after is not None:
+            await session.writer.flush()
+            await reply.after()
+        log_event(
+            log,
+            logging.INFO,
+            "command",
+            connection=session.connection.id,
+            user=session.principal.username if session.principal else user,
+            command=spec.name if spec else "unknown",
+            ms=round((monotonic() - started) * 1000, 1),
+            result=reply.status,
+            octets=session.writer.octets - octets,
+        )
+
+    async def _carry_out(self, command: framer.Command, spec: Command | None) -> Reply:
+        session = self._session
+        run = self._prepare(command, spec)
+        if isinstance(run, Reply):
+            return run
+        try:
+            return await run(session)
+        except CommitUnknown as error:
+            log_event(log, logging.WARNING, "commit unknown", connection=session.connection.id, **error.fields)
+            raise _Cut from error
+        except DuckmailError as error:
+            if session.writer.torn:
+                raise _Cut from error
+            return failure(error, try_create=spec is not None and Trait.TRY_CREATE in spec.traits)
+        except UnknownNumber:
+            return bad("No such message sequence number")
+        except BadLine as error:
+            return bad(str(error))
+        except (Disconnected, ConnectionError, TimeoutError):
+            raise Disconnected from None
+        except Exception as error:
+            log_event(
+                log,
+                logging.ERROR,
+                "command failed",
+                exc_info=error,
+                connection=session.connection.id,
+                command=command.name,
+            )
+            if session.writer.torn:
+                raise _Cut from error
+            return SERVERBUG
+
+    def _prepare(self, command: framer.Command, spec: Command | None) -> Run | Reply:
+        if spec is None:
+            return bad("Unknown command")
+        if self._session.state not in spec.states:
+            return bad(f"{spec.name} is not allowed now")
+        try:
+            return spec.prepare(Parser(command.parts, utf8=self._session.utf8))
+        except BadCharset as error:  # RFC 3501 §6.4.4: NO, and the charsets that would do
+            return no(str(error), "BADCHARSET (US-ASCII UTF-8)")
+        except ParseError as error:
+            return bad(str(error))
+
+    def _answer(self, tag: str, reply: Reply) -> None:
+        """The tagged answer; too many BAD ones end the connection."""
+        session = self._session
+        session.writer.tagged(tag, reply)
+        if session.selected is not None and session.selected.view.gone:
+            session.bye("The selected mailbox was deleted")
+        if reply.status == "BAD":
+            self._bad += 1
+            if self._bad >= session.settings.max_bad:
+                session.bye("Too many protocol errors")

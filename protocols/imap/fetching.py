@@ -1,0 +1,179 @@
+"""FETCH data: what each item needs to be loaded, and how it is written."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from duckmail.mime.section import SectionPart
+from duckmail.mime.structure import body
+from duckmail.model.message import Needs, StoredMessage
+from protocols.imap import sections
+from protocols.imap.selected import Selected
+from protocols.imap.wire.fetch import BodySection, FetchItem
+from protocols.imap.wire.parser import ParseError
+from protocols.imap.wire.response import internal_date
+from protocols.imap.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message as it is about to be written. `position`: in the view, at this moment."""
+
+    selected: Selected
+    position: int
+    message: StoredMessage
+
+    @property
+    def uid(self) -> int:
+        return self.message.uid
+
+    @property
+    def modseq(self) -> int:
+        return self.selected.view.modseqs[self.position]
+
+    def flags(self) -> str:
+        return self.selected.flag_names(self.message.uid, self.selected.view.flags[self.position])
+
+
+def _flags(row: Row) -> bytes:
+    return b"FLAGS (%b)" % row.flags().encode("ascii")
+
+
+def _modseq(row: Row) -> bytes:
+    return b"MODSEQ (%d)" % row.modseq  # RFC 7162 §3.1.4.2
+
+
+def _uid(row: Row) -> bytes:
+    return b"UID %d" % row.message.uid
+
+
+def _internal_date(row: Row) -> bytes:
+    if row.message.idate is None:
+        raise AssertionError("INTERNALDATE was not loaded")
+    return b"INTERNALDATE " + internal_date(row.message.idate)
+
+
+def _size(row: Row) -> bytes:
+    return b"RFC822.SIZE %d" % row.message.size
+
+
+def _envelope(row: Row) -> bytes:
+    return b"ENVELOPE " + row.message.envelope
+
+
+def _body(row: Row) -> bytes:
+    return b"BODY " + body(row.message.bodystructure)
+
+
+def _bodystructure(row: Row) -> bytes:
+    return b"BODYSTRUCTURE " + row.message.bodystructure
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    needs: Needs
+    render: Callable[[Row], bytes]
+
+
+ITEMS: Mapping[str, Item] = {
+    "FLAGS": Item(Needs.NOTHING, _flags),
+    "UID": Item(Needs.NOTHING, _uid),
+    "MODSEQ": Item(Needs.NOTHING, _modseq),
+    "INTERNALDATE": Item(Needs.META, _internal_date),
+    "RFC822.SIZE": Item(Needs.META, _size),
+    "ENVELOPE": Item(Needs.ENVELOPE, _envelope),
+    "BODY": Item(Needs.BODYSTRUCTURE, _body),
+    "BODYSTRUCTURE": Item(Needs.BODYSTRUCTURE, _bodystructure),
+}
+# RFC 3501 §6.4.5: the same as these sections, but for the name in the response.
+RFC822: Mapping[str, BodySection] = {
+    "RFC822": BodySection((), SectionPart.BODY),
+    "RFC822.HEADER": BodySection((), SectionPart.HEADER, peek=True),
+    "RFC822.TEXT": BodySection((), SectionPart.TEXT),
+}
+
+
+class Plan:
+    """What one FETCH command writes for each message."""
+
+    def __init__(self, items: Iterable[FetchItem], *, uid: bool, modseq: bool) -> None:
+        """
+        Args:
+            uid: UID FETCH: the UID is given whether asked for or not (RFC 3501 §6.4.8).
+            modseq: so is the mod-sequence (CHANGEDSINCE, RFC 7162 §3.1.4.1).
+
+        Raises:
+            ParseError: an item of an extension that is not supported.
+        """
+        names = ["UID"] if uid else []
+        self.sections: list[tuple[bytes, BodySection]] = []
+        for item in items:
+            if isinstance(item, BodySection):
+                self.sections.append((item.response_name(), item))
+            elif item.name in RFC822:
+                self.sections.append((item.response_name(), RFC822[item.name]))
+            elif item.name in ITEMS:
+                names.append(item.name)
+            else:
+                raise ParseError("Unknown FETCH item")
+        if modseq:
+            names.append("MODSEQ")
+        self.names = frozenset(names)
+        self._render = [ITEMS[name].render for name in dict.fromkeys(names)]
+        self.needs = Needs.NOTHING
+        for name in self.names:
+            self.needs |= ITEMS[name].needs
+        for _, section in self.sections:
+            self.needs |= sections.needs(section)
+
+    @property
+    def sets_seen(self) -> bool:
+        """RFC 3501 §6.4.5: BODY[...] without PEEK, RFC822 and RFC822.TEXT set \\Seen."""
+        return any(not section.peek for _, section in self.sections)
+
+    def line(self, row: Row, *, seen: bool, condstore: bool) -> bytes:
+        """The response but for its sections and `)`.
+
+        Args:
+            seen: this command set \\Seen: the new flags belong to the answer (RFC 3501 §6.4.5), with the new
+                mod-sequence once CONDSTORE is enabled (RFC 7162 §3.2).
+        """
+        parts = [render(row) for render in self._render]
+        if seen and "FLAGS" not in self.names:
+            parts.append(_flags(row))
+        if seen and condstore and "MODSEQ" not in self.names:
+            parts.append(_modseq(row))
+        if (seen or "FLAGS" in self.names) and (not condstore or seen or "MODSEQ" in self.names):
+            row.selected.told(row.uid, row.modseq)
+        number = row.selected.number_at(row.position, row.uid)
+        return b"%d FETCH (%b" % (number, b" ".join(parts))
+
+    async def write(
+        self, writer: Writer, selected: Selected, message: StoredMessage, *, seen: bool, condstore: bool
+    ) -> bool:
+        """One whole FETCH response; False when the message has gone meanwhile.
+
+        Raises:
+            Unavailable: the content cannot be read; `writer.torn` says whether part of the response is out.
+        """
+        # Found before the first octet is written, so what fails here fails cleanly. It may wait: places in the view
+        # are looked up afterwards, and not used behind another wait.
+        found = [(name, await sections.find(message, section)) for name, section in self.sections]
+        position = selected.view.position(message.uid)
+        if position < 0:
+            return False
+        writer.new_keywords(selected)
+        line = self.line(Row(selected, position, message), seen=seen, condstore=condstore)
+        if not found:
+            writer.untagged(line + b")")
+            return True
+        writer.begin(b"* " + line)
+        separator = b" " if self._render or seen else b""
+        for name, octets in found:
+            writer.write(separator + name + b" ")
+            separator = b" "
+            if octets is None:
+                writer.write(b"NIL")  # RFC 3501 §7.4.2: nstring
+            else:
+                await octets.write_literal(writer)
+        writer.end(b")\r\n")
+        return True

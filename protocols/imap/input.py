@@ -1,0 +1,59 @@
+"""The way in: framed events from a connection, each waited for with a timeout."""
+
+from protocols.imap.wire.framer import BEFORE_LOGIN, ContinuationLine, Event, Framer, Malformed
+from protocols.imap.writer import Writer
+from protocols.net.connection import Connection
+
+
+class Disconnected(Exception):
+    """The client has closed the connection."""
+
+
+class BadLine(Exception):
+    """Instead of the line that the command in progress asked for came something else; answered BAD."""
+
+
+class Input:
+    def __init__(self, connection: Connection, writer: Writer) -> None:
+        self._connection = connection
+        self._writer = writer
+        self.framer = Framer(BEFORE_LOGIN)
+        self.waiting = False  # for the first octet of what the client does next
+
+    async def event(self, timeout: float) -> Event:
+        """The next event; what was written is handed over before waiting, so pipelined commands share a write.
+
+        Raises:
+            TimeoutError: nothing came for `timeout` seconds; ask again to go on waiting.
+            Disconnected: the client is gone.
+        """
+        while (event := self.framer.next_event()) is None:
+            await self._writer.flush()
+            self.waiting = True
+            try:
+                data = await self._connection.receive(timeout)
+            finally:
+                self.waiting = False
+            if not data:
+                raise Disconnected
+            self.framer.feed(data)
+        return event
+
+    async def line(self, timeout: float) -> bytes:
+        """A line that is no command: a SASL response, `DONE`.
+
+        Raises:
+            BadLine: it broke the limits, or was not a line. TimeoutError, Disconnected: as `event`.
+        """
+        self.framer.expect_line()
+        return await self.expected_line(timeout)
+
+    async def expected_line(self, timeout: float) -> bytes:
+        """Goes on waiting for the line that `line` timed out on."""
+        match await self.event(timeout):
+            case ContinuationLine(data):
+                return data
+            case Malformed(text=text):
+                raise BadLine(text)
+            case other:
+                raise AssertionError(f"{type(other).__name__} where a line was expected")

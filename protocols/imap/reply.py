@@ -1,0 +1,64 @@
+"""Tagged answers, and the one table from domain errors to them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from duckmail import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A tagged answer: `OK`, `NO` or `BAD`, a response code without its brackets or "", and a text.
+
+    `after`: runs when the answer was handed to the connection, for what must not happen before (STARTTLS).
+    """
+
+    status: str
+    text: str
+    code: str = ""
+    after: Callable[[], Awaitable[None]] | None = None
+
+
+def ok(text: str, code: str = "", after: Callable[[], Awaitable[None]] | None = None) -> Reply:
+    return Reply("OK", text, code, after)
+
+
+def no(text: str, code: str = "") -> Reply:
+    return Reply("NO", text, code)
+
+
+def bad(text: str, code: str = "") -> Reply:
+    return Reply("BAD", text, code)
+
+
+# RFC 5530 §3 unless said otherwise. The first row whose class fits is taken: subclasses stand above their base.
+_CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
+    (errors.NotFound, "NONEXISTENT"),
+    (errors.AlreadyExists, "ALREADYEXISTS"),
+    (errors.NotPermitted, "NOPERM"),
+    (errors.Cannot, "CANNOT"),
+    (errors.InvalidInput, "CANNOT"),
+    (errors.LimitReached, "LIMIT"),
+    (errors.OverQuota, "OVERQUOTA"),
+    (errors.TooLarge, "TOOBIG"),  # RFC 4469 §4.2
+    (errors.ReadOnly, "READ-ONLY"),
+    (errors.AuthenticationFailed, "AUTHENTICATIONFAILED"),
+    (errors.AccountDisabled, "AUTHORIZATIONFAILED"),
+    (errors.InUse, "INUSE"),
+    (errors.RateLimited, "UNAVAILABLE"),  # waiting helps: clients must not ask for another password
+    (errors.TemporaryError, "UNAVAILABLE"),
+)
+
+SERVERBUG = no("Internal error, it has been logged", "SERVERBUG")
+EXPUNGE_ISSUED = no("Some of the requested messages no longer exist", "EXPUNGEISSUED")
+
+
+def failure(error: errors.DuckmailError, *, try_create: bool = False) -> Reply:
+    """The answer to a command that ended with `error`.
+
+    Args:
+        try_create: the mailbox that was not found is a target that CREATE would bring into being (RFC 3501 §7.1).
+    """
+    if try_create and isinstance(error, errors.NotFound):
+        return no(error.text, "TRYCREATE")
+    return no(error.text, next((code for kind, code in _CODES if isinstance(error, kind)), ""))

@@ -1,0 +1,204 @@
+"""One IMAP session: what its commands see and change.
+
+Nothing here waits for a lock of another session. A change is committed before anybody hears of it; a session hears of
+it when its view changes, and says so to its client where the protocol lets it: before a tagged answer, or in IDLE.
+The loop that reads commands is in `driver`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from duckmail.errors import DuckmailError, ReadOnly
+from duckmail.model.account import Principal
+from duckmail.runtime.budget import OctetBudget
+from duckmail.runtime.log import event
+from duckmail.services.auth import Auth
+from duckmail.services.mail import Mail
+from protocols.imap.input import Input
+from protocols.imap.selected import Selected
+from protocols.imap.settings import ImapSettings
+from protocols.imap.wire.framer import AFTER_LOGIN
+from protocols.imap.writer import Writer
+from protocols.net.connection import Connection
+
+log = logging.getLogger("duckmail.imap")
+
+CONDSTORE = "CONDSTORE"
+UTF8_ACCEPT = "UTF8=ACCEPT"
+
+
+class State(Enum):
+    """RFC 3501 §3."""
+
+    NOT_AUTHENTICATED = auto()
+    AUTHENTICATED = auto()
+    SELECTED = auto()
+    LOGOUT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ImapServices:
+    """What the sessions of a server share.
+
+    `mail`: the mailboxes of a principal. `user_slot`: counts a session of a user id while entered; LimitReached.
+    """
+
+    auth: Auth
+    mail: Callable[[Principal], Mail]
+    user_slot: Callable[[str], AbstractContextManager[None]]
+    budget: OctetBudget
+
+
+class Session:
+    """`uploads`: octets of the literals that were streamed for the command in progress, one per literal; `upload_hold`
+    keeps their share of the octet budget until that command is over. `wake` is called when the selected mailbox has
+    changed, while IDLE runs; it must neither block nor raise."""
+
+    def __init__(self, connection: Connection, services: ImapServices, settings: ImapSettings) -> None:
+        self.connection = connection
+        self.services = services
+        self.settings = settings
+        self.writer = Writer(connection, settings.write_timeout)
+        self.input = Input(connection, self.writer)
+        self.state = State.NOT_AUTHENTICATED
+        self.principal: Principal | None = None
+        self.selected: Selected | None = None
+        self.enabled: set[str] = set()
+        self.wake: Callable[[], None] | None = None
+        self.uploads: list[bytearray] = []
+        self.upload_hold = AsyncExitStack()
+        self._mail: Mail | None = None
+        self._claimed = 0  # uidnext of the selected mailbox when \Recent was last claimed
+        self._slot = ExitStack()
+
+    # Who
+
+    @property
+    def mail(self) -> Mail:
+        """The mailboxes of the user; only in commands that need a login."""
+        if self._mail is None:
+            raise AssertionError("a command that needs a login ran without")
+        return self._mail
+
+    @property
+    def logged_in(self) -> bool:
+        return self.principal is not None
+
+    @property
+    def login_allowed(self) -> bool:
+        """Passwords may be sent now: inside TLS, or where the configuration trusts the network."""
+        return self.connection.tls or self.settings.plaintext_login
+
+    @property
+    def starttls_allowed(self) -> bool:
+        return self.settings.starttls and self.connection.tls_available and not self.connection.tls
+
+    def log_in(self, principal: Principal) -> None:
+        """Raises LimitReached: the account has too many sessions."""
+        self._slot.enter_context(self.services.user_slot(principal.user))
+        self.principal = principal
+        self._mail = self.services.mail(principal)
+        self.state = State.AUTHENTICATED
+        self.input.framer.limits = AFTER_LOGIN
+
+    # Extensions
+
+    @property
+    def utf8(self) -> bool:
+        """RFC 6855: mailbox names are UTF-8."""
+        return UTF8_ACCEPT in self.enabled
+
+    @property
+    def condstore(self) -> bool:
+        return CONDSTORE in self.enabled
+
+    def enable_condstore(self) -> None:
+        """RFC 7162 §3.1: any CONDSTORE-enabling command; the first one in a selected mailbox tells HIGHESTMODSEQ."""
+        if not self.condstore:
+            self.enabled.add(CONDSTORE)
+            if self.selected is not None:
+                modseq = self.selected.view.mailbox.modseq
+                self.writer.status("OK", "CONDSTORE is now enabled", f"HIGHESTMODSEQ {modseq}")
+
+    # The selected mailbox
+
+    @property
+    def mailbox(self) -> Selected:
+        """The selected mailbox; only in commands of the selected state."""
+        if self.selected is None:
+            raise AssertionError("a command of the selected state ran without a mailbox")
+        return self.selected
+
+    def writable(self) -> Selected:
+        """The selected mailbox, for a command that changes it. Raises ReadOnly after EXAMINE."""
+        if self.mailbox.read_only:
+            raise ReadOnly
+        return self.mailbox
+
+    async def select(self, path: str, *, read_only: bool) -> Selected:
+        """Opens and selects; nothing is selected when it fails. Raises: NotFound, Unavailable."""
+        await self.deselect()
+        view = await self.mail.open(path, self)
+        try:
+            recent_from = view.mailbox.recentuid
+            if not read_only and recent_from < view.mailbox.uidnext:
+                recent_from = await self.mail.claim_recent(view)
+        except BaseException:
+            self.mail.close_view(view, self)
+            raise
+        # From here to the end of SELECT's answer nothing waits: what it says is of one moment.
+        self.selected = Selected(view, read_only=read_only, recent_from=recent_from)
+        self._claimed = view.mailbox.uidnext
+        self.state = State.SELECTED
+        return self.selected
+
+    def view_changed(self, expunged: Sequence[int]) -> None:
+        """The view's word, right after its arrays changed."""
+        if self.selected is not None:
+            self.selected.view_changed(expunged)
+        if self.wake is not None:
+            self.wake()
+
+    async def deselect(self) -> None:
+        """Leaves the selected mailbox, if any. What this session announced as \\Recent is not to the next one."""
+        selected, self.selected = self.selected, None
+        if selected is None:
+            return
+        self.state = State.AUTHENTICATED
+        try:
+            if not selected.read_only and not selected.view.gone and selected.view.mailbox.uidnext != self._claimed:
+                await self.mail.claim_recent(selected.view)
+        except DuckmailError as error:  # at worst a message is \Recent once more
+            event(log, logging.INFO, "recent not claimed", connection=self.connection.id, **error.fields)
+        finally:
+            self.mail.close_view(selected.view, self)
+
+    def write_updates(self, *, expunge: bool) -> None:
+        """Tells the client what has changed in the selected mailbox."""
+        if self.selected is not None:
+            updates = self.selected.updates(expunge=expunge)
+            self.writer.updates(self.selected, updates, modseq=self.condstore)
+
+    async def end_upload(self) -> None:
+        """Lets go of the streamed literals and their share of the octet budget."""
+        self.uploads.clear()
+        await self.upload_hold.aclose()
+
+    # The end
+
+    def bye(self, text: str, code: str = "") -> None:
+        """The session is over: the driver closes the connection after the command in progress."""
+        if self.state is not State.LOGOUT:
+            self.writer.status("BYE", text, code)
+            self.state = State.LOGOUT
+
+    async def close(self) -> None:
+        """Gives back all that the session holds; the connection is not its own."""
+        try:
+            await self.deselect()
+        finally:
+            await self.end_upload()
+            self._slot.close()

@@ -1,0 +1,29 @@
+"""What an IMAP server is told by its configuration."""
+
+from dataclasses import dataclass
+
+MINUTES = 60
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ImapSettings:
+    """Times in seconds, sizes in octets.
+
+    `starttls`: STARTTLS is offered where the listener has a certificate. `plaintext_login`: LOGIN and AUTHENTICATE work
+    without TLS. `message_size`: of APPEND, announced as APPENDLIMIT. `idle_timeout`: RFC 3501 §5.4 asks for at least 30
+    minutes once logged in. `max_bad`: answers BAD before the connection is closed.
+    """
+
+    name: str = "duckmail"
+    version: str = ""
+    starttls: bool = True
+    plaintext_login: bool = False
+    message_size: int = 64 * KIB * KIB
+    login_timeout: float = 60
+    idle_timeout: float = 30 * MINUTES
+    idle_keepalive: float = 2 * MINUTES
+    write_timeout: float = 5 * MINUTES
+    upload_timeout: float = 2 * MINUTES
+    reserve_timeout: float = 60
+    max_bad: int = 50

@@ -1,0 +1,260 @@
+"""SEARCH (RFC 3501 §6.4.4, with RFC 4731 RETURN, RFC 5032 WITHIN, RFC 7162 MODSEQ): the grammar, and into the model.
+
+The tree is `duckmail.model.search` but for what only a session can resolve: `Messages` holds sequence numbers or UIDs
+with `*` in them. Its own AND, OR and NOT hold such nodes; `resolve` turns the whole tree into the model's.
+
+Keys in a row are one flat list, so is a chain `OR a OR b OR c d` (clients write long ones): neither costs recursion.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from duckmail.mime import charsets
+from duckmail.model import search
+from duckmail.model.ranges import Ranges
+from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.sequence import SequenceSet
+
+DEFAULT_CHARSET = "US-ASCII"
+
+
+class BadCharset(ParseError):
+    """RFC 3501 §6.4.4: an unknown CHARSET is a tagged NO, with the code BADCHARSET, not BAD: catch it first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReturn:
+    """RFC 4731 §3.1, RFC 5182: what was asked for, upper case, in order, each once. `RETURN ()` means ALL."""
+
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A sequence-set of message sequence numbers, or of UIDs."""
+
+    set: SequenceSet
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All of `keys` match."""
+
+    keys: tuple["SearchKey", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of `keys` matches."""
+
+    keys: tuple["SearchKey", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """`key` does not match."""
+
+    key: "SearchKey"
+
+
+SearchKey = search.Node | Messages | Every | Either | Unless
+
+_RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
+
+_FLAGGED: dict[str, search.Node] = {
+    "ALL": search.All(),
+    "ANSWERED": search.Flag("\\Answered"),
+    "DELETED": search.Flag("\\Deleted"),
+    "DRAFT": search.Flag("\\Draft"),
+    "FLAGGED": search.Flag("\\Flagged"),
+    "SEEN": search.Flag("\\Seen"),
+    "UNANSWERED": search.Not(search.Flag("\\Answered")),
+    "UNDELETED": search.Not(search.Flag("\\Deleted")),
+    "UNDRAFT": search.Not(search.Flag("\\Draft")),
+    "UNFLAGGED": search.Not(search.Flag("\\Flagged")),
+    "UNSEEN": search.Not(search.Flag("\\Seen")),
+    "RECENT": search.Recent(),
+    "OLD": search.Not(search.Recent()),
+    "NEW": search.And((search.Recent(), search.Not(search.Flag("\\Seen")))),
+}
+_NO_WORD = frozenset(b"(*$0123456789")
+_ADDRESS_HEADERS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
+
+
+def search_program(p: Parser) -> tuple[SearchReturn | None, str, SearchKey]:
+    """Behind `SEARCH SP`, to the end of the command: RETURN options, the charset named (upper case), the tree.
+
+    Raises:
+        BadCharset: a charset that is not on the product's list.
+        ParseError
+    """
+    # search = "SEARCH" [search-return-opts] SP search-program
+    # search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)
+    options = None
+    charset = DEFAULT_CHARSET
+    word = _word(p)
+    if word == "RETURN":
+        p.sp()
+        options = _return_options(p)
+        p.sp()
+        word = _word(p)
+    if word == "CHARSET":
+        p.sp()
+        charset = _charset(p)
+        p.sp()
+        word = _word(p)
+    keys = _Keys(p, charset)
+    tree = keys.row(word)
+    p.end()
+    return options, charset, tree
+
+
+def contains_modseq(tree: SearchKey) -> bool:
+    """MODSEQ is among the keys: RFC 7162 §3.1.5 then wants it in the response, and it enables CONDSTORE (§3.1)."""
+    if isinstance(tree, Every | Either):
+        return any(contains_modseq(key) for key in tree.keys)
+    return contains_modseq(tree.key) if isinstance(tree, Unless) else isinstance(tree, search.ModSeq)
+
+
+def resolve(tree: SearchKey, to_uids: Callable[[SequenceSet, bool], Ranges]) -> search.Node:
+    """The model's tree. `to_uids` turns a set into UIDs; its second argument says that the set is of UIDs already."""
+    if isinstance(tree, Messages):
+        return search.Uids(to_uids(tree.set, tree.uid))
+    if isinstance(tree, Every):
+        return search.And(tuple(resolve(key, to_uids) for key in tree.keys))
+    if isinstance(tree, Either):
+        return search.Or(tuple(resolve(key, to_uids) for key in tree.keys))
+    return search.Not(resolve(tree.key, to_uids)) if isinstance(tree, Unless) else tree
+
+
+def _word(p: Parser) -> str:
+    """The word at this place in upper case; empty when a set or a parenthesis is there."""
+    return "" if p.peek() in _NO_WORD else p.keyword()
+
+
+def _return_options(p: Parser) -> SearchReturn:
+    options = dict.fromkeys(p.list_of(p.keyword, empty=True))
+    if any(option not in _RETURN_OPTIONS for option in options):
+        raise ParseError("Unknown SEARCH return option")
+    return SearchReturn(tuple(options) or ("ALL",))
+
+
+def _charset(p: Parser) -> str:
+    name = p.astring().decode("latin-1").upper()
+    if not charsets.known(name):
+        raise BadCharset("Unknown charset")
+    # RFC 6855 §3: with UTF8=ACCEPT all is UTF-8 and a CHARSET is to be refused; one that says the same does no harm.
+    if p.utf8 and name not in ("UTF-8", "US-ASCII"):
+        raise ParseError("The charset is UTF-8 when UTF8=ACCEPT is enabled")
+    return name
+
+
+class _Keys:
+    """search-key and what is below it."""
+
+    def __init__(self, p: Parser, charset: str) -> None:
+        self._p = p
+        # Without CHARSET the RFC says US-ASCII. Octets above 127 have no other meaning there, so UTF-8 is read in them.
+        self._charset = "UTF-8" if p.utf8 or charset == DEFAULT_CHARSET else charset
+        self._arguments: dict[str, Callable[[], SearchKey]] = {
+            **{name: self._address(name.lower()) for name in _ADDRESS_HEADERS},
+            "HEADER": self._header,
+            "BODY": lambda: search.Body(self._string()),
+            "TEXT": lambda: search.Text(self._string()),
+            "KEYWORD": lambda: search.Flag(p.atom()),
+            "UNKEYWORD": lambda: search.Not(search.Flag(p.atom())),
+            "LARGER": lambda: search.Size(larger=p.number64()),
+            "SMALLER": lambda: search.Size(smaller=p.number64()),
+            "UID": lambda: Messages(p.sequence_set(), uid=True),
+            "BEFORE": lambda: search.DateRange(search.DateField.INTERNAL, before=p.date()),
+            "ON": lambda: _day(search.DateField.INTERNAL, p.date()),
+            "SINCE": lambda: search.DateRange(search.DateField.INTERNAL, since=p.date()),
+            "SENTBEFORE": lambda: search.DateRange(search.DateField.SENT, before=p.date()),
+            "SENTON": lambda: _day(search.DateField.SENT, p.date()),
+            "SENTSINCE": lambda: search.DateRange(search.DateField.SENT, since=p.date()),
+            "OLDER": lambda: search.Within(older=p.nz_number()),
+            "YOUNGER": lambda: search.Within(younger=p.nz_number()),
+            "MODSEQ": self._modseq,
+            "NOT": self._not,
+            "OR": self._or,
+        }
+
+    def row(self, word: str) -> SearchKey:
+        """search-key *(SP search-key), all of which must match; `word` is the first one's, already read."""
+        keys = [self._key(word)]
+        while self._p.try_byte(b" "):
+            keys.append(self._key(_word(self._p)))
+        return keys[0] if len(keys) == 1 else Every(tuple(keys))
+
+    def _key(self, word: str) -> SearchKey:
+        if word:
+            simple = _FLAGGED.get(word)
+            if simple is not None:
+                return simple
+            argument = self._arguments.get(word)
+            if argument is None:
+                raise ParseError("Unknown search key")
+            self._p.sp()
+            return argument()
+        if not self._p.try_byte(b"("):
+            return Messages(self._p.sequence_set(), uid=False)
+        with self._p.nested():
+            row = self.row(_word(self._p))
+        self._p.expect(b")")
+        return row
+
+    def _not(self) -> SearchKey:
+        with self._p.nested():
+            return Unless(self._key(_word(self._p)))
+
+    def _or(self) -> SearchKey:
+        """ "OR" SP search-key SP search-key; as long as the second is an OR itself, its keys join this one's."""
+        keys: list[SearchKey] = []
+        word = "OR"
+        with self._p.nested():
+            while word == "OR":
+                keys.append(self._key(_word(self._p)))
+                self._p.sp()
+                word = _word(self._p)
+                if word == "OR":
+                    self._p.sp()
+            keys.append(self._key(word))
+        return Either(tuple(keys))
+
+    def _string(self) -> str:
+        octets = self._p.astring()
+        if self._charset != "UTF-8":
+            return charsets.decode(octets, self._charset)
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ParseError("The string is not valid UTF-8") from None
+
+    def _address(self, name: str) -> Callable[[], SearchKey]:
+        return lambda: search.Header(name, self._string())
+
+    def _header(self) -> SearchKey:
+        """ "HEADER" SP header-fld-name SP astring."""
+        name = self._p.astring()
+        if not name or not name.isascii():
+            raise ParseError("Invalid header field name")
+        self._p.sp()
+        return search.Header(name.decode("ascii").lower(), self._string())
+
+    def _modseq(self) -> SearchKey:
+        """ "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer (RFC 7162 §7)."""
+        if self._p.peek() == 0x22:
+            # RFC 7162 §3.1.5: a server with one mod-sequence per message ignores the entry.
+            self._p.string()
+            self._p.sp()
+            if self._p.keyword() not in ("ALL", "PRIV", "SHARED"):
+                raise ParseError("Unknown entry type")
+            self._p.sp()
+        return search.ModSeq(self._p.number64())
+
+
+def _day(field: search.DateField, day: date) -> search.DateRange:
+    following = None if day == date.max else day + timedelta(days=1)
+    return search.DateRange(field, since=day, before=following)

@@ -1,0 +1,130 @@
+"""The one way out: everything an IMAP session says goes through its `Writer`.
+
+Small responses are gathered and handed over together; `room` keeps what is gathered bounded and waits for a client that
+reads slowly (P6). A response is written in one call, but for FETCH data: between `begin` and `end` an error leaves half
+a response behind, after which the connection can only be cut.
+"""
+
+from collections.abc import Iterable
+
+from protocols.imap.reply import Reply
+from protocols.imap.selected import Exists, Expunge, FlagUpdate, Keywords, RecentCount, Selected, Update
+from protocols.imap.wire.response import resp_text
+from protocols.net.connection import Connection
+
+GATHERED = 64 * 1024  # octets gathered before they are handed to the connection
+SYSTEM_FLAGS = "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
+
+
+class Writer:
+    def __init__(self, connection: Connection, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._gathered = bytearray()
+        self.octets = 0  # written in all, for the log
+        self.torn = False  # half a response is out
+
+    def write(self, data: bytes) -> None:
+        self._gathered += data
+        self.octets += len(data)
+
+    def untagged(self, data: bytes) -> None:
+        """`* data`: one whole response."""
+        self.write(b"* %b\r\n" % data)
+
+    def status(self, status: str, text: str, code: str = "") -> None:
+        """`* OK [code] text` and its like."""
+        self.untagged(_status(status, code, text))
+
+    def tagged(self, tag: str, reply: Reply) -> None:
+        self.write(b"%b %b\r\n" % (tag.encode("ascii"), _status(reply.status, reply.code, reply.text)))
+
+    def continuation(self, text: bytes) -> None:
+        self.write(b"+ %b\r\n" % text)
+
+    def begin(self, data: bytes) -> None:
+        """The first octets of a response that comes in pieces."""
+        self.torn = True
+        self.write(data)
+
+    def end(self, data: bytes) -> None:
+        self.write(data)
+        self.torn = False
+
+    def push(self) -> None:
+        """Hands over what is gathered, without waiting."""
+        if self._gathered:
+            self._connection.write(bytes(self._gathered))
+            self._gathered.clear()
+
+    async def flush(self) -> None:
+        """Hands over what is gathered and waits until the client has taken most of it.
+
+        Raises:
+            ConnectionError: it is gone, or took nothing for the write timeout.
+        """
+        self.push()
+        try:
+            await self._connection.drain(self._timeout)
+        except TimeoutError:
+            self._connection.abort()
+            raise ConnectionResetError("the client stopped reading") from None
+
+    async def room(self) -> None:
+        """Called between pieces of a large answer."""
+        if len(self._gathered) >= GATHERED:
+            await self.flush()
+
+    # Mailbox data (RFC 3501 §7.2-§7.4)
+
+    def flags(self, keywords: Iterable[str], *, read_only: bool, full: bool) -> None:
+        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1)."""
+        names = " ".join((SYSTEM_FLAGS, *keywords))
+        permanent = "" if read_only else names if full else f"{names} \\*"
+        self.untagged(f"FLAGS ({names})".encode("ascii"))
+        self.status("OK", "Flags permitted", f"PERMANENTFLAGS ({permanent})")
+
+    def updates(self, selected: Selected, updates: Iterable[Update], *, modseq: bool) -> None:
+        """Unsolicited mailbox data as `Selected.updates` gave it."""
+        for update in updates:
+            match update:
+                case Expunge(number):
+                    self.untagged(b"%d EXPUNGE" % number)
+                case Exists(count):
+                    self.untagged(b"%d EXISTS" % count)
+                case RecentCount(count):
+                    self.untagged(b"%d RECENT" % count)
+                case Keywords():
+                    self.keywords(selected)
+                case FlagUpdate(uid):
+                    # UID always: every client may be sent it, and it tells more than a number that will change.
+                    self.fetch_flags(selected, selected.view.position(uid), with_uid=True, modseq=modseq)
+
+    def keywords(self, selected: Selected) -> None:
+        mailbox = selected.view.mailbox
+        self.flags(mailbox.keywords, read_only=selected.read_only, full=selected.keywords_full)
+
+    def new_keywords(self, selected: Selected) -> None:
+        """FLAGS and PERMANENTFLAGS if the keyword table grew: before flags are written that may use it."""
+        if selected.keyword_update() is not None:
+            self.keywords(selected)
+
+    def fetch_flags(self, selected: Selected, position: int, *, with_uid: bool, modseq: bool) -> None:
+        """FETCH with the flags of the message at that place of the view, as they stand."""
+        view = selected.view
+        uid = view.uids[position]
+        parts = [f"UID {uid}"] if with_uid else []
+        parts.append(f"FLAGS ({selected.flag_names(uid, view.flags[position])})")
+        if modseq:  # RFC 7162 §3.2: in every FETCH about changed flags once CONDSTORE is enabled
+            parts.append(f"MODSEQ ({view.modseqs[position]})")
+        line = f"{selected.number_at(position, uid)} FETCH ({' '.join(parts)})"
+        self.untagged(line.encode("ascii"))
+
+    def fetch_modseq(self, selected: Selected, position: int) -> None:
+        """FETCH with the mod-sequence alone."""
+        uid, modseq = selected.view.uids[position], selected.view.modseqs[position]
+        self.untagged(b"%d FETCH (UID %d MODSEQ (%d))" % (selected.number_at(position, uid), uid, modseq))
+
+
+def _status(status: str, code: str, text: str) -> bytes:
+    return b"%b %b" % (status.encode("ascii"), resp_text(text, code.encode("ascii")))

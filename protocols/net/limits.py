@@ -1,0 +1,72 @@
+"""How many connections there may be: in all, per network, per user. Counted in this process."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from duckmail.errors import LimitReached
+from protocols.net.peer import Networks, Peer
+
+
+class Limits:
+    """Counts connections; 0 means no limit. Shared by all listeners of the process, or of one protocol."""
+
+    def __init__(self, total: int, per_network: int = 0, per_user: int = 0, exempt: Networks | None = None) -> None:
+        """
+        Args:
+            total: connections at the same time, refused ones not counted.
+            per_network: per /32 or /64 (`Peer.network`).
+            per_user: sessions of one account.
+            exempt: peers without a limit per network, such as the relay that delivers everybody's mail.
+        """
+        self._total = total
+        self._per_network = per_network
+        self._per_user = per_user
+        self._exempt = exempt or Networks(("unix",))
+        self._connections = 0
+        self._networks: Counter[str] = Counter()
+        self._users: Counter[str] = Counter()
+
+    @property
+    def connections(self) -> int:
+        """Connections counted now."""
+        return self._connections
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        """Count one connection while the block runs. Raises LimitReached."""
+        if self._total and self._connections >= self._total:
+            raise LimitReached("Too many connections", total=self._total)
+        self._connections += 1
+        try:
+            yield
+        finally:
+            self._connections -= 1
+
+    @contextmanager
+    def network(self, peer: Peer) -> Iterator[None]:
+        """Count one connection of the peer's network while the block runs. Raises LimitReached."""
+        if not self._per_network or peer in self._exempt:
+            yield
+            return
+        with _counted(self._networks, peer.network, self._per_network, "Too many connections from your network"):
+            yield
+
+    @contextmanager
+    def user(self, user_id: str) -> Iterator[None]:
+        """Count one session of the account while the block runs; entered after login. Raises LimitReached."""
+        with _counted(self._users, user_id, self._per_user, "Too many connections of this account"):
+            yield
+
+
+@contextmanager
+def _counted(counts: Counter[str], key: str, limit: int, text: str) -> Iterator[None]:
+    if limit and counts[key] >= limit:
+        raise LimitReached(text, limit=limit)
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        if not counts[key]:  # keys come from clients: none may stay behind
+            del counts[key]

@@ -1,0 +1,243 @@
+"""Where to listen: `host:port`, `unix:/path`, `systemd:NAME`; and the listening sockets made of that."""
+
+import errno
+import grp
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+BACKLOG = 1024  # connections the kernel completes ahead of us; it cuts this to net.core.somaxconn
+_FIRST_INHERITED = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
+_UNIX_PATH_LIMIT = 107  # octets: unix(7), sun_path without its final NUL
+_PROBE_TIMEOUT = 1.0  # seconds to find out whether somebody answers on an existing unix socket
+
+
+class ListenError(Exception):
+    """It is not possible to listen there; the text names the address and the reason, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSpec:
+    """One entry of a listener list.
+
+    Forms: `127.0.0.1:1143`, `[::1]:1143`, `mail.example:1143` (every address of the name),
+    `unix:/run/duckmail/lmtp.sock,mode=0660,group=postfix` (both options may be left out, the default mode is 0660),
+    `systemd:NAME` (all sockets that systemd passed under this `FileDescriptorName=`).
+    """
+
+    text: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    mode: int = 0o660
+    group: str = ""
+    inherited: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError, with the text in it."""
+        scheme, _, rest = text.partition(":")
+        if scheme == "unix":
+            return cls._parse_unix(text, rest)
+        if scheme == "systemd":
+            if not rest:
+                raise ValueError(f"{text!r}: the name of the inherited socket is missing")
+            return cls(text, inherited=rest)
+        host, _, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not bare or (":" in bare) != (bare != host):
+            raise ValueError(f"{text!r} is not host:port, [IPv6 address]:port, unix:/path or systemd:NAME")
+        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+            raise ValueError(f"{text!r}: the port must be a number from 0 to 65535")
+        return cls(text, host=bare, port=int(port))
+
+    @classmethod
+    def _parse_unix(cls, text: str, rest: str) -> Self:
+        path, *options = rest.split(",")
+        if not path.startswith("/") or len(os.fsencode(path)) > _UNIX_PATH_LIMIT:
+            raise ValueError(f"{text!r}: needs an absolute path of at most {_UNIX_PATH_LIMIT} octets")
+        given = dict(option.partition("=")[::2] for option in options)
+        mode = given.pop("mode", "0660")
+        group = given.pop("group", "")
+        if given or any(digit not in "01234567" for digit in mode) or not 1 <= len(mode) <= 4:
+            raise ValueError(f"{text!r}: the options are mode=0660 (octal) and group=NAME")
+        return cls(text, path=path, mode=int(mode, 8), group=group)
+
+
+class ListeningSocket:
+    """A bound, listening, non-blocking socket with its address as text; `close` also removes its unix path."""
+
+    def __init__(self, sock: socket.socket, made_path: str = "") -> None:
+        """`made_path`: the unix path that this process made, and so removes."""
+        self.sock = sock
+        self._path = made_path
+        self._inode = _inode(made_path) if made_path else None
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:1143`, `[::1]:1143` (with the real port where 0 was asked for) or `unix:/path`."""
+        name = self.sock.getsockname()
+        if self.sock.family == socket.AF_UNIX:
+            return f"unix:{name}"
+        return f"[{name[0]}]:{name[1]}" if self.sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
+
+    def close(self) -> None:
+        """Stop listening. A path that another process has made its own since is left alone."""
+        self.sock.close()
+        if self._path and _inode(self._path) == self._inode:
+            Path(self._path).unlink(missing_ok=True)
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def listen(spec: ListenSpec, *, reuse_port: bool = False) -> list[ListeningSocket]:
+    """Open the sockets of one entry; a host name may give several.
+
+    Blocks while a host name is looked up: for the start of the process.
+
+    Args:
+        reuse_port: let several processes of the same user listen on one TCP port, the kernel spreads the connections.
+
+    Raises:
+        ListenError: nothing stays open.
+    """
+    if spec.inherited:
+        return inherited(spec.inherited, os.environ)
+    if spec.path:
+        return [_listen_unix(spec)]
+    return _listen_tcp(spec, reuse_port)
+
+
+def _listen_tcp(spec: ListenSpec, reuse_port: bool) -> list[ListeningSocket]:
+    try:
+        found = socket.getaddrinfo(spec.host, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {spec.text}: {error.strerror}") from error
+    opened: list[ListeningSocket] = []
+    missing: OSError | None = None
+    for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+        try:
+            opened.append(_open_tcp(family, address, reuse_port))
+        except OSError as error:
+            # `localhost` also names ::1 on machines without IPv6: one address that works is enough
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                missing = error
+                continue
+            _close_all(opened)
+            raise ListenError(f"cannot listen on {spec.text}: {_reason(error)}") from error
+    if missing is not None and not opened:
+        raise ListenError(f"cannot listen on {spec.text}: {_reason(missing)}") from missing
+    return opened
+
+
+def _open_tcp(family: int, address: object, reuse_port: bool) -> ListeningSocket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:  # so that `[::]:143` and `0.0.0.0:143` stand side by side
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)  # type: ignore[arg-type]  # as getaddrinfo gave it
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return ListeningSocket(sock)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use by another program"
+    return error.strerror or str(error)
+
+
+def _close_all(opened: list[ListeningSocket]) -> None:
+    for one in opened:
+        one.close()
+
+
+def _listen_unix(spec: ListenSpec) -> ListeningSocket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        group = grp.getgrnam(spec.group).gr_gid if spec.group else -1
+        _remove_stale(spec.path)
+        # Nobody else may connect between `bind` and `chmod`.
+        before = os.umask(0o177)
+        try:
+            sock.bind(spec.path)
+        finally:
+            os.umask(before)
+        if spec.group:
+            os.chown(spec.path, -1, group)
+        os.chmod(spec.path, spec.mode)
+        sock.listen(BACKLOG)
+    except KeyError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on {spec.text}: no group {spec.group}") from error
+    except OSError as error:
+        sock.close()
+        raise ListenError(f"cannot listen on {spec.text}: {_reason(error)}") from error
+    return ListeningSocket(sock, made_path=spec.path)
+
+
+def _remove_stale(path: str) -> None:
+    """Make room at `path` if what is there is a socket on which nobody listens. Raises OSError otherwise."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise FileExistsError(errno.EEXIST, "a file that is not a socket is in the way")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_TIMEOUT)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:  # its backlog is full: somebody is there, and busy
+            pass
+    raise OSError(errno.EADDRINUSE, "in use")
+
+
+def inherited(name: str, environment: Mapping[str, str]) -> list[ListeningSocket]:
+    """The listening stream sockets that systemd passed to this process under `name` (sd_listen_fds(3)).
+
+    Raises:
+        ListenError: there is none, or one is of another kind.
+    """
+    missing = f"cannot listen on systemd:{name}: no such socket was passed to this process"
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        raise ListenError(missing)
+    count = environment.get("LISTEN_FDS", "")
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    fds = range(_FIRST_INHERITED, _FIRST_INHERITED + (int(count) if count.isdigit() else 0))
+    found = [fd for fd, fd_name in zip(fds, names, strict=False) if fd_name == name]
+    if not found:
+        raise ListenError(missing)
+    opened: list[ListeningSocket] = []
+    for fd in found:
+        try:
+            sock = socket.socket(fileno=fd)
+            listening = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            _close_all(opened)
+            raise ListenError(f"cannot listen on systemd:{name}: {_reason(error)}") from error
+        opened.append(ListeningSocket(sock))
+        if not listening:
+            _close_all(opened)
+            raise ListenError(f"cannot listen on systemd:{name}: it is not a listening stream socket")
+    return opened

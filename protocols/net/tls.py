@@ -1,0 +1,83 @@
+"""TLS contexts of the listeners: loaded from files, replaced as a whole, chosen by server name with a dict lookup."""
+
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from duckmail.runtime.log import event
+
+HANDSHAKE_TIMEOUT = 20.0  # seconds; a mobile client on a bad link needs several round trips
+SHUTDOWN_TIMEOUT = 3.0  # seconds to wait for the peer's close_notify
+
+_logger = logging.getLogger("duckmail.net.tls")
+
+
+class TlsError(Exception):
+    """A certificate or key cannot be used; the text names the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """PEM files: the certificate with its chain, and its key without a passphrase."""
+
+    certificate: Path
+    key: Path
+
+
+class TlsContexts:
+    """The certificates that listeners present now.
+
+    `server` is the context for the next handshake: fetch it per handshake, do not keep it. `names` maps lower-case
+    server names, or `*.parent`, to contexts; other parts may replace it at any time. A name in neither gets the default
+    certificate.
+    """
+
+    def __init__(self, default: CertificateFiles, by_name: Mapping[str, CertificateFiles] | None = None) -> None:
+        """Raises TlsError if any file cannot be used."""
+        self._default = default
+        self._by_name = dict(by_name or {})
+        self.names: Mapping[str, ssl.SSLContext] = {}
+        self.server = self._load()
+
+    def reload(self) -> bool:
+        """Read all files again; on any error keep everything as it was, log it, and give False."""
+        try:
+            self.server = self._load()
+        except TlsError as error:
+            event(_logger, logging.ERROR, "certificates not reloaded, the old ones stay", reason=str(error))
+            return False
+        event(_logger, logging.INFO, "certificates reloaded", certificates=1 + len(self._by_name))
+        return True
+
+    def _load(self) -> ssl.SSLContext:
+        names = {name.lower(): server_context(files) for name, files in self._by_name.items()}
+        server = server_context(self._default)
+        server.sni_callback = self._choose
+        self.names = names
+        return server
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        # H9: an unauthenticated client's name costs two dict lookups; nothing is fetched, ordered or awaited here.
+        if name is None or not self.names:
+            return
+        lower = name.lower()
+        found = self.names.get(lower) or self.names.get("*." + lower.partition(".")[2])
+        if found is not None:
+            connection.context = found
+
+
+def server_context(files: CertificateFiles) -> ssl.SSLContext:
+    """A context for accepting TLS 1.2 and newer. Raises TlsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python's default ciphers are forward secret AEAD only for TLS 1.3; TLS 1.2 is held to the same here. RFC 9325 §4.2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9325 §3.5: a client could otherwise make the server work for ever
+    try:
+        # An encrypted key must fail here: without a callback OpenSSL asks for the passphrase on the terminal.
+        context.load_cert_chain(files.certificate, files.key, password=lambda: b"")
+    except (OSError, ValueError) as error:
+        raise TlsError(f"cannot use certificate {files.certificate} with key {files.key}: {error}") from error
+    return context

@@ -1,0 +1,78 @@
+"""The two directions of one SMTP-like connection: commands and message octets in, replies out in order."""
+
+from protocols.net.connection import Connection
+from protocols.smtp.wire.receive import Receiver
+from protocols.smtp.wire.reply import Reply, reply
+
+_MAX_PENDING = 16 * 1024  # octets of replies held back while commands are pipelined
+
+
+class Dialogue:
+    """Holds replies back until no input is left (RFC 2920 §3.2), and ends the connection when the server drains."""
+
+    def __init__(self, connection: Connection, hostname: str, write_timeout: float) -> None:
+        self.connection = connection
+        self.hostname = hostname
+        self.receiver = Receiver()
+        self.ended = False
+        self._write_timeout = write_timeout
+        self._pending = bytearray()
+        self._waiting = False
+        self._draining = False
+        connection.on_drain = self._drain
+
+    def say(self, answer: Reply) -> None:
+        self._pending += answer.to_bytes()
+
+    def end(self, code: int, status: str, text: str) -> None:
+        """Says the last word."""
+        self.say(reply(code, status, f"{self.hostname} {text}"))
+        self.ended = True
+
+    async def receive(self, timeout: float) -> None:
+        """Sends what is to be said, then takes in what arrives.
+
+        Raises:
+            TimeoutError: nothing came, or the peer does not read.
+            ConnectionError: the peer, or the draining server, ended the connection.
+        """
+        await self.flush()
+        self._waiting = True
+        try:
+            if self._draining:
+                self._drain()
+            data = await self.connection.receive(timeout)
+        finally:
+            self._waiting = False
+        if not data:
+            raise ConnectionResetError("end of stream")
+        self.receiver.feed(data)
+
+    async def flush(self) -> None:
+        """Sends what is to be said."""
+        if self._pending:
+            self.write_pending()
+            await self.connection.drain(self._write_timeout)
+
+    async def settle(self) -> None:
+        """Between two commands: says goodbye if the server drains, and keeps the replies held back few."""
+        if self._draining and not self.ended:
+            self._goodbye()
+        elif len(self._pending) > _MAX_PENDING:
+            await self.flush()
+
+    def write_pending(self) -> None:
+        if self._pending:
+            self.connection.write(bytes(self._pending))
+            self._pending.clear()
+
+    def _drain(self) -> None:
+        """The server stops: at once while waiting for input, else when what is being committed is answered."""
+        self._draining = True
+        if self._waiting:
+            self._goodbye()
+            self.write_pending()
+            self.connection.close()
+
+    def _goodbye(self) -> None:
+        self.end(421, "4.3.2", "Service shutting down")

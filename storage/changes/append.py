@@ -1,0 +1,208 @@
+"""Appending messages: many mailboxes in one transaction of four round trips (DESIGN §5 Write)."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bson.binary import Binary
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from pymongo import UpdateOne
+
+from duckmail.errors import DuckmailError, NotFound, OverQuota
+from duckmail.model.flags import to_mask
+from duckmail.model.message import Appended, NewMessage
+from storage.changes.base import Change, Key, Outcome, Tx, keywords_to_add, tally
+from storage.contents.contents import Contents
+from storage.contents.prepared import PreparedContent
+from storage.documents import message_document
+from storage.mailboxes import to_mailbox
+from storage.mongo.client import Document
+from storage.views import Delta
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("deliveries", [("user", 1), ("key", 1)], {"unique": True}),
+    # A relay's retry is recognised for a day (DESIGN §5 Delivery).
+    ("deliveries", [("at", 1)], {"expireAfterSeconds": 86_400}),
+)
+
+LARGEST_DOCUMENT = 1_280 * 1024  # octets that a contents document holds inline at most
+
+Prepared = Sequence[tuple[NewMessage, PreparedContent]]
+
+
+class Rejected(Exception):
+    """Some appends of a group can never succeed: the group is run again without them."""
+
+    def __init__(self, errors: "dict[Append, DuckmailError]") -> None:
+        self.errors = errors
+        super().__init__(f"{len(errors)} rejected")
+
+
+class Append(Change):
+    """One or more messages into one mailbox, all or none. `quota`: octets the account may use, 0 for no limit."""
+
+    def __init__(self, key: Key, messages: Prepared, quota: int) -> None:
+        super().__init__(key)
+        self.key = key
+        self.messages = messages
+        self.quota = quota
+        self.ids = [ObjectId() for _ in messages]
+        self.size = sum(len(new.prefix) + content.size for new, content in messages)
+        self.octets = sum(min(content.size, LARGEST_DOCUMENT) for _, content in messages)
+        self.flags = [flag for new, _ in messages for flag in new.flags]
+
+    async def apply(self, tx: Tx) -> Outcome:
+        raise TypeError("appends run in an AppendGroup")
+
+    def amounts(self) -> dict[str, int]:
+        counted = tally((to_mask(new.flags, ()) for new, _ in self.messages))
+        return {**counted, "size": self.size, "uidnext": len(self.messages)}
+
+
+class AppendGroup:
+    """Appends to disjoint or equal mailboxes that commit together."""
+
+    def __init__(self, appends: Sequence[Append], contents: Contents) -> None:
+        self.appends = appends
+        self._contents = contents
+        self._by_mailbox: dict[Key, list[Append]] = {}
+        for append in appends:
+            self._by_mailbox.setdefault(append.key, []).append(append)
+
+    async def apply(self, tx: Tx) -> list[Outcome]:
+        """One outcome per append. The contents are written beside the transaction and durable before it commits."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._contents.insert_many(self._new_contents()))
+                outcomes = tasks.create_task(self._write(tx))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        return outcomes.result()
+
+    def _new_contents(self) -> list[PreparedContent]:
+        unique = {content.id: content for append in self.appends for _, content in append.messages}
+        return [content for content in unique.values() if not content.inserted]
+
+    async def _write(self, tx: Tx) -> list[Outcome]:
+        await tx.mailboxes.bulk_write(
+            [self._increment(key, appends) for key, appends in self._by_mailbox.items()],
+            ordered=False,
+            session=tx.session,
+        )
+        found = await self._mailboxes(tx)
+        self._reject(found)
+        await self._add_keywords(tx, found)
+        moment = datetime.now(UTC)
+        documents: list[Document] = []
+        deliveries: list[Document] = []
+        outcomes: dict[Append, Outcome] = {}
+        for key, appends in self._by_mailbox.items():
+            mailbox = found[key.mailbox]
+            uid = int(mailbox["uidnext"]) - sum(len(append.messages) for append in appends)
+            for append in appends:
+                made = append_documents(append, mailbox, uid, moment)
+                uid += len(made)
+                documents += made
+                deliveries += append_deliveries(append, made, mailbox, moment)
+                outcomes[append] = Outcome(_results(made, mailbox))
+            self._give_delta(outcomes, appends, mailbox, documents)
+        await tx.messages.insert_many(documents, session=tx.session, ordered=False)
+        if deliveries:
+            await tx.database["deliveries"].insert_many(deliveries, session=tx.session, ordered=False)
+        return [outcomes[append] for append in self.appends]
+
+    @staticmethod
+    def _give_delta(
+        outcomes: dict[Append, Outcome], appends: Sequence[Append], mailbox: Document, documents: Sequence[Document]
+    ) -> None:
+        """All appends to one mailbox share one modseq, so one delta: the last one carries it."""
+        count = sum(len(append.messages) for append in appends)
+        added = [(int(row["uid"]), int(row["flags"])) for row in documents[-count:]]
+        last = appends[-1]
+        outcomes[last] = Outcome(outcomes[last].result, (Delta(to_mailbox(mailbox), added=added),))
+
+    @staticmethod
+    def _increment(key: Key, appends: Sequence[Append]) -> UpdateOne:
+        total: dict[str, int] = {"modseq": 1}
+        for append in appends:
+            for name, amount in append.amounts().items():
+                total[name] = total.get(name, 0) + amount
+        increments = {name: Int64(amount) for name, amount in total.items() if amount}
+        return UpdateOne({"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}, {"$inc": increments})
+
+    async def _mailboxes(self, tx: Tx) -> dict[ObjectId, Document]:
+        """All mailboxes of the users concerned: those written, and the sizes that make up the quota used."""
+        users = list({key.user for key in self._by_mailbox})
+        cursor = tx.mailboxes.find({"user": {"$in": users}}, session=tx.session)
+        return {document["_id"]: document async for document in cursor}
+
+    def _reject(self, found: dict[ObjectId, Document]) -> None:
+        used: dict[ObjectId, int] = {}
+        for document in found.values():
+            used[document["user"]] = used.get(document["user"], 0) + int(document["size"])
+        errors: dict[Append, DuckmailError] = {}
+        for append in self.appends:
+            mailbox = found.get(append.key.mailbox)
+            if mailbox is None or "path" not in mailbox:
+                errors[append] = NotFound("No such mailbox")
+            elif append.quota and used[append.key.user] > append.quota:
+                used[append.key.user] -= append.size
+                errors[append] = OverQuota()
+            else:
+                try:
+                    keywords_to_add(append.flags, mailbox["keywords"])
+                except DuckmailError as error:
+                    errors[append] = error
+        if errors:
+            raise Rejected(errors)
+
+    async def _add_keywords(self, tx: Tx, found: dict[ObjectId, Document]) -> None:
+        for key, appends in self._by_mailbox.items():
+            mailbox = found[key.mailbox]
+            flags = [flag for append in appends for flag in append.flags]
+            missing = keywords_to_add(flags, mailbox["keywords"]) if flags else []
+            if missing:
+                await tx.count(key, {}, missing)
+                mailbox["keywords"] = [*mailbox["keywords"], *missing]
+
+
+def append_documents(append: Append, mailbox: Document, uid: int, moment: datetime) -> list[Document]:
+    """The message documents of one append, with ascending UIDs from `uid`."""
+    made = []
+    for offset, (identifier, (new, content)) in enumerate(zip(append.ids, append.messages, strict=True)):
+        document = message_document(new, content, moment)
+        document |= {
+            "_id": identifier,
+            "user": append.key.user,
+            "mailbox": append.key.mailbox,
+            "uid": Int64(uid + offset),
+            "modseq": mailbox["modseq"],
+            "flags": Int64(to_mask(new.flags, mailbox["keywords"])),
+            "emailid": identifier,
+        }
+        made.append(document)
+    return made
+
+
+def append_deliveries(append: Append, made: Sequence[Document], mailbox: Document, at: datetime) -> list[Document]:
+    return [
+        {
+            "user": append.key.user,
+            "key": Binary(new.delivery_key),
+            "mailbox": append.key.mailbox,
+            "uid": document["uid"],
+            "uidvalidity": mailbox["uidvalidity"],
+            "message": document["_id"],
+            "at": at,
+        }
+        for (new, _), document in zip(append.messages, made, strict=True)
+        if new.delivery_key is not None
+    ]
+
+
+def _results(made: Sequence[Document], mailbox: Document) -> list[Appended]:
+    return [
+        Appended(str(mailbox["_id"]), int(mailbox["uidvalidity"]), int(document["uid"]), str(document["_id"]))
+        for document in made
+    ]

@@ -1,0 +1,87 @@
+"""COPY: new message documents on the same contents, all in one transaction."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+
+from duckmail.errors import NotFound, OverQuota
+from duckmail.model.flags import to_names, translate
+from duckmail.model.message import CopyResult
+from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
+from storage.mongo.client import Document
+from storage.views import Delta
+
+ATOMIC = 2_000  # messages copied in one transaction; beyond it chunks under an undo record
+
+
+class Copy(Change):
+    """`uids`: ascending, at most `ATOMIC`. `undo`: the record that notes what this chunk copied, if it is one."""
+
+    def __init__(
+        self, source: Key, target: Key, uids: Sequence[int], quota: int, undo: ObjectId | None = None
+    ) -> None:
+        super().__init__(*dict.fromkeys((source, target)))
+        self._source = source
+        self._target = target
+        self._uids = uids
+        self._quota = quota
+        self._undo = undo
+
+    async def apply(self, tx: Tx) -> Outcome:
+        table, found = await read_source(tx, self._source, self._uids)
+        if not found:
+            return Outcome(CopyResult(0), commit=False)
+        masks = [int(message["flags"]) for message in found]
+        amounts = tally(masks, (int(message["size"]) for message in found))
+        document = await tx.increment(self._target, {**amounts, "uidnext": len(found)})
+        await check_quota(tx, self._target, self._quota)
+        names = {name for mask in set(masks) for name in to_names(mask, table)}
+        keywords = keywords_to_add(sorted(names), document["keywords"])
+        await tx.count(self._target, {}, keywords)
+        target_table = [*document["keywords"], *keywords]
+        base = int(document["uidnext"]) - len(found)
+        moment = datetime.now(UTC)
+        copies = [
+            {
+                **message,
+                "_id": ObjectId(),
+                "mailbox": self._target.mailbox,
+                "uid": Int64(base + rank),
+                "modseq": document["modseq"],
+                "flags": Int64(translate(int(message["flags"]), table, target_table)),
+                "savedate": moment,
+            }
+            for rank, message in enumerate(found)
+        ]
+        await tx.messages.insert_many(copies, session=tx.session, ordered=False)
+        if self._undo is not None:
+            pair = [Int64(base), Int64(base + len(found) - 1)]
+            await tx.database["undos"].update_one({"_id": self._undo}, {"$push": {"uids": pair}}, session=tx.session)
+        added = [(int(copy["uid"]), int(copy["flags"])) for copy in copies]
+        result = CopyResult(
+            int(document["uidvalidity"]), [int(message["uid"]) for message in found], [uid for uid, _ in added]
+        )
+        return Outcome(result, (Delta(after(document, {}, keywords), added=added),))
+
+
+async def read_source(tx: Tx, source: Key, uids: Sequence[int]) -> tuple[list[str], list[Document]]:
+    """The source's keyword table, and its messages among `uids`, ascending. Raises: NotFound."""
+    mailbox = await tx.mailboxes.find_one(
+        {"_id": source.mailbox, "user": source.user, "path": {"$exists": True}}, {"keywords": 1}, session=tx.session
+    )
+    if mailbox is None:
+        raise NotFound("No such mailbox")
+    query = {**source.query, "uid": uid_query(uids)}
+    found = await tx.messages.find(query, session=tx.session).sort("uid", 1).to_list(None)
+    return mailbox["keywords"], found
+
+
+async def check_quota(tx: Tx, key: Key, quota: int) -> None:
+    """Raises: OverQuota when the account's mailboxes, with what this transaction added, exceed `quota` octets."""
+    if not quota:
+        return
+    rows = await tx.mailboxes.find({"user": key.user}, {"size": 1}, session=tx.session).to_list(None)
+    if sum(int(row["size"]) for row in rows) > quota:
+        raise OverQuota

@@ -1,0 +1,330 @@
+"""The committer: the one way in which mailboxes change.
+
+Every mailbox has one FIFO per process; a change waits in the FIFOs of all its mailboxes. Appends at the heads of many
+FIFOs commit together in one transaction (a group: at most 64 mailboxes, 4 MB); any other change is a transaction of
+its own. Several disjoint groups are in flight. After the commit: answer, then publish.
+
+A group that conflicts is run again once, then its mailboxes go on alone with jittered back-off, so that one contested
+mailbox delays nobody else. After an error that is not transient the group is run again item by item.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from duckmail.errors import CommitUnknown, DuckmailError, Unavailable
+from duckmail.model.message import Appended
+from duckmail.runtime.tasks import Tasks
+from storage.changes.append import Append, AppendGroup, Rejected
+from storage.changes.base import Change, Key, Outcome, Tx
+from storage.contents.contents import Contents
+from storage.mongo.client import Database, operation
+from storage.mongo.transactions import DEADLINE_SECONDS, Transactions, backoff, is_transient
+from storage.viewcache import ViewCache
+from storage.views import Delta
+
+log = logging.getLogger("duckmail.storage")
+
+GROUP_MAILBOXES = 64
+GROUP_OCTETS = 4 * 1024 * 1024
+IN_FLIGHT = 4
+QUEUE_LIMIT = 20_000
+
+Publish = Callable[[Delta], None]
+
+
+class _Item:
+    """A change on its way, and who waits for it."""
+
+    __slots__ = ("change", "future")
+
+    def __init__(self, change: Change, future: asyncio.Future[Any]) -> None:
+        self.change = change
+        self.future = future
+
+    def succeed(self, result: object) -> None:
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _NothingToDo(Exception):
+    """Leaves a transaction without a commit: the change found that it changes nothing."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        self.outcomes = outcomes
+        super().__init__()
+
+
+class Committer:
+    def __init__(
+        self, database: Database, transactions: Transactions, views: ViewCache, contents: Contents, tasks: Tasks
+    ) -> None:
+        self._database = database
+        self._transactions = transactions
+        self._views = views
+        self._contents = contents
+        self._tasks = tasks
+        self._queues: dict[Key, deque[_Item]] = {}
+        self._ready: OrderedDict[Key, None] = OrderedDict()  # mailboxes with a queue and nothing in flight
+        self._busy: set[Key] = set()
+        self._in_flight = 0
+        self._waiting = 0
+        self.publish: Publish = lambda _delta: None
+        self.mix_users = True  # False on a sharded cluster: a transaction then stays on one user's shard
+
+    async def submit(self, change: Change) -> Any:  # noqa: ANN401 -- each change says what its result is
+        """Carries out `change`; its result once it is durable.
+
+        Raises: DuckmailError of the change, Unavailable (nothing changed), CommitUnknown.
+        """
+        if self._waiting >= QUEUE_LIMIT:
+            raise Unavailable(error="committer queue is full")
+        item = _Item(change, asyncio.get_running_loop().create_future())
+        item.future.add_done_callback(_retrieve)
+        for key in change.keys:
+            self._queues.setdefault(key, deque()).append(item)
+            if key not in self._busy:
+                self._ready[key] = None
+        self._waiting += 1
+        self._pump()
+        try:
+            # A client that vanishes meanwhile does not take back what may already be committing.
+            return await asyncio.shield(item.future)
+        finally:
+            self._waiting -= 1
+
+    @property
+    def idle(self) -> bool:
+        return not self._queues
+
+    async def drain(self, seconds: float) -> bool:
+        """Waits until nothing is queued or in flight; False when `seconds` were not enough."""
+        deadline = time.monotonic() + seconds
+        while not self.idle and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        return self.idle
+
+    # -- scheduling ------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        while self._in_flight < IN_FLIGHT and (items := self._next()):
+            keys = {key for item in items for key in item.change.keys}
+            for key in keys:
+                self._ready.pop(key, None)
+                self._busy.add(key)
+            self._in_flight += 1
+            self._tasks.start(self._carry_out(items, keys), "commit")
+
+    def _next(self) -> list[_Item]:
+        """The next group of appends, or one other change; empty when nothing can start."""
+        group: list[_Item] = []
+        octets = mailboxes = 0
+        for key in self._ready:
+            head = self._queues[key][0]
+            if not isinstance(head.change, Append):
+                if not group and self._can_start(head):
+                    return [head]
+                continue
+            if group and not self.mix_users and key.user != group[0].change.keys[0].user:
+                continue
+            for item in self._queues[key]:
+                if not isinstance(item.change, Append) or (group and octets + item.change.octets > GROUP_OCTETS):
+                    break
+                group.append(item)
+                octets += item.change.octets
+            mailboxes += 1
+            if mailboxes >= GROUP_MAILBOXES or octets >= GROUP_OCTETS:
+                break
+        return group
+
+    def _can_start(self, item: _Item) -> bool:
+        return all(key not in self._busy and self._queues[key][0] is item for key in item.change.keys)
+
+    async def _carry_out(self, items: Sequence[_Item], keys: set[Key]) -> None:
+        try:
+            await self._group(items)
+        except BaseException as error:
+            failure = error if isinstance(error, DuckmailError) else Unavailable(error=type(error).__name__)
+            for item in items:
+                item.fail(failure)
+            if not isinstance(error, DuckmailError):
+                raise
+        finally:
+            self._in_flight -= 1
+            self._dequeue(items, keys)
+            self._pump()
+
+    def _dequeue(self, items: Sequence[_Item], keys: set[Key]) -> None:
+        done = set(map(id, items))
+        for key in keys:
+            queue = self._queues[key]
+            while queue and id(queue[0]) in done:
+                queue.popleft()
+            self._busy.discard(key)
+            if queue:
+                self._ready[key] = None
+            else:
+                del self._queues[key]
+
+    # -- committing ------------------------------------------------------------------------------------------------
+
+    async def _group(self, items: Sequence[_Item]) -> None:
+        """One group: at once, once more after a conflict, then mailbox by mailbox or item by item."""
+        pending = list(items)
+        for attempt in (1, 2):
+            try:
+                pending = await self._attempt(pending)
+            except PyMongoError as error:
+                if not is_transient(error):
+                    await self._one_by_one([[item] for item in pending], error)
+                    return
+                await asyncio.sleep(backoff(attempt))
+            if not pending:
+                return
+        by_mailbox: dict[tuple[Key, ...], list[_Item]] = {}
+        for item in pending:
+            by_mailbox.setdefault(item.change.keys, []).append(item)
+        await self._one_by_one(list(by_mailbox.values()), None)
+
+    async def _one_by_one(self, units: Sequence[list[_Item]], error: PyMongoError | None) -> None:
+        """Each unit alone; the ones of one mailbox in their order, different mailboxes beside each other."""
+        lanes: dict[tuple[Key, ...], list[list[_Item]]] = {}
+        for unit in units:
+            lanes.setdefault(unit[0].change.keys, []).append(unit)
+        async with asyncio.TaskGroup() as tasks:
+            for lane in lanes.values():
+                tasks.create_task(self._lane(lane, error))
+
+    async def _lane(self, units: Sequence[list[_Item]], error: PyMongoError | None) -> None:
+        for unit in units:
+            try:
+                await self._persist(unit, error)
+            except (DuckmailError, BSONError) as failure:
+                for item in unit:
+                    item.fail(failure)
+
+    async def _persist(self, unit: list[_Item], error: PyMongoError | None) -> None:
+        """Tries until the deadline. `error`: what the unit has failed with already.
+
+        Raises: Unavailable, CommitUnknown.
+        """
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        attempt = 0
+        while unit:
+            attempt += 1
+            if isinstance(error, DuplicateKeyError | BulkWriteError) and await self._known_deliveries(unit):
+                unit = [item for item in unit if not item.future.done()]
+                error = None
+                continue
+            if time.monotonic() > deadline or (error is not None and attempt > 3 and not is_transient(error)):
+                raise Unavailable(error=f"{type(error).__name__}: {str(error)[:300]}")
+            try:
+                unit = await self._attempt(unit)
+                error = None
+            except PyMongoError as failure:
+                error = failure
+                await asyncio.sleep(backoff(attempt))
+
+    async def _attempt(self, items: list[_Item]) -> list[_Item]:
+        """One transaction over `items`; those still to do (empty after a commit). Raises: PyMongoError."""
+        outcomes: list[Outcome] = []
+
+        async def body(session: AsyncClientSession) -> None:
+            tx = Tx(session, self._database, self._views)
+            outcomes[:] = await _applying(items, self._contents)(tx)
+            if not any(outcome.commit for outcome in outcomes):
+                raise _NothingToDo(outcomes)
+
+        try:
+            await self._transactions.once(body)
+        except _NothingToDo:
+            pass
+        except Rejected as rejected:
+            for item in items:
+                if isinstance(item.change, Append) and item.change in rejected.errors:
+                    item.fail(rejected.errors[item.change])
+            return [item for item in items if not item.future.done()]
+        except CommitUnknown as unknown:
+            if not unknown.fields.get("ended") or not await self._landed(items):
+                raise
+        self._finish(items, outcomes)
+        return []
+
+    def _finish(self, items: Sequence[_Item], outcomes: Sequence[Outcome]) -> None:
+        for item, outcome in zip(items, outcomes, strict=True):
+            item.succeed(outcome.result)
+        for outcome in outcomes:
+            for delta in outcome.deltas:
+                self._views.committed(delta)
+                self.publish(delta)
+
+    async def _landed(self, items: Sequence[_Item]) -> bool:
+        """After an unknown commit whose session was ended: did it happen? False: it stays unknown, since only
+        appends can be looked up.
+
+        Raises: Unavailable when it certainly did not happen.
+        """
+        appends = [item.change for item in items if isinstance(item.change, Append)]
+        if not appends:
+            return False
+        majority = self._database["messages"].with_options(read_concern=ReadConcern("linearizable"))
+        try:
+            async with operation(10):
+                if await majority.find_one({"_id": appends[0].ids[0], "user": appends[0].keys[0].user}, {"_id": 1}):
+                    return True
+        except Unavailable:
+            return False
+        raise Unavailable(error="commit did not happen")
+
+    async def _known_deliveries(self, items: Sequence[_Item]) -> bool:
+        """Answers the appends whose delivery was stored before; True when there were any."""
+        known = False
+        for item in items:
+            change = item.change
+            if isinstance(change, Append) and (found := await self._delivered(change)):
+                item.succeed(found)
+                known = True
+        return known
+
+    async def _delivered(self, append: Append) -> list[Appended] | None:
+        keys = [new.delivery_key for new, _ in append.messages if new.delivery_key is not None]
+        if not keys:
+            return None
+        query = {"user": append.key.user, "key": {"$in": keys}}
+        async with operation():
+            rows = await self._database["deliveries"].find(query).to_list(None)
+        if not rows:
+            return None
+        return [
+            Appended(str(row["mailbox"]), int(row["uidvalidity"]), int(row["uid"]), str(row["message"]), duplicate=True)
+            for row in rows
+        ]
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Marks the exception as seen, for waiters that went away."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _applying(items: Sequence[_Item], contents: Contents) -> Callable[[Tx], Awaitable[list[Outcome]]]:
+    appends = [item.change for item in items if isinstance(item.change, Append)]
+    if appends:
+        return AppendGroup(appends, contents).apply
+
+    async def alone(tx: Tx) -> list[Outcome]:
+        return [await item.change.apply(tx) for item in items]
+
+    return alone

@@ -1,0 +1,112 @@
+"""Decoded text for search: kept in `texts` where making it is work, made from the content where it is not."""
+
+import mmap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bson.objectid import ObjectId
+
+from duckmail.mime.index import Index, Kind
+from duckmail.mime.text import decoded_header, decoded_text
+from storage.contents.stored import StoredContent
+from storage.mongo.client import Document
+
+MAX_TEXT = 1024 * 1024  # octets kept; longer text is decoded from the content when it is searched
+MAX_HEADER = 256 * 1024
+# Encodings whose text is the octets themselves: nothing is won by keeping it a second time.
+_PLAIN = frozenset(("7bit", "8bit", "binary"))
+_TEXT = frozenset(("text", "message"))  # types of leaves that `decoded_text` decodes
+
+
+def searchable(index: Index) -> Iterator[tuple[int, int]]:
+    """The octets that hold text: all but the bodies of leaves that are none. Ascending and disjoint."""
+    position = 0
+    for node in index.nodes:
+        if node.kind is Kind.LEAF and node.type not in _TEXT:
+            if node.body_start > position:
+                yield position, node.body_start
+            position = max(position, node.body_end)
+    if index.size > position:
+        yield position, index.size
+
+
+def is_large(index: Index) -> bool:
+    """More text than `texts` keeps."""
+    return sum(stop - start for start, stop in searchable(index)) > MAX_TEXT
+
+
+def text_document(identifier: ObjectId, raw: bytes | bytearray, index: Index, has_parts: bool) -> Document | None:
+    """The `texts` document of a content; None when it would save too little or be too long."""
+    header = bytes(raw[: index.nodes[0].body_start])
+    if len(header) > MAX_HEADER or is_large(index):
+        return None
+    encoded = any(node.type in _TEXT and node.encoding not in _PLAIN for node in index.nodes)
+    if not (has_parts or encoded or b"=?" in header):
+        return None
+    text = _storable("".join(_all_text(raw, index)))
+    if len(text.encode()) > MAX_TEXT:
+        return None
+    return {"_id": identifier, "header": _storable(decoded_header(header)), "text": text}
+
+
+def _all_text(octets: bytes | bytearray | mmap.mmap, index: Index) -> Iterator[str]:
+    # No charset makes more characters than there are octets; every part adds a line end.
+    return decoded_text(octets, index, index.size + len(index.nodes))
+
+
+def _storable(text: str) -> str:
+    """Without lone surrogates, which some charsets can express and BSON cannot."""
+    return text.encode("utf-8", "replace").decode()
+
+
+class SearchText:
+    """What SEARCH looks in, of one content. Decoding happens on access and is CPU work: use it in a thread."""
+
+    def __init__(self, identifier: str, header: str = "", text: str = "", source: "Source | None" = None) -> None:
+        """`header`, `text`: decoded already; or `source`, to decode them from."""
+        self.id = identifier
+        self._header = header
+        self._text = text
+        self._source = source
+
+    @property
+    def header(self) -> str:
+        """The decoded header block."""
+        if self._source is None:
+            return self._header
+        return decoded_header(self._source.octets[: self._source.header])
+
+    @property
+    def body(self) -> Iterable[str]:
+        """The decoded text of the body, piece by piece."""
+        if self._source is None:
+            return (self._text,)
+        return _all_text(self._source.octets, self._source.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A content's octets where they hold text; elsewhere they may be zero. `header`: the header block's octets."""
+
+    octets: bytes | mmap.mmap
+    index: Index
+    header: int
+
+
+async def load_source(content: StoredContent) -> Source:
+    """Reads what of a content holds text.
+
+    Octets in between (attachments) are pages of an anonymous map that nobody writes: they cost no memory.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    if content.inline is not None:
+        return Source(content.inline, content.index, content.header_size)
+    octets = mmap.mmap(-1, content.size)
+    for start, stop in searchable(content.index):
+        position = start
+        async for piece in content.read(start, stop):
+            octets[position : position + len(piece)] = piece
+            position += len(piece)
+    return Source(octets, content.index, content.header_size)

@@ -1,0 +1,138 @@
+"""What must be brought to its end after a crash, and what ages: one process at a time does it, any can.
+
+- A deleted mailbox is a stub whose messages are still to be archived.
+- A COPY beyond one transaction has an undo record until its last chunk; one whose process is gone is taken back.
+- Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
+- Archived messages older than their keep are dropped; contents that nobody names are swept.
+"""
+
+import asyncio
+import logging
+import random
+from datetime import UTC, datetime, timedelta
+
+from bson.objectid import ObjectId
+from pymongo.errors import DuplicateKeyError
+
+from duckmail.errors import DuckmailError, Unavailable
+from storage.changes.archive import ArchiveStub
+from storage.changes.base import CHUNK, Key
+from storage.changes.expunge import Expunge
+from storage.changes.prune import Prune
+from storage.committer import Committer
+from storage.leases import Lease
+from storage.mongo.client import Database, Document, operation
+from storage.sweep import Sweep
+
+log = logging.getLogger("duckmail.storage")
+
+EVERY_SECONDS = 30.0
+LEASE = timedelta(minutes=5)
+KEEP_TOMBSTONES = timedelta(days=90)
+KEEP_ARCHIVED = timedelta(days=25)
+SWEEP_EVERY = timedelta(hours=1)
+BATCH = 100
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("expunged", [("at", 1)], {}),
+    ("archived", [("archived", 1)], {}),
+)
+
+
+class Housekeeping:
+    def __init__(self, database: Database, committer: Committer, lease: Lease) -> None:
+        self._database = database
+        self._committer = committer
+        self._lease = lease
+        self._sweep = Sweep(database)
+        self._swept = datetime.now(UTC)
+
+    async def run(self) -> None:
+        """Every half minute, when no other process is at it; until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 -- no secret
+            try:
+                if await self._claim():
+                    await self.once()
+            except DuckmailError as error:
+                log.warning("housekeeping failed", extra={"fields": error.fields})
+
+    async def once(self) -> None:
+        """All of it now. Raises: DuckmailError; the rest is done the next time."""
+        await self.archive_stubs()
+        await self.take_back()
+        await self.prune_tombstones()
+        await self.drop_archived()
+        if datetime.now(UTC) - self._swept >= SWEEP_EVERY:
+            self._swept = datetime.now(UTC)
+            await self._sweep.run()
+
+    async def _claim(self) -> bool:
+        now = datetime.now(UTC)
+        query = {"_id": "housekeeping", "$or": [{"expires": {"$lt": now}}, {"owner": self._lease.id}]}
+        update = {"$set": {"owner": self._lease.id, "expires": now + LEASE}}
+        try:
+            async with operation():
+                await self._database["schema"].update_one(query, update, upsert=True)
+        except Unavailable as error:
+            if isinstance(error.__cause__, DuplicateKeyError):
+                return False
+            raise
+        return True
+
+    async def archive_stubs(self) -> None:
+        """Moves the messages of deleted mailboxes to `archived`."""
+        async with operation():
+            stubs = await self._database["mailboxes"].find({"gone": {"$exists": True}, "messages": {"$gt": 0}}).to_list(BATCH)
+        for stub in stubs:
+            await archive_stub(self._committer, Key(stub["user"], stub["_id"]))
+
+    async def take_back(self) -> None:
+        """Undoes copies whose process died before their last chunk."""
+        async with operation():
+            alive = [row["_id"] for row in await self._database["leases"].find({}, {"_id": 1}).to_list(None)]
+            undos = await self._database["undos"].find({"lease": {"$nin": alive}}).to_list(BATCH)
+        for undo in undos:
+            await take_back(self._database, self._committer, undo["_id"])
+
+    async def prune_tombstones(self) -> None:
+        horizon = datetime.now(UTC) - KEEP_TOMBSTONES
+        async with operation():
+            old = await self._database["expunged"].find({"at": {"$lt": horizon}}, {"user": 1, "mailbox": 1}).to_list(BATCH)
+        for user, mailbox in {(row["user"], row["mailbox"]) for row in old}:
+            await self._committer.submit(Prune(Key(user, mailbox), horizon))
+
+    async def drop_archived(self) -> None:
+        horizon = datetime.now(UTC) - KEEP_ARCHIVED
+        async with operation():
+            await self._database["archived"].delete_many({"archived": {"$lt": horizon}})
+
+
+async def archive_stub(committer: Committer, key: Key) -> None:
+    """Empties one deleted mailbox, in transactions of at most 1,000 messages."""
+    while await committer.submit(ArchiveStub(key)):
+        pass
+
+
+async def take_back(database: Database, committer: Committer, undo: ObjectId) -> None:
+    """Removes what an unfinished copy had put into its target, then its record."""
+    async with operation():
+        record = await database["undos"].find_one({"_id": undo})
+    if record is None:
+        return
+    key = Key(record["user"], record["mailbox"])
+    for first, last in record["uids"]:
+        for start in range(int(first), int(last) + 1, CHUNK):
+            uids = range(start, min(start + CHUNK, int(last) + 1))
+            try:
+                await committer.submit(Expunge(key, uids, any_flags=True, archive=False))
+            except DuckmailError as error:
+                if error.temporary:
+                    raise
+    async with operation():
+        await database["undos"].delete_one({"_id": undo})
+
+
+def new_undo(key: Key, lease: ObjectId) -> Document:
+    """The record of a copy under way: the target, whose it is, and the UIDs its chunks have made so far."""
+    return {"_id": ObjectId(), "user": key.user, "mailbox": key.mailbox, "lease": lease, "uids": []}

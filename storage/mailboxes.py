@@ -1,0 +1,228 @@
+"""Mailbox documents: the folder tree of an account, and the counters as of now.
+
+A deleted mailbox stays as a stub without a path (`gone` holds the time) until its messages are archived and its
+tombstones pruned; `path` is unique per user among the living.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
+
+from duckmail.errors import AlreadyExists, LimitReached, NotFound
+from duckmail.model.mailbox import SEPARATOR, Mailbox
+from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.transactions import Transactions
+
+MAX_MAILBOXES = 1500
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("mailboxes", [("user", 1), ("path", 1)], {"unique": True, "partialFilterExpression": {"path": {"$exists": True}}}),
+    ("mailboxes", [("gone", 1)], {"sparse": True}),
+)
+
+
+def new_document(user: ObjectId, path: str, special_use: str | None, uidvalidity: int, retention: int = 0) -> Document:
+    """A new, empty mailbox, ready to insert. `retention`: milliseconds, 0 keeps mail for ever."""
+    document: Document = {
+        "_id": ObjectId(),
+        "user": user,
+        "path": path,
+        "uidvalidity": Int64(uidvalidity),
+        "uidnext": Int64(1),
+        "modseq": Int64(1),
+        "messages": Int64(0),
+        "unseen": Int64(0),
+        "deleted": Int64(0),
+        "size": Int64(0),
+        "recentuid": Int64(1),
+        "keywords": [],
+        "vanishedfloor": Int64(0),
+        "subscribed": True,
+        "hidden": False,
+        "retention": Int64(retention),
+    }
+    if special_use:
+        document["specialUse"] = special_use
+    return document
+
+
+def to_mailbox(document: Document) -> Mailbox:
+    return Mailbox(
+        id=str(document["_id"]),
+        user=str(document["user"]),
+        path=document.get("path", ""),
+        uidvalidity=int(document["uidvalidity"]),
+        uidnext=int(document["uidnext"]),
+        modseq=int(document["modseq"]),
+        messages=int(document["messages"]),
+        unseen=int(document["unseen"]),
+        deleted=int(document["deleted"]),
+        size=int(document["size"]),
+        recentuid=int(document["recentuid"]),
+        keywords=tuple(document["keywords"]),
+        vanishedfloor=int(document["vanishedfloor"]),
+        special_use=document.get("specialUse"),
+        subscribed=bool(document["subscribed"]),
+        hidden=bool(document["hidden"]),
+        retention=int(document["retention"]),
+    )
+
+
+def below(path: str) -> dict[str, str]:
+    """The query for every path under `path`: a range of the index, no pattern."""
+    return {"$gt": path + SEPARATOR, "$lt": path + chr(ord(SEPARATOR) + 1)}
+
+
+class Mailboxes:
+    def __init__(self, database: Database, transactions: Transactions) -> None:
+        self._mailboxes = database["mailboxes"]
+        self._users = database["users"]
+        self._transactions = transactions
+
+    async def list(self, user: str) -> list[Mailbox]:
+        """All living mailboxes of an account, by path."""
+        query = {"user": object_id(user), "path": {"$exists": True}}
+        async with operation():
+            documents = await self._mailboxes.find(query).sort("path", 1).to_list(None)
+        return [to_mailbox(document) for document in documents]
+
+    async def get(self, user: str, mailbox: str) -> Mailbox:
+        """By id. Raises: NotFound."""
+        return await self._one({"_id": object_id(mailbox), "user": object_id(user), "path": {"$exists": True}})
+
+    async def by_path(self, user: str, path: str) -> Mailbox:
+        """By normalised path. Raises: NotFound."""
+        return await self._one({"user": object_id(user), "path": path})
+
+    async def by_special_use(self, user: str, special_use: str) -> Mailbox:
+        return await self._one({"user": object_id(user), "specialUse": special_use, "path": {"$exists": True}})
+
+    async def by_paths(self, users: Sequence[str], path: str) -> dict[str, Mailbox]:
+        """The mailbox with that path of each user (INBOX of many recipients), by user id."""
+        query = {"user": {"$in": [object_id(user) for user in users]}, "path": path}
+        async with operation():
+            documents = await self._mailboxes.find(query).to_list(None)
+        return {str(document["user"]): to_mailbox(document) for document in documents}
+
+    async def _one(self, query: Document) -> Mailbox:
+        async with operation():
+            document = await self._mailboxes.find_one(query)
+        if document is None:
+            raise NotFound("No such mailbox")
+        return to_mailbox(document)
+
+    async def used(self, user: str) -> int:
+        """Octets used by the account: the sum over its mailboxes (DESIGN §4)."""
+        pipeline: list[Document] = [{"$match": {"user": object_id(user)}}, {"$group": {"_id": None, "used": {"$sum": "$size"}}}]
+        async with operation():
+            cursor = await self._mailboxes.aggregate(pipeline)
+            rows = await cursor.to_list(None)
+        return int(rows[0]["used"]) if rows else 0
+
+    async def modseqs(self, mailboxes: Iterable[str]) -> dict[str, int]:
+        """The modseq of each mailbox as of now; a deleted mailbox gives -1, an unknown one is absent."""
+        query = {"_id": {"$in": [object_id(mailbox) for mailbox in mailboxes]}}
+        async with operation(5):
+            documents = await self._mailboxes.find(query, {"modseq": 1, "gone": 1}).to_list(None)
+        return {str(row["_id"]): -1 if "gone" in row else int(row["modseq"]) for row in documents}
+
+    async def create(self, user: str, path: str, special_use: str | None = None, retention: int = 0) -> Mailbox:
+        """Raises: AlreadyExists, LimitReached, NotFound (the user)."""
+        owner = object_id(user)
+
+        async def run(session: AsyncClientSession) -> Document:
+            uidvalidity = await self._bump_tree(owner, session)
+            if await self._mailboxes.count_documents({"user": owner}, session=session) >= MAX_MAILBOXES:
+                raise LimitReached("The account has its maximum number of mailboxes")
+            document = new_document(owner, path, special_use, uidvalidity, retention)
+            await self._mailboxes.insert_one(document, session=session)
+            return document
+
+        try:
+            return to_mailbox(await self._transactions.run(run))
+        except DuplicateKeyError as error:
+            raise AlreadyExists("Mailbox already exists") from error
+
+    async def rename(self, user: str, path: str, new_path: str) -> None:
+        """Renames the mailbox and everything below it, in one transaction (RFC 9051 §6.3.6).
+
+        Raises: NotFound, AlreadyExists.
+        """
+        owner = object_id(user)
+
+        async def run(session: AsyncClientSession) -> None:
+            await self._bump_tree(owner, session)
+            query = {"user": owner, "$or": [{"path": path}, {"path": below(path)}]}
+            found = await self._mailboxes.find(query, {"path": 1}, session=session).to_list(None)
+            if not any(row["path"] == path for row in found):
+                raise NotFound("No such mailbox")
+            moves = [UpdateOne({"_id": row["_id"]}, {"$set": {"path": new_path + row["path"][len(path) :]}}) for row in found]
+            await self._mailboxes.bulk_write(moves, session=session, ordered=True)
+
+        try:
+            await self._transactions.run(run)
+        except DuplicateKeyError as error:
+            raise AlreadyExists("Mailbox already exists") from error
+
+    async def bury(self, user: str, path: str) -> Mailbox:
+        """Makes the mailbox a stub: gone for everybody at once, its messages still to be archived.
+
+        Raises: NotFound.
+        """
+        owner = object_id(user)
+
+        async def run(session: AsyncClientSession) -> Document:
+            await self._bump_tree(owner, session)
+            document = await self._mailboxes.find_one_and_update(
+                {"user": owner, "path": path},
+                {"$set": {"gone": datetime.now(UTC), "was": path}, "$unset": {"path": 1}, "$inc": {"modseq": Int64(1)}},
+                session=session,
+                return_document=ReturnDocument.AFTER,
+            )
+            if document is None:
+                raise NotFound("No such mailbox")
+            return document
+
+        return to_mailbox(await self._transactions.run(run))
+
+    async def subscribe(self, user: str, path: str, subscribed: bool) -> None:
+        """Raises: NotFound."""
+        owner = object_id(user)
+
+        async def run(session: AsyncClientSession) -> None:
+            update = {"$set": {"subscribed": subscribed}}
+            result = await self._mailboxes.update_one({"user": owner, "path": path}, update, session=session)
+            if not result.matched_count:
+                raise NotFound("No such mailbox")
+            await self._bump_tree(owner, session)
+
+        await self._transactions.run(run)
+
+    async def claim_recent(self, user: str, mailbox: str) -> int:
+        """Takes the \\Recent messages for one session: the old `recentuid`, which becomes `uidnext`."""
+        query = {"_id": object_id(mailbox), "user": object_id(user)}
+        async with operation():
+            before = await self._mailboxes.find_one_and_update(
+                query, [{"$set": {"recentuid": "$uidnext"}}], projection={"recentuid": 1}
+            )
+        if before is None:
+            raise NotFound("No such mailbox")
+        return int(before["recentuid"])
+
+    async def _bump_tree(self, owner: ObjectId, session: AsyncClientSession) -> int:
+        """Counts one change of the user's folder tree; returns a fresh uidvalidity, larger than any before."""
+        document = await self._users.find_one_and_update(
+            {"_id": owner},
+            {"$inc": {"uidvalidity": Int64(1), "tree": Int64(1)}},
+            projection={"uidvalidity": 1},
+            session=session,
+            return_document=ReturnDocument.AFTER,
+        )
+        if document is None:
+            raise NotFound("No such account")
+        return int(document["uidvalidity"])

@@ -1,0 +1,1 @@
+"""MongoDB itself: the client, error translation, sessions for transactions, indexes and migrations."""

@@ -1,0 +1,79 @@
+"""The one MongoDB client of a process, and how its errors become ours."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pymongo
+from bson.codec_options import CodecOptions
+from bson.errors import InvalidId
+from bson.objectid import ObjectId
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import InvalidURI, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from duckmail.errors import NotFound, Unavailable
+
+Document = dict[str, Any]
+Client = AsyncMongoClient[Document]
+Database = AsyncDatabase[Document]
+Collection = AsyncCollection[Document]
+
+SERVER_SELECTION_MS = 5_000
+OPERATION_SECONDS = 30.0
+CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
+# P1: what is acknowledged is on the disks of a majority.
+MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
+
+
+def connect(uri: str) -> Client:
+    """A client for `uri`; nothing is sent yet.
+
+    Raises:
+        Unavailable: the URI cannot be parsed.
+    """
+    try:
+        return AsyncMongoClient(
+            uri,
+            appname="duckmail",
+            maxPoolSize=32,
+            maxIdleTimeMS=600_000,
+            serverSelectionTimeoutMS=SERVER_SELECTION_MS,
+            connectTimeoutMS=SERVER_SELECTION_MS,
+            retryWrites=True,
+            retryReads=True,
+        )
+    except (InvalidURI, PyMongoError) as error:
+        raise Unavailable("The MongoDB URI is not valid", error=str(error)) from error
+
+
+def database(client: Client, name: str) -> Database:
+    """The database with majority reads and journaled majority writes, all on the primary."""
+    return client.get_database(
+        name, codec_options=CODEC, read_concern=ReadConcern("majority"), write_concern=MAJORITY
+    )
+
+
+@asynccontextmanager
+async def operation(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
+    """Gives the database calls inside one deadline, and turns its failures into `Unavailable`."""
+    try:
+        with pymongo.timeout(seconds):
+            yield
+    except PyMongoError as error:
+        raise Unavailable(error=f"{type(error).__name__}: {str(error)[:300]}") from error
+
+
+def object_id(identifier: str) -> ObjectId:
+    """The ObjectId of 24 hexadecimal digits.
+
+    Raises:
+        NotFound: not an identifier, so nothing has it.
+    """
+    try:
+        return ObjectId(identifier)
+    except (InvalidId, TypeError) as error:
+        raise NotFound from error

@@ -1,0 +1,129 @@
+"""Tells other processes that a mailbox changed, and hears it from them.
+
+A hint only: losing one costs the delay until the next poll (`ViewCache.poll`), never correctness. Publishing goes
+through a bounded queue that drops the oldest; nothing waits for it. The channel is the user's; a process subscribes
+for the owners of the mailboxes it has open and looks at everything after a reconnect.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from storage.views import Delta
+
+log = logging.getLogger("duckmail.storage")
+
+QUEUE = 10_000
+RECONNECT_SECONDS = 1.0
+
+Changed = Callable[[str, str, int], None]  # user, mailbox, modseq
+
+
+class Notifier:
+    """`origin` marks our own messages, which are not news to us."""
+
+    def __init__(self, commands: Redis, subscriber: Redis, prefix: str, origin: str) -> None:
+        self._commands = commands
+        self._subscriber = subscriber
+        self._prefix = prefix
+        self._origin = origin
+        self._outbox: deque[tuple[str, str]] = deque(maxlen=QUEUE)
+        self._outgoing = asyncio.Event()
+        self._watched: Counter[str] = Counter()
+        self._resubscribe = asyncio.Event()
+        self.changed: Changed = lambda _user, _mailbox, _modseq: None
+        self.reconnected: Callable[[], None] = lambda: None
+
+    def publish(self, delta: Delta) -> None:
+        """Queues the news of a committed change; returns at once."""
+        mailbox = delta.mailbox
+        self._outbox.append((self._channel(mailbox.user), f"{self._origin} {mailbox.id} {mailbox.modseq}"))
+        self._outgoing.set()
+
+    def watch(self, user: str) -> None:
+        self._watched[user] += 1
+        if self._watched[user] == 1:
+            self._resubscribe.set()
+
+    def unwatch(self, user: str) -> None:
+        self._watched[user] -= 1
+        if self._watched[user] <= 0:
+            del self._watched[user]
+            self._resubscribe.set()
+
+    def _channel(self, user: str) -> str:
+        return f"{self._prefix}u:{user}"
+
+    async def send(self) -> None:
+        """Publishes what is queued, in pipelines; until cancelled."""
+        while True:
+            await self._outgoing.wait()
+            self._outgoing.clear()
+            while self._outbox:
+                pipeline = self._commands.pipeline(transaction=False)
+                for _ in range(min(100, len(self._outbox))):
+                    pipeline.publish(*self._outbox.popleft())
+                try:
+                    await pipeline.execute()
+                except (RedisError, OSError) as error:
+                    log.debug("publish failed", extra={"fields": {"error": type(error).__name__}})
+                    self._outbox.clear()
+                    await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def listen(self) -> None:
+        """Hears from other processes; reconnects for ever; until cancelled."""
+        down = False
+        while True:
+            try:
+                async with self._subscriber.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(f"{self._prefix}all")
+                    if down:
+                        log.info("Redis is back")
+                    down = False
+                    self.reconnected()
+                    await self._serve(pubsub)
+            except (RedisError, OSError, TimeoutError) as error:
+                if not down:
+                    log.warning("Redis is gone: polling", extra={"fields": {"error": type(error).__name__}})
+                down = True
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _serve(self, pubsub: PubSub) -> None:
+        subscribed: set[str] = set()
+        self._resubscribe.set()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._keep_subscribed(pubsub, subscribed))
+                async for message in pubsub.listen():
+                    self._hear(message)
+                raise ConnectionError("the subscription ended")
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _keep_subscribed(self, pubsub: PubSub, subscribed: set[str]) -> None:
+        while True:
+            await self._resubscribe.wait()
+            self._resubscribe.clear()
+            wanted = {self._channel(user) for user in self._watched}
+            added, dropped = wanted - subscribed, subscribed - wanted
+            subscribed.clear()
+            subscribed.update(wanted)
+            if added:
+                await pubsub.subscribe(*added)
+            if dropped:
+                await pubsub.unsubscribe(*dropped)
+
+    def _hear(self, message: dict[str, object]) -> None:
+        channel, data = message.get("channel"), message.get("data")
+        if not isinstance(channel, bytes) or not isinstance(data, bytes):
+            return
+        with contextlib.suppress(ValueError, UnicodeDecodeError):
+            origin, mailbox, modseq = data.decode("ascii").split(" ")
+            if origin != self._origin:
+                self.changed(channel.decode("ascii").removeprefix(f"{self._prefix}u:"), mailbox, int(modseq))

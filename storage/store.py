@@ -1,0 +1,202 @@
+"""The message store of a process: builds its parts, starts and ends what runs beside them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from bson.objectid import ObjectId
+from redis.asyncio import Redis
+
+from duckmail.errors import DuckmailError
+from duckmail.model.message import Appended, NewMessage
+from duckmail.runtime.tasks import Tasks
+from duckmail.runtime.threads import Pool
+from storage import addresses, mailboxes, rows, tokens, users
+from storage.changes import append as append_change
+from storage.changes.append import Append
+from storage.changes.base import Key
+from storage.committer import Committer
+from storage.contents.contents import Contents
+from storage.contents.prepared import PreparedContent
+from storage.health import Health
+from storage.housekeeping import INDEXES as HOUSEKEEPING_INDEXES
+from storage.housekeeping import Housekeeping, new_undo, take_back
+from storage.leases import INDEXES as LEASE_INDEXES
+from storage.leases import Lease, Slot
+from storage.messages import Messages
+from storage.mongo.client import connect, database, object_id, operation
+from storage.mongo.schema import IndexSpec, Migration, Schema
+from storage.mongo.transactions import Transactions
+from storage.redis.client import connect as connect_redis
+from storage.redis.client import connect_subscriber
+from storage.redis.counters import Counters
+from storage.redis.notifier import Notifier
+from storage.viewcache import ViewCache
+from storage.views import Delta
+
+log = logging.getLogger("duckmail.storage")
+
+DRAIN_SECONDS = 5.0
+
+INDEXES: tuple[IndexSpec, ...] = (
+    *rows.INDEXES,
+    *mailboxes.INDEXES,
+    *append_change.INDEXES,
+    *users.INDEXES,
+    *addresses.INDEXES,
+    *tokens.INDEXES,
+    *LEASE_INDEXES,
+    *HOUSEKEEPING_INDEXES,
+    *Contents.INDEXES,
+)
+# Written inside transactions, so they must exist before.
+COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "health")
+MIGRATIONS: tuple[Migration, ...] = ()
+
+
+class Store:
+    """`async with Store(...) as store`: connected, schema current, lease held, background work running."""
+
+    def __init__(
+        self,
+        mongo_uri: str,
+        database_name: str,
+        redis_url: str | None,
+        slot: str,
+        threads: Pool,
+        redis_prefix: str = "duckmail:",
+    ) -> None:
+        """`slot`: a name that this process has again after a restart. `redis_prefix`: of all keys and channels."""
+        prefix = f"{redis_prefix}{database_name}:"
+        self.client = connect(mongo_uri)
+        self.database = database(self.client, database_name)
+        self.schema = Schema(self.database, INDEXES, COLLECTIONS, MIGRATIONS)
+        self.transactions = Transactions(self.client)
+        self.lease = Lease(self.database, self.transactions, Slot(slot))
+        self.tasks = Tasks("storage")
+        self.contents = Contents(self.database, threads)
+        self.mailboxes = mailboxes.Mailboxes(self.database, self.transactions)
+        self.users = users.Users(self.database, self.transactions)
+        self.addresses = addresses.Addresses(self.database)
+        self.tokens = tokens.Tokens(self.database)
+        self.messages = Messages(self.database, self.contents)
+        self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
+        self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
+        self.housekeeping = Housekeeping(self.database, self.committer, self.lease)
+        self._redis: tuple[Redis, ...] = ()
+        self.notifier: Notifier | None = None
+        if redis_url:
+            commands, subscriber = self._redis = connect_redis(redis_url), connect_subscriber(redis_url)
+            self.notifier = Notifier(commands, subscriber, prefix, str(self.lease.id))
+            self.notifier.changed = self.views.changed
+            self.notifier.reconnected = self.views.changed_all
+            self.views.watch, self.views.unwatch = self.notifier.watch, self.notifier.unwatch
+        self.counters = Counters(self.redis, prefix)
+        self.health = Health(self.database, self.redis, prefix)
+        self.committer.publish = self._publish
+
+    async def __aenter__(self) -> Self:
+        try:
+            async with operation():
+                hello = await self.client.admin.command("hello")
+            self.committer.mix_users = hello.get("msg") != "isdbgrid"
+            await self.schema.upgrade()
+            await self.lease.acquire()
+        except BaseException:
+            await self._close_clients()
+            raise
+        self.tasks.start(self.lease.keep(), "lease")
+        self.tasks.start(self.views.poll(), "poll")
+        self.tasks.start(self.housekeeping.run(), "housekeeping")
+        if self.notifier is not None:
+            self.tasks.start(self.notifier.send(), "publish")
+            self.tasks.start(self.notifier.listen(), "listen")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not await self.committer.drain(DRAIN_SECONDS):
+            log.warning("changes were still waiting at the end")
+        await self.tasks.aclose()
+        await self.lease.release()
+        await self.transactions.aclose()
+        await self._close_clients()
+
+    async def _close_clients(self) -> None:
+        for redis in self._redis:
+            with contextlib.suppress(Exception):
+                await redis.aclose()
+        await self.client.close()
+
+    def _publish(self, delta: Delta) -> None:
+        if self.notifier is not None:
+            self.notifier.publish(delta)
+
+    async def append(self, user: str, mailbox: str, messages: Sequence[NewMessage], quota: int) -> list[Appended]:
+        """All of them or none. `quota`: octets the account may use, 0 for no limit.
+
+        Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
+        """
+        pairs = [(new, _prepared(new)) for new in messages]
+        change = Append(Key(object_id(user), object_id(mailbox)), pairs, quota)
+        results: list[Appended] = await self.committer.submit(change)
+        return results
+
+    async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
+        """(user, mailbox, message, quota) each on its own, together in as few transactions as can be."""
+        outcomes = await asyncio.gather(
+            *(self.append(user, mailbox, [new], quota) for user, mailbox, new, quota in items), return_exceptions=True
+        )
+        results: list[Appended | DuckmailError] = []
+        for outcome in outcomes:
+            if isinstance(outcome, DuckmailError):
+                results.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                results.append(outcome[0])
+        return results
+
+    @contextlib.asynccontextmanager
+    async def undo(self, user: str, mailbox: str) -> AsyncIterator[ObjectId]:
+        """Makes a sequence of `Copy` chunks into `mailbox` all or nothing: a failure takes them back, and should this
+        process die, housekeeping does."""
+        record = new_undo(key(user, mailbox), self.lease.id)
+        undos = self.database["undos"]
+        async with operation():
+            await undos.insert_one(record)
+        identifier: ObjectId = record["_id"]
+        try:
+            yield identifier
+        except BaseException:
+            await take_back(self.database, self.committer, identifier)
+            raise
+        async with operation():
+            await undos.delete_one({"_id": identifier})
+
+    async def ping(self) -> None:
+        """Raises: Unavailable when MongoDB has no primary that answers."""
+        async with operation(5):
+            await self.client.admin.command("ping")
+
+    @property
+    def redis(self) -> Redis | None:
+        return self._redis[0] if self._redis else None
+
+
+def _prepared(new: NewMessage) -> PreparedContent:
+    if not isinstance(new.content, PreparedContent):
+        raise TypeError("only prepared content can be appended")
+    return new.content
+
+
+def key(user: str, mailbox: str) -> Key:
+    return Key(object_id(user), object_id(mailbox))
+
+
+def new_id() -> str:
+    return str(ObjectId())

@@ -1,0 +1,212 @@
+"""The views of a process: loaded once, shared, kept up to date, least recently used out.
+
+One loader and one sync at a time per mailbox. Both read in a snapshot session on the primary: the mailbox document,
+then the messages, then the tombstones, all of one moment (DESIGN §5 Read).
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from bson.objectid import ObjectId
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from duckmail.errors import DuckmailError, NotFound
+from duckmail.runtime.tasks import Tasks
+from storage.mailboxes import Mailboxes, to_mailbox
+from storage.mongo.client import Client, Database, Document, object_id, operation
+from storage.rows import raw_rows, read_rows
+from storage.views import Delta, Rows, View, ViewListener
+
+log = logging.getLogger("duckmail.storage")
+
+POLL_SECONDS = 2.0
+UNUSED_OCTETS = 64 * 1024 * 1024  # of views that no session holds
+
+Key = tuple[str, str]  # user, mailbox
+_NO_ROWS = Rows()
+
+
+class _Entry:
+    """One view and what is under way for it."""
+
+    def __init__(self) -> None:
+        self.view: View | None = None
+        self.lock = asyncio.Lock()
+        self.started = 0  # syncs begun, to share one between callers
+        self.finished = 0
+
+
+class ViewCache:
+    def __init__(self, client: Client, database: Database, mailboxes: Mailboxes, tasks: Tasks) -> None:
+        self._client = client
+        self._mailboxes = mailboxes
+        self._database = database
+        self._tasks = tasks
+        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self.watch: Callable[[str], None] = lambda _user: None  # set by the notifier: somebody holds this user's view
+        self.unwatch: Callable[[str], None] = lambda _user: None
+
+    async def open(self, user: str, mailbox: str, listener: ViewListener) -> View:
+        """The view, up to date, held until `release`. Raises: NotFound, Unavailable."""
+        self.watch(user)
+        try:
+            entry = self._entry((user, mailbox))
+            await self._refresh((user, mailbox), entry)
+            if entry.view is None or entry.view.gone:
+                raise NotFound("No such mailbox")
+        except BaseException:
+            self.unwatch(user)
+            if not self.peek(user, mailbox):
+                self._entries.pop((user, mailbox), None)
+            raise
+        entry.view.attach(listener)
+        return entry.view
+
+    def release(self, view: View, listener: ViewListener) -> None:
+        view.detach(listener)
+        self.unwatch(view.mailbox.user)
+        self._evict()
+
+    def peek(self, user: str, mailbox: str) -> View | None:
+        """The view if it is loaded, as it stands."""
+        entry = self._entries.get((user, mailbox))
+        return entry.view if entry else None
+
+    async def sync(self, view: View) -> None:
+        """Brings the view up to all that was committed before the call."""
+        if view.gone:
+            return
+        key = (view.mailbox.user, view.mailbox.id)
+        await self._refresh(key, self._entry(key))
+
+    def committed(self, delta: Delta) -> None:
+        """A change of this process is durable: the view follows at once, or a sync is started."""
+        key = (delta.mailbox.user, delta.mailbox.id)
+        entry = self._entries.get(key)
+        if entry is None or entry.view is None:
+            return
+        if not entry.view.apply(delta) and entry.view.in_use:
+            self.changed(*key)
+
+    def changed(self, user: str, mailbox: str, modseq: int | None = None) -> None:
+        """Somebody says that the mailbox changed: syncs in the background if it is in use and behind."""
+        view = self.peek(user, mailbox)
+        if view is not None and view.in_use and (modseq is None or modseq > view.mailbox.modseq):
+            self._tasks.start(self._sync_quietly(view), f"sync {mailbox}")
+
+    def changed_all(self) -> None:
+        """Notifications may have been lost: looks at everything in use."""
+        for user, mailbox in list(self._entries):
+            self.changed(user, mailbox)
+
+    async def poll(self) -> None:
+        """Every 2 s one query over all mailboxes in use, whether or not Redis is up; until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            used = {key[1]: key for key, entry in self._entries.items() if entry.view is not None and entry.view.in_use}
+            if not used:
+                continue
+            try:
+                modseqs = await self._mailboxes.modseqs(used)
+            except DuckmailError as error:
+                log.warning("poll failed", extra={"fields": error.fields})
+                continue
+            for mailbox, key in used.items():
+                modseq = modseqs.get(mailbox, -1)
+                self.changed(*key, modseq=None if modseq < 0 else modseq)
+
+    async def _sync_quietly(self, view: View) -> None:
+        try:
+            await self.sync(view)
+        except DuckmailError as error:
+            log.warning("sync failed", extra={"fields": error.fields})
+
+    def _entry(self, key: Key) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+        self._entries.move_to_end(key)
+        return entry
+
+    async def _refresh(self, key: Key, entry: _Entry) -> None:
+        """Loads or syncs; callers that wait while one runs share the next."""
+        ticket = entry.started
+        async with entry.lock:
+            if entry.finished > ticket:
+                return  # another caller's began after this call
+            entry.started += 1
+            mine = entry.started
+            if entry.view is None:
+                entry.view = await self._load(key)
+                self._evict(keep=key)
+            else:
+                await self._catch_up(key, entry.view)
+            entry.finished = mine
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[AsyncClientSession]:
+        async with operation():
+            session = self._client.start_session(snapshot=True)
+            try:
+                yield session
+            finally:
+                await session.end_session()
+
+    async def _mailbox(self, key: Key, session: AsyncClientSession) -> Document | None:
+        query = {"_id": object_id(key[1]), "user": object_id(key[0]), "path": {"$exists": True}}
+        return await self._database["mailboxes"].find_one(query, session=session)
+
+    async def _load(self, key: Key) -> View:
+        user, mailbox = object_id(key[0]), object_id(key[1])
+        async with self._snapshot() as session:
+            document = await self._mailbox(key, session)
+            if document is None:
+                raise NotFound("No such mailbox")
+            query = {"user": user, "mailbox": mailbox}
+            rows = await read_rows(raw_rows(self._database["messages"], query, session))
+        return View(to_mailbox(document), rows)
+
+    async def _catch_up(self, key: Key, view: View) -> None:
+        user, mailbox = object_id(key[0]), object_id(key[1])
+        async with self._snapshot() as session:
+            since = view.mailbox.modseq
+            document = await self._mailbox(key, session)
+            if document is None:
+                view.bury()
+                self._entries.pop(key, None)
+                return
+            found = to_mailbox(document)
+            if found.modseq <= since:
+                view.catch_up(found, _NO_ROWS, ())
+                return
+            query: Document = {"user": user, "mailbox": mailbox}
+            rebuild = since < found.vanishedfloor
+            if not rebuild:
+                query["modseq"] = {"$gt": since}
+            rows = await read_rows(raw_rows(self._database["messages"], query, session))
+            expunged = [] if rebuild else await self._expunged(user, mailbox, since, session)
+        if rebuild:
+            view.rebuild(found, rows)
+        else:
+            view.catch_up(found, rows, expunged)
+
+    async def _expunged(self, user: ObjectId, mailbox: ObjectId, since: int, session: AsyncClientSession) -> list[int]:
+        query = {"user": user, "mailbox": mailbox, "modseq": {"$gt": since}}
+        tombstones = await self._database["expunged"].find(query, {"uids": 1}, session=session).to_list(None)
+        return [uid for row in tombstones for first, last in row["uids"] for uid in range(first, last + 1)]
+
+    def _evict(self, keep: Key | None = None) -> None:
+        unused: Iterable[tuple[Key, View]] = [
+            (key, entry.view)
+            for key, entry in self._entries.items()
+            if entry.view is not None and not entry.view.in_use and not entry.lock.locked() and key != keep
+        ]
+        total = sum(view.octets + 1024 for _, view in unused)
+        for key, view in unused:
+            if total <= UNUSED_OCTETS:
+                break
+            total -= view.octets + 1024
+            del self._entries[key]

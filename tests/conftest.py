@@ -1,0 +1,61 @@
+"""Fixtures for every test: real database servers, started once per run when the first test asks for them."""
+
+import re
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pymongo
+import pytest
+from hypothesis import settings
+
+from storage.embedded.servers import Embedded
+from tests.support.servers import new_data_folder
+
+settings.register_profile("fast", max_examples=100, deadline=None)
+settings.load_profile("fast")
+
+
+@pytest.fixture(scope="session")
+async def embedded() -> AsyncIterator[Embedded]:
+    """The run's mongod and Valkey."""
+    data = new_data_folder()
+    try:
+        async with Embedded(data) as servers:
+            yield servers
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(embedded: Embedded) -> str:
+    """URI of a real replica set with one member, on a unix socket."""
+    return embedded.addresses.mongo_uri
+
+
+@pytest.fixture(scope="session")
+def redis_url(embedded: Embedded) -> str:
+    """URL of a real Valkey, on a unix socket."""
+    return embedded.addresses.redis_url
+
+
+@pytest.fixture(scope="session")
+def _cleaner(mongo_uri: str) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    with pymongo.MongoClient[dict[str, Any]](mongo_uri) as client:
+        yield client
+
+
+@pytest.fixture
+def database_name(request: pytest.FixtureRequest, _cleaner: pymongo.MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """A database of this test's own, dropped behind it. MongoDB names have at most 63 octets and few signs."""
+    words = re.sub(r"[^A-Za-z0-9]+", "_", request.node.name)[:40].strip("_").lower()
+    name = f"t_{words}_{uuid.uuid4().hex[:8]}"
+    yield name
+    _cleaner.drop_database(name)
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """What all keys and channels of this test begin with: the Valkey is shared by all tests of the run."""
+    return f"t{uuid.uuid4().hex[:12]}:"

@@ -1,0 +1,71 @@
+"""The parts of the server that accounts need, over a test's own database."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from duckmail.runtime.tasks import Tasks
+from duckmail.runtime.threads import Pool
+from duckmail.services.auth import ACCOUNT, NETWORK, Auth, Throttle
+from duckmail.services.passwords import Passwords
+from duckmail.services.tokens import Tokens
+from duckmail.services.users import Users
+from storage import addresses, mailboxes, tokens, users
+from storage.addresses import Addresses
+from storage.mongo.client import Database, connect, database
+from storage.mongo.transactions import Transactions
+from storage.redis.counters import Counters
+from storage.tokens import Tokens as TokenRecords
+from storage.users import Users as Records
+
+_INDEXES: Sequence[tuple[str, list[tuple[str, int]], dict[str, object]]] = (
+    *users.INDEXES,
+    *addresses.INDEXES,
+    *tokens.INDEXES,
+    *mailboxes.INDEXES,
+)
+
+
+@dataclass(slots=True)
+class Accounts:
+    database: Database
+    records: Records
+    addresses: Addresses
+    counters: Counters
+    passwords: Passwords
+    users: Users
+    auth: Auth
+    tokens: Tokens
+    tasks: Tasks
+
+
+@asynccontextmanager
+async def open_accounts(
+    mongo_uri: str,
+    database_name: str,
+    redis: Redis | None = None,
+    prefix: str = "",
+    account: Throttle = ACCOUNT,
+    network: Throttle = NETWORK,
+) -> AsyncIterator[Accounts]:
+    client = connect(mongo_uri)
+    pool = Pool("passwords", 2)
+    try:
+        db = database(client, database_name)
+        for collection, keys, options in _INDEXES:
+            await db[collection].create_index(keys, **options)
+        transactions = Transactions(client, 4)
+        transactions.start()
+        async with Tasks("accounts") as tasks:
+            records, found = Records(db, transactions), Addresses(db)
+            passwords, counters = Passwords(pool), Counters(redis, prefix)
+            service = Users(records, found, passwords, "example.com")
+            auth = Auth(service, records, passwords, counters, tasks=tasks, account=account, network=network)
+            issued = Tokens(TokenRecords(db), records)
+            yield Accounts(db, records, found, counters, passwords, service, auth, issued, tasks)
+        await transactions.aclose()
+    finally:
+        pool.close()
+        await client.close()

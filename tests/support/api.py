@@ -1,0 +1,81 @@
+"""The API over a test's own database, behind a real HTTP server and client."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import orjson
+from aiohttp import ClientSession, web
+from redis.asyncio import Redis
+
+from api.app import make_app, make_runner
+from api.services import ApiSettings, Services
+from storage.health import Health
+from tests.support.accounts import Accounts, open_accounts
+
+TOKEN = "a-static-token"
+
+
+@dataclass(slots=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found = orjson.loads(self.text)
+        assert isinstance(found, dict)
+        return found
+
+
+@dataclass(slots=True)
+class Api:
+    accounts: Accounts
+    base: str
+    session: ClientSession
+    token: str = TOKEN
+
+    async def call(
+        self, method: str, path: str, json: object = None, token: str | None = None, **options: Any
+    ) -> Reply:
+        """`token`: None for the static one, "" for none."""
+        headers = dict(options.pop("headers", {}))
+        wanted = self.token if token is None else token
+        if wanted:
+            headers.setdefault("X-Access-Token", wanted)
+        if json is not None:
+            options["data"] = BytesIO(orjson.dumps(json))
+            headers.setdefault("Content-Type", "application/json")
+        async with self.session.request(method, self.base + path, headers=headers, **options) as response:
+            return Reply(response.status, dict(response.headers), await response.text())
+
+    async def make_user(self, username: str = "anna", **fields: object) -> str:
+        reply = await self.call("POST", "/users", {"username": username, "password": "secretvalue", **fields})
+        assert reply.status == 200, reply.text
+        user = reply.json["id"]
+        assert isinstance(user, str)
+        return user
+
+
+@asynccontextmanager
+async def open_api(
+    mongo_uri: str,
+    database_name: str,
+    redis: Redis | None = None,
+    prefix: str = "",
+    settings: ApiSettings | None = None,
+) -> AsyncIterator[Api]:
+    async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
+        services = Services(accounts.users, accounts.auth, accounts.tokens, Health(accounts.database, redis, prefix))
+        runner = make_runner(make_app(services, settings or ApiSettings(access_token=TOKEN)))
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        try:
+            yield Api(accounts, f"http://{host}:{port}", session)
+        finally:
+            await runner.cleanup()

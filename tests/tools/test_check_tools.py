@@ -1,0 +1,44 @@
+"""The checks can fail."""
+
+import pytest
+
+from tests.tools import check_rfc, check_sizes
+
+
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        pytest.param("# RFC 9051 §6.4.5: x", [], id="right"),
+        pytest.param("BODY[HEADER] of RFC822.SIZE and message/rfc822 or RFC822", [], id="names-in-imap"),
+        pytest.param("# RFC9051 §6.4", ["RFC9051"], id="no-blank"),
+        pytest.param("# rfc 5321", ["rfc 5321"], id="lower-case"),
+        pytest.param("# RFC 5321 section 4.1", ["RFC 5321 section 4.1"], id="section-spelt-out"),
+    ],
+)
+def test_badly_written_citations(text: str, bad: list[str]) -> None:
+    assert [found for _, found in check_rfc.citations(text)[1]] == bad
+
+
+def test_citations_are_found_with_their_lines() -> None:
+    assert check_rfc.citations("x\n# RFC 9051 §1, RFC 822\n# RFC 9051")[0] == {"9051": 2, "822": 2}
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        pytest.param({"title": "T", "support": "whole"}, "", id="right"),
+        pytest.param({"title": "T", "support": "some"}, "must be one of", id="unknown-support"),
+        pytest.param({"title": "T", "support": "part"}, "notes must say", id="part-without-notes"),
+        pytest.param({"support": "whole"}, "no title", id="no-title"),
+        pytest.param({"title": "T", "support": "whole", "x": ""}, "unknown keys", id="unknown-key"),
+    ],
+)
+def test_entries_of_the_index(entry: dict[str, str], problem: str) -> None:
+    found = check_rfc.problems_of_index({"1": entry})
+    assert len(found) == bool(problem)
+    assert problem in "".join(found)
+
+
+def test_lengths_of_functions_leave_out_the_docstring() -> None:
+    source = 'def f():\n    """One\n\n    two."""\n    return 1\n\n\nclass C:\n    async def g(self):\n        pass\n'
+    assert sorted(check_sizes.functions(source)) == [("f", 1, 2), ("g", 9, 2)]
