@@ -15,8 +15,9 @@ from api.errors import ApiError, FrameworkError, translate
 from api.reading import read_input
 from api.route import Route
 from api.routes import authentication, health, users
-from api.services import ApiSettings, Services
+from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
+from duckmail.model.account import Principal
 from duckmail.runtime.log import event
 
 _logger = logging.getLogger("duckmail.api")
@@ -25,6 +26,8 @@ ROUTES: tuple[Route, ...] = (*users.ROUTES, *authentication.ROUTES, *health.ROUT
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_CALLER = web.RequestKey("caller", Principal)
+
 MAX_SEGMENT = 196  # octets of a path segment, as it was sent
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"\{([a-z]+)\}")
@@ -32,7 +35,7 @@ _ALLOWED_HEADERS = "Accept, Authorization, Content-Type, Last-Event-ID, X-Access
 _PREFLIGHT_SECONDS = "600"
 
 
-def make_app(services: Services, settings: ApiSettings) -> web.Application:
+def make_app(services: ApiServices, settings: ApiSettings) -> web.Application:
     """The application; it owns nothing that has to be closed."""
     app = web.Application(middlewares=[_Outermost(settings)], client_max_size=0)
     for each in ROUTES:
@@ -48,10 +51,10 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def _endpoint(each: Route, services: Services, settings: ApiSettings) -> Handler:
+def _endpoint(each: Route, services: ApiServices, settings: ApiSettings) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = await identify(request, services.tokens, settings)
-        request["user"], request["role"] = caller.principal.user, caller.principal.role
+        request[_CALLER] = caller.principal
         values = await read_input(request, each.body_limit)
         if values.get("user") == "me" and request.match_info.get("user") == "me" and caller.principal.user:
             values["user"] = caller.principal.user
@@ -151,6 +154,7 @@ def _route_name(request: web.Request) -> str:
 
 
 def _write_line(request: web.Request, response: web.StreamResponse, identifier: str, seconds: float) -> None:
+    caller = request.get(_CALLER)
     event(
         _logger,
         logging.INFO if response.status < 500 else logging.WARNING,
@@ -161,6 +165,6 @@ def _write_line(request: web.Request, response: web.StreamResponse, identifier: 
         status=response.status,
         ms=round(seconds * 1000, 1),
         peer=request.remote or "",
-        user=request.get("user", ""),
-        role=request.get("role", ""),
+        user=caller.user if caller else "",
+        role=caller.role if caller else "",
     )

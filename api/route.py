@@ -13,7 +13,7 @@ from api.errors import Rows, translate
 from api.permissions import Permission, require
 from api.reading import Input
 from api.schemas.base import parse
-from api.services import Services
+from api.services import ApiServices
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
 
@@ -26,7 +26,7 @@ RequestT = TypeVar("RequestT", bound=BaseModel)
 class Call:
     """What a handler works with, beside its request."""
 
-    services: Services
+    services: ApiServices
     caller: Caller
 
     @property
@@ -50,7 +50,7 @@ class Route:
     echo: tuple[str, ...] = ()
     body_limit: int = BODY_LIMIT
 
-    async def run(self, services: Services, caller: Caller, values: Input) -> web.StreamResponse:
+    async def run(self, services: ApiServices, caller: Caller, values: Input) -> web.StreamResponse:
         """Raises: ApiError; what no row expects comes through as it is."""
         bound = self.bind(values)
         require(caller.principal.role, self.permission)

@@ -15,7 +15,7 @@ class Health(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class ApiServices:
     users: Users
     auth: Auth
     tokens: Tokens

@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
-from api.app import make_app
+from api.app import make_app, make_runner
+from api.services import ApiSettings
 from api.services import ApiServices
 from duckmail import __version__
 from duckmail.config.schema import Config
@@ -38,6 +39,7 @@ from protocols.lmtp.settings import LmtpSettings
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners, Service
 from protocols.net.peer import Networks
+from protocols.net.sockets import ListenSpec, listen
 from protocols.net.tls import CertificateFiles, TlsContexts
 from storage.store import Store
 
@@ -183,17 +185,33 @@ class Server:
         return found
 
     async def _start_api(self, *, reuse_port: bool) -> list[tuple[str, str]]:
-        return []
+        config, services = self._config.api, self._services
+        if not config.enabled:
+            return []
+        app = make_app(
+            ApiServices(services.users, services.auth, services.tokens, services.store.health),
+            ApiSettings(config.access_control, self._api_token, config.cors_origins),
+        )
+        self._api = make_runner(app)
+        await self._api.setup()
+        listening = []
+        for label, specs, tls in (("API", config.listen, None), ("API, TLS", config.listen_tls, self.tls)):
+            for spec in specs:
+                for opened in listen(ListenSpec.parse(spec), reuse_port=reuse_port):
+                    await web.SockSite(self._api, opened.sock, ssl_context=tls.switching() if tls else None).start()
+                    listening.append((label, opened.address))
+        return listening
 
     def stop(self) -> None:
         """Ends `wait`."""
         self._stop.set()
 
-    async def wait(self) -> None:
-        """Runs until SIGTERM or SIGINT; SIGHUP reads certificates and the log level again."""
+    async def wait(self, reload: Callable[[], None]) -> None:
+        """Runs until SIGTERM or SIGINT; SIGHUP calls `reload`."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         await self._stop.wait()
 
     async def drain(self) -> None:

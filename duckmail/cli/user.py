@@ -2,21 +2,16 @@
 
 import argparse
 import os
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from duckmail.cli.common import config_arguments, configuration, databases, read_password
-from duckmail.config.schema import Config
+from duckmail.app import open_services
+from duckmail.cli.common import config_arguments, configuration, read_password
+from duckmail.cli.databases import databases
 from duckmail.config.units import parse_size, write_size
 from duckmail.errors import InvalidInput
+from duckmail.model.account import UserQuery
 from duckmail.runtime import loop
-from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
-from duckmail.services.passwords import Passwords
 from duckmail.services.users import NewUser, Users
-from storage.store import Store
-from storage.users import UserQuery
 
 PAGE = 250
 
@@ -51,33 +46,14 @@ def run(args: argparse.Namespace) -> int:
     actions = {"add": _add, "list": _list, "password": _password, "remove": _remove}
 
     async def main() -> None:
-        async with opened(config) as users:
-            await actions[args.action](users, args, password)
+        async with (
+            databases(config, attach=True) as found,
+            open_services(config, found, f"cli:{os.getpid()}") as services,
+        ):
+            await actions[args.action](services.users, args, password)
 
     loop.run(main())
     return 0
-
-
-@asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Users]:
-    """The accounts of the configured database, also while a server runs on it."""
-    hostname = config.server.hostname or socket.getfqdn()
-    threads, hashing = Pool("cli", 1), Pool("passwords", 1)
-    try:
-        async with (
-            databases(config, attach=True) as found,
-            Store(
-                found.mongo_uri,
-                config.mongo.database,
-                found.redis_url or None,
-                f"{hostname}:cli:{os.getpid()}",
-                threads,
-            ) as store,
-        ):
-            yield Users(store.users, store.addresses, Passwords(hashing), config.server.domain or hostname)
-    finally:
-        hashing.close()
-        threads.close()
 
 
 async def _add(users: Users, args: argparse.Namespace, password: str) -> None:

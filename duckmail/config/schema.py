@@ -133,7 +133,8 @@ class Api(Section):
         "first start makes.",
     )
     cors_origins: Tuple[str] = Field(
-        default=("*",), description='Web origins that may call from a browser: "https://webmail.example.com", "*" for all.'
+        default=("*",),
+        description='Web origins that may call from a browser: "https://webmail.example.com", "*" for all.',
     )
 
 

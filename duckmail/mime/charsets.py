@@ -14,7 +14,7 @@ _JUNK = re.compile("[^0-9a-z]")
 
 # Codec -> the names for it. Case and everything but letters and digits are ignored, as is a leading "x-".
 _NAMES: dict[str, str] = {
-    "utf_8_sig": "utf-8 utf8mb4 unicode-1-1-utf-8 cp65001 utf-8-mac",
+    "utf_8": "utf-8 utf8mb4 unicode-1-1-utf-8 cp65001 utf-8-mac",
     "utf_7": "utf-7 unicode-1-1-utf-7 unicode-2-0-utf-7 csutf7 cp65000",
     "utf_16": "utf-16 utf16 unicode ucs-2 iso-10646-ucs-2 csunicode",
     "utf_16_le": "utf-16le",
@@ -157,6 +157,8 @@ def decoder(charset: str) -> Decoder:
         return _GuessDecoder()
     if codec == "utf_7":
         return _Utf7Decoder()
+    if codec == "utf_8":
+        codec = "utf_8_sig"  # a byte order mark is no text
     return codecs.getincrementaldecoder(codec)("replace")
 
 
@@ -167,9 +169,10 @@ def decode(data: bytes, charset: str) -> str:
     codec = _CODECS.get(_key(charset), _GUESS)
     if codec == _GUESS:
         try:
-            return data.decode("utf_8_sig")
+            return data.decode("utf_8").removeprefix("\ufeff")
         except UnicodeDecodeError:
             return data.decode("cp1252", "replace")
     if codec == "utf_7":
         return _Utf7Decoder().decode(data, True)
-    return data.decode(codec, "replace")
+    text = data.decode(codec, "replace")
+    return text.removeprefix("\ufeff") if codec == "utf_8" else text

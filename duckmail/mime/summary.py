@@ -65,8 +65,8 @@ class Summary:
     message_id: str
     in_reply_to: str
     references: list[str]
-    date: datetime | None
     sent_day: date | None
+    date: datetime | None
     intro: str
     attachments: list[Attachment]
 

@@ -8,18 +8,27 @@ from duckmail.mime.header import Lookup, decode_words
 from duckmail.mime.html import collapse, html_text
 from duckmail.mime.index import Index, Kind, Node
 from duckmail.mime.scan import Buffer, Raw, buffer, header_block
-from duckmail.mime.transfer import decoded
+from duckmail.mime.transfer import PIECE, decoded
 
 _MAX_SEARCHED = 16 << 20
 _PREVIEW_SOURCE = 131072
 """Characters of a part that a preview is made from."""
 
+_FIELD_START = re.compile(rb"\n(?![ \t])")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
 def decoded_header(block: bytes) -> str:
     """A header block with its fields unfolded and their words decoded, a line per field; its first 16 MiB."""
-    return decode_words(_FOLD.sub(b"", block[:_MAX_SEARCHED])).replace("\r\n", "\n")
+    block = block[:_MAX_SEARCHED]
+    pieces: list[str] = []
+    at = 0
+    while at < len(block):
+        match = _FIELD_START.search(block, at + PIECE)
+        stop = match.end() if match else len(block)
+        pieces.append(decode_words(_FOLD.sub(b"", block[at:stop])).replace("\r\n", "\n"))
+        at = stop
+    return "".join(pieces)
 
 
 def decoded_text(raw: Raw, index: Index, limit: int) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from duckmail.errors import InvalidInput, NotFound
-from duckmail.model.account import Limits, Principal, User, UserQuery
+from duckmail.model.account import DEFAULT_LIMITS, Limits, Principal, User, UserQuery
 from duckmail.model.address import normalise, split, view
 from duckmail.services.access import require_account, require_server
 from duckmail.services.folders import default_folders
@@ -67,12 +67,20 @@ class Listing:
 
 
 class Users:
-    def __init__(self, records: Records, addresses: Addresses, passwords: Passwords, domain: str) -> None:
-        """`domain`: of the addresses of users that are made without one."""
+    def __init__(
+        self,
+        records: Records,
+        addresses: Addresses,
+        passwords: Passwords,
+        domain: str,
+        quota: int = DEFAULT_LIMITS.quota,
+    ) -> None:
+        """`domain`: of the addresses of users that are made without one. `quota`: octets for those without their own."""
         self._records = records
         self._addresses = addresses
         self._passwords = passwords
         self._domain = domain
+        self._quota = quota
 
     async def create(self, new: NewUser, by: Principal) -> str:
         """Makes the account with its address and default mailboxes; gives its id.
@@ -127,7 +135,10 @@ class Users:
         """Raises: NotFound, NotPermitted, Unavailable."""
         found = await self.get(user, by)
         used = await self._records.used([user])
-        return Account(found, used.get(user, 0), found.limits.effective)
+        return Account(found, used.get(user, 0), self._allowed(found))
+
+    def _allowed(self, user: User) -> Limits:
+        return replace(user.limits.effective, quota=user.limits.quota or self._quota)
 
     async def resolve(self, username: str, by: Principal) -> str:
         """The id of the account with this user name; case and dots do not matter. Raises: NotFound, NotPermitted."""
@@ -166,7 +177,7 @@ class Users:
         require_server(by)
         page = await self._records.list(query, limit, after, before)
         used = await self._records.used([user.id for user in page.users])
-        accounts = [Account(user, used.get(user.id, 0), user.limits.effective) for user in page.users]
+        accounts = [Account(user, used.get(user.id, 0), self._allowed(user)) for user in page.users]
         return Listing(accounts, page.total, page.has_previous, page.has_next)
 
     async def update(

@@ -51,6 +51,17 @@ class TlsContexts:
         event(_logger, logging.INFO, "certificates reloaded", certificates=1 + len(self._by_name))
         return True
 
+    def switching(self) -> ssl.SSLContext:
+        """For listeners that keep one context for ever: each handshake moves on to what is current then."""
+        context = server_context(self._default)
+
+        def switch(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            connection.context = self.server
+            self._choose(connection, name, self.server)
+
+        context.sni_callback = switch
+        return context
+
     def _load(self) -> ssl.SSLContext:
         names = {name.lower(): server_context(files) for name, files in self._by_name.items()}
         server = server_context(self._default)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from bson.objectid import ObjectId
 
 from duckmail.mime.index import Index, Kind
+from duckmail.mime.scan import MAX_HEADER
 from duckmail.mime.text import decoded_header, decoded_text
 from storage.contents.stored import StoredContent
 from storage.mongo.client import Document
 
 MAX_TEXT = 1024 * 1024  # octets kept; longer text is decoded from the content when it is searched
-MAX_HEADER = 256 * 1024
+KEPT_HEADER = 256 * 1024
 # Encodings whose text is the octets themselves: nothing is won by keeping it a second time.
 _PLAIN = frozenset(("7bit", "8bit", "binary"))
 _TEXT = frozenset(("text", "message"))  # types of leaves that `decoded_text` decodes
@@ -20,7 +21,8 @@ _TEXT = frozenset(("text", "message"))  # types of leaves that `decoded_text` de
 
 def searchable(index: Index) -> Iterator[tuple[int, int]]:
     """The octets that hold text: all but the bodies of leaves that are none. Ascending and disjoint."""
-    position = 0
+    position = index.nodes[0].body_start
+    yield 0, min(position, MAX_HEADER)
     for node in index.nodes:
         if node.kind is Kind.LEAF and node.type not in _TEXT:
             if node.body_start > position:
@@ -37,9 +39,9 @@ def is_large(index: Index) -> bool:
 
 def text_document(identifier: ObjectId, raw: bytes | bytearray, index: Index, has_parts: bool) -> Document | None:
     """The `texts` document of a content; None when it would save too little or be too long."""
-    header = bytes(raw[: index.nodes[0].body_start])
-    if len(header) > MAX_HEADER or is_large(index):
+    if index.nodes[0].body_start > KEPT_HEADER or is_large(index):
         return None
+    header = bytes(raw[: index.nodes[0].body_start])
     encoded = any(node.type in _TEXT and node.encoding not in _PLAIN for node in index.nodes)
     if not (has_parts or encoded or b"=?" in header):
         return None
@@ -74,7 +76,7 @@ class SearchText:
         """The decoded header block."""
         if self._source is None:
             return self._header
-        return decoded_header(self._source.octets[: self._source.header])
+        return decoded_header(self._source.octets[: min(self._source.header, MAX_HEADER)])
 
     @property
     def body(self) -> Iterable[str]:

@@ -1,6 +1,7 @@
 """One owned child process: started bound to our life, watched, stopped."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,11 +30,19 @@ class Child:
     never from a pool. It runs in a session of its own: Ctrl-C in a terminal reaches us only, and we stop it in order.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], output: Path) -> None:
-        """`output` takes what the program prints to stdout and stderr; it is emptied at each start."""
+    def __init__(
+        self, name: str, argv: Sequence[str], output: Path | None, orphaned: signal.Signals = signal.SIGKILL
+    ) -> None:
+        """
+        Args:
+            output: takes what the program prints to stdout and stderr, emptied at each start; None: as ours.
+            orphaned: what the kernel sends it when we die. For a database SIGKILL: the data folder is free at once for
+                a restarted owner, and what was acknowledged stands in a journal.
+        """
         self.name = name
         self._argv = list(argv)
         self._output = output
+        self._orphaned = orphaned
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,10 +51,12 @@ class Child:
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
-        command = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), *self._argv]
-        with self._output.open("wb") as output:
+        owner = [str(os.getpid()), str(int(self._orphaned))]
+        command = [sys.executable, "-I", "-S", str(LAUNCHER), *owner, *self._argv]
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(self._output.open("wb")) if self._output else None
             self._process = subprocess.Popen(  # noqa: S603  (our own program with our own arguments)
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=0o077
             )
 
     def status(self) -> int | None:
@@ -54,6 +65,8 @@ class Child:
 
     def printed(self) -> str:
         """The end of what it printed."""
+        if self._output is None:
+            return ""
         try:
             return self._output.read_bytes()[-OUTPUT_TAIL:].decode("utf-8", "replace")
         except FileNotFoundError:

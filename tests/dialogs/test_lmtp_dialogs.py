@@ -1,6 +1,10 @@
-"""Plays every `lmtp-*.dialog` against an LMTP server over a message store in memory."""
+"""Plays every `lmtp-*.dialog` against an LMTP server over a message store in memory: in process, over TCP, over TLS."""
 
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,12 +13,15 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import Delivery
 from protocols.lmtp.server import LmtpServer
 from protocols.lmtp.settings import LmtpSettings
-from tests.support.dialog import play
+from protocols.net.connection import Connection
+from tests.support.dialog import play, play_over
+from tests.support.net import client_context, serving, shared_contexts
 from tests.support.postbox import Postbox
 
 DIALOGS = sorted(Path(__file__).parent.glob("lmtp-*.dialog"))
 SETTINGS = {"lmtp-limits": {"max_recipients": 3, "max_errors": 4}}
 CONNECTIONS = {"lmtp-starttls": {"tls_available": True}}
+OVER_SOCKETS = [path for path in DIALOGS if path.stem != "lmtp-starttls"]
 
 
 def world() -> Postbox:
@@ -32,14 +39,40 @@ def world() -> Postbox:
     return postbox
 
 
-@pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
-async def test_dialog(path: Path) -> None:
+@asynccontextmanager
+async def server(path: Path) -> AsyncIterator[LmtpServer]:
     settings = LmtpSettings("mx.example", size_limit=2_000_000, **SETTINGS.get(path.stem, {}))
     pool = Pool("test", 1)
     budget = OctetBudget(4_000_000)
-    server = LmtpServer(settings, Delivery(world(), pool), budget, lambda peer: True)
     try:
-        await play(path, server.serve, **CONNECTIONS.get(path.stem, {}))
+        yield LmtpServer(settings, Delivery(world(), pool), budget, lambda peer: True)
     finally:
         pool.close()
     assert (budget.used, budget.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("path", DIALOGS, ids=lambda path: path.stem)
+async def test_dialog(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with server(path) as lmtp:
+        await play(path, lmtp.serve, **CONNECTIONS.get(path.stem, {}))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("service", "client"),
+    [
+        pytest.param({}, {}, id="tcp"),
+        pytest.param({"tls": shared_contexts(), "implicit_tls": True}, {"ssl": client_context()}, id="tls"),
+    ],
+)
+@pytest.mark.parametrize("path", OVER_SOCKETS, ids=lambda path: path.stem)
+async def test_dialog_over_sockets(path: Path, service: dict[str, Any], client: dict[str, Any]) -> None:
+    async with server(path) as lmtp:
+        connections: list[Connection] = []
+
+        async def serve(connection: Connection) -> None:
+            connections.append(connection)
+            await lmtp.serve(connection)
+
+        async with serving(serve, **service) as (_, port):
+            await play_over(path, port, lambda number, action: connections[0].drain_session(), **client)

@@ -1,6 +1,7 @@
 """Fuzz target: any complete command is read or refused with ParseError by every rule; nothing else is raised."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire.fetch import BodySection, fetch_items, fetch_modifiers
@@ -26,11 +27,9 @@ def target(data: bytes) -> None:
         for utf8 in (False, True):
             for rule in RULES:
                 parser = Parser(parts, utf8)
-                try:
+                with suppress(ParseError):
                     parser.sp()
                     rule(parser)
-                except ParseError as error:
-                    assert error.text.isprintable()
 
 
 def commands(data: bytes) -> list[tuple[Part, ...]]:

@@ -92,7 +92,7 @@ def test_wrong(data: bytes) -> None:
         parse(data)
 
 
-def _outcome(data: bytes) -> Header | None | str:
+def _outcome(data: bytes) -> Header | str | None:
     try:
         return parse(data)
     except ProxyError:

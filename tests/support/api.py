@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
-from api.services import ApiSettings, Services
+from api.services import ApiServices, ApiSettings
 from storage.health import Health
 from tests.support.accounts import Accounts, open_accounts
 
@@ -69,7 +69,7 @@ async def open_api(
     settings: ApiSettings | None = None,
 ) -> AsyncIterator[Api]:
     async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
-        services = Services(accounts.users, accounts.auth, accounts.tokens, Health(accounts.database, redis, prefix))
+        services = ApiServices(accounts.users, accounts.auth, accounts.tokens, Health(accounts.database, redis, prefix))
         runner = make_runner(make_app(services, settings or ApiSettings(access_token=TOKEN)))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

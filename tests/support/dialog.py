@@ -15,13 +15,14 @@ r"""Plays dialogs: text files that say what the client sends and what the server
     C: MAIL FROM:<a@b> SIZE=${limit}    variables are put in anywhere in C and S lines
 
 `C2:`, `S2~` and so on belong to a second connection, opened when first named. At the end nothing may be left unread.
-`play(path, serve)` runs it in process; `Player` over any `connect`, TCP and TLS too.
+`play(path, serve)` runs it in process, `play_over(path, port)` over TCP or TLS.
 """
 
 import asyncio
 import codecs
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,6 +149,62 @@ class Player:
     def _check(self, right: bool, said: str) -> None:
         if not right:
             raise Mismatch(f"{self._place}\n  but the server said {said!r}")
+
+
+class StreamClient:
+    """A real connection as the player needs it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ahead = b""
+
+    @classmethod
+    async def open(cls, port: int, **options: Any) -> "StreamClient":
+        """Connects to 127.0.0.1; `options` as for `asyncio.open_connection`, `ssl=` for implicit TLS."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 24, **options))
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def line(self, timeout: float) -> bytes:
+        async with asyncio.timeout(timeout):
+            while b"\n" not in self._ahead and (more := await self._reader.read(65536)):
+                self._ahead += more
+        size = self._ahead.find(b"\n") + 1 or len(self._ahead)
+        line, self._ahead = self._ahead[:size], self._ahead[size:]
+        return line
+
+    async def unread(self) -> bytes:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                while more := await self._reader.read(65536):
+                    self._ahead += more
+        return self._ahead
+
+    def end(self) -> None:
+        self._writer.write_eof()
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+
+async def play_over(path: Path, port: int, do: Callable[[str, str], None] | None = None, **options: Any) -> None:
+    """Plays the dialog over real connections to a server on 127.0.0.1; `options` as for `StreamClient.open`."""
+    clients: list[StreamClient] = []
+
+    async def connect(number: str) -> Client:
+        clients.append(await StreamClient.open(port, **options))
+        return clients[-1]
+
+    try:
+        await Player(connect, do).run(Path(path))
+    finally:
+        for client in clients:
+            await client.close()
 
 
 def _octets(text: str) -> bytes:

@@ -44,7 +44,7 @@ def test_networks(networks: list[str], peer: Peer, inside: bool) -> None:
     assert (peer in Networks(networks)) is inside
 
 
-@pytest.mark.parametrize("text", ["10.0.0.1/8", "localhost", "10.0.0.0/33", ""])
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "localhost", "10.0.0.0/33", "10.0.0.0/8 "])
 def test_bad_network_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         Networks([text])
