@@ -174,6 +174,8 @@ class Server:
                 LmtpSettings(
                     hostname=services.hostname,
                     size_limit=config.limits.message_size,
+                    postmaster=config.lmtp.postmaster,
+                    refuse_bare=config.lmtp.refuse_bare,
                     max_recipients=config.lmtp.max_recipients,
                 ),
                 services.delivery,

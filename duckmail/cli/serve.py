@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import gc
 import logging
+import resource
 import socket
 import sys
 
@@ -11,11 +12,14 @@ from duckmail.app import Databases, Server, open_services
 from duckmail.cli import firststart
 from duckmail.cli.common import config_arguments, configuration
 from duckmail.cli.databases import databases
+from duckmail.cli.workers import run_workers, share_of, specs
 from duckmail.config.schema import Config
 from duckmail.errors import DuckmailError
 from duckmail.runtime import log, loop
 from protocols.net.sockets import ListenError
 from protocols.net.tls import TlsError
+
+MOST_WORKERS = 64
 
 _logger = logging.getLogger("duckmail")
 
@@ -26,37 +30,83 @@ class StartError(DuckmailError):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     config_arguments(parser)
+    parser.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="processes on shared ports (default: 1)"
+    )
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # the number of this process among them
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
     config = configuration(args)
     log.setup(config.log.level, sys.stderr)
-    loop.run(serve(config, args))
+    _raise_file_limit()
+    try:
+        loop.run(serve_many(config, args) if args.workers > 1 and args.worker is None else serve(config, args))
+    except (ListenError, TlsError) as error:
+        raise StartError(str(error)) from error
     return 0
 
 
+def _raise_file_limit() -> None:
+    """As many open files as the system allows: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(config: Config, args: argparse.Namespace) -> None:
-    """Raises: DuckmailError: it cannot start."""
-    hostname = config.server.hostname or socket.getfqdn()
-    certificate = firststart.certificate(config, hostname)
-    token = firststart.api_token(config)
+    """One process: all of the server, or one of several workers. Raises: DuckmailError, ListenError, TlsError."""
+    worker: int | None = args.worker
+    if worker is not None:
+        config = share_of(config, worker)
     async with contextlib.AsyncExitStack() as stack:
-        found = await stack.enter_async_context(databases(config, attach=False))
-        services = await stack.enter_async_context(
-            open_services(config, Databases(found.mongo_uri, found.redis_url), str(config.server.data.resolve()))
-        )
+        found = await stack.enter_async_context(databases(config, attach=worker is not None))
+        certificate = firststart.certificate(config, _hostname(config))
+        token = firststart.api_token(config)
+        services = await stack.enter_async_context(open_services(config, found, _slot(config, str(worker or 0))))
         demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
-        try:
-            server = Server(services, certificate, token.text if token else "")
-            stack.push_async_callback(server.drain)
-            listening = await server.start()
-        except (ListenError, TlsError) as error:
-            raise StartError(str(error)) from error
+        server = Server(services, certificate, token.text if token else "")
+        stack.push_async_callback(server.drain)
+        listening = await server.start(reuse_port=worker is not None)
         # What was built stays for the life of the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        print(firststart.welcome(config, demo, token, listening), flush=True)
+        if worker is None:
+            print(firststart.welcome(config, demo, token, listening), flush=True)
         await server.wait(lambda: _reload(server, args))
+
+
+async def serve_many(config: Config, args: argparse.Namespace) -> None:
+    """The parent of several workers: owns the embedded servers and makes what the first start makes."""
+    async with databases(config, attach=False) as found:
+        firststart.certificate(config, _hostname(config))
+        token = firststart.api_token(config)
+        demo = await _demo(config, found) if config.embedded_mongo else None
+
+        def started() -> None:
+            listening = [*specs(config), ("processes", str(args.workers))]
+            print(firststart.welcome(config, demo, token, listening), flush=True)
+
+        await run_workers(config, args.config, args.workers, started)
+
+
+async def _demo(config: Config, found: Databases) -> firststart.Demo | None:
+    async with open_services(config, found, _slot(config, "parent")) as services:
+        return await firststart.demo_account(config, services.users)
+
+
+def _hostname(config: Config) -> str:
+    return config.server.hostname or socket.getfqdn()
+
+
+def _slot(config: Config, number: str) -> str:
+    """What a restarted process has again: the data folder and the number of the worker."""
+    return f"{config.server.data.resolve()}:{number}"
 
 
 def _reload(server: Server, args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ LOGIN_SECONDS = 30.0
 MAX_NAME = 1024  # characters of a login name; longer ones are unknown
 SCOPES = ("imap", "pop3", "smtp")
 MASTER = "master"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for octets that are no UTF-8; the database takes none
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class Auth:
         raise AuthenticationFailed(user=user.id)
 
     async def _find(self, username: str) -> User | None:
-        if not username.strip() or len(username) > MAX_NAME:
+        if not username.strip() or len(username) > MAX_NAME or _SURROGATE.search(username):
             return None
         return await self._users.sign_in_name(username)
 

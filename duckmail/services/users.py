@@ -75,7 +75,11 @@ class Users:
         domain: str,
         quota: int = DEFAULT_LIMITS.quota,
     ) -> None:
-        """`domain`: of the addresses of users that are made without one. `quota`: octets for those without their own."""
+        """
+        Args:
+            domain: of the addresses of users that are made without one.
+            quota: octets for users without their own; 0 for no limit.
+        """
         self._records = records
         self._addresses = addresses
         self._passwords = passwords

@@ -13,7 +13,7 @@ from duckmail.errors import CommitUnknown, DuckmailError
 from duckmail.runtime.log import event as log_event
 from protocols.imap import capabilities
 from protocols.imap.command import Command, Run, Trait
-from protocols.imap.input import BadLine, Disconnected
+from protocols.imap.input import BadLine, Disconnected, Silence
 from protocols.imap.reply import SERVERBUG, Reply, bad, failure, no
 from protocols.imap.selected import UnknownNumber
 from protocols.imap.session import Session, State, log
@@ -56,11 +56,9 @@ class Driver:
         session = self._session
         while session.state is not State.LOGOUT:
             try:
-                event = await session.input.event(self._timeout())
-            except TimeoutError:
+                await self._handle(await session.input.event(self._timeout()))
+            except Silence:
                 session.bye("Autologout, nothing was heard for too long")
-                return
-            await self._handle(event)
             if self._draining:
                 session.bye("Server shutting down", "UNAVAILABLE")
 
@@ -183,8 +181,8 @@ class Driver:
             return bad("No such message sequence number")
         except BadLine as error:
             return bad(str(error))
-        except (Disconnected, ConnectionError, TimeoutError):
-            raise Disconnected from None
+        except (Disconnected, Silence, ConnectionError):
+            raise
         except Exception as error:
             log_event(
                 log,

@@ -9,6 +9,10 @@ class Disconnected(Exception):
     """The client has closed the connection."""
 
 
+class Silence(Exception):
+    """The client has sent nothing for as long as it may."""
+
+
 class BadLine(Exception):
     """Instead of the line that the command in progress asked for came something else; answered BAD."""
 
@@ -24,7 +28,7 @@ class Input:
         """The next event; what was written is handed over before waiting, so pipelined commands share a write.
 
         Raises:
-            TimeoutError: nothing came for `timeout` seconds; ask again to go on waiting.
+            Silence: nothing came for `timeout` seconds; ask again to go on waiting.
             Disconnected: the client is gone.
         """
         while (event := self.framer.next_event()) is None:
@@ -32,6 +36,8 @@ class Input:
             self.waiting = True
             try:
                 data = await self._connection.receive(timeout)
+            except TimeoutError:
+                raise Silence from None
             finally:
                 self.waiting = False
             if not data:
@@ -43,7 +49,7 @@ class Input:
         """A line that is no command: a SASL response, `DONE`.
 
         Raises:
-            BadLine: it broke the limits, or was not a line. TimeoutError, Disconnected: as `event`.
+            BadLine: it broke the limits, or was not a line. Silence, Disconnected: as `event`.
         """
         self.framer.expect_line()
         return await self.expected_line(timeout)

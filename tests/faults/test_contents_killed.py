@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from bson.objectid import ObjectId
 
 from storage.sweep import DAY, HOUR, Sweep
 from tests.support.contents import Store, attachment, multipart, octets, open_store, read
@@ -73,7 +74,7 @@ async def test_killed(store: Store, mongo_uri: str, database_name: str, point: s
     assert left["contents"] == (point == "inserted")
     # The relay's retry, at another process, is not disturbed by what was left...
     retried = await store.add(RAW)
-    await store.database["messages"].insert_one({"content": (await store.database["contents"].find_one({"size": len(RAW)}, sort=[("_id", -1)]))["_id"]})
+    await store.database["messages"].insert_one({"content": ObjectId(retried)})
     sweep = Sweep(store.database)
     now = datetime.now(UTC)
     for hours in range(3):

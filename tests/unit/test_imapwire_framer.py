@@ -69,9 +69,14 @@ def ready(tag: str, name: str, *parts: bytes | Literal | StreamedLiteral) -> Com
         pytest.param(b"a \xc3\xa9\r\n", [Malformed("a", "Bad command name")], id="name-is-ascii"),
         pytest.param(b"\xff NOOP\r\n", [Malformed(None, "Bad tag")], id="tag-is-ascii"),
         pytest.param(
-            b"a " + b"N" * 36 + b"\r\nb NOOP\r\n",
-            [ready("a", "N" * 36, b""), ready("b", "NOOP", b"")],
-            id="unknown-name",
+            b"a " + b"N" * 38 + b"\r\nb NOOP\r\n",
+            [ready("a", "N" * 38, b""), ready("b", "NOOP", b"")],
+            id="unknown-name-and-a-line-as-long-as-the-limit",
+        ),
+        pytest.param(
+            b"a " + b"N" * 39 + b"\r\nb NOOP\r\n",
+            [Malformed("a", "Command line too long"), ready("b", "NOOP", b"")],
+            id="a-line-one-octet-over-the-limit",
         ),
     ],
 )

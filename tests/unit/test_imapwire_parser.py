@@ -138,6 +138,7 @@ def test_peek() -> None:
     assert p(b"a").peek() == ord("a")
     assert p(b"").peek() == END
     assert p().peek() == END
+    assert END not in b"any octets"
     assert p(b"", Literal(b"x"), b"").peek() == ord("{")
 
 

@@ -8,6 +8,7 @@ import asyncio
 from time import monotonic
 
 from protocols.imap.command import LOGGED_IN, command, nothing
+from protocols.imap.input import Silence
 from protocols.imap.reply import Reply, bad, ok
 from protocols.imap.session import Session
 
@@ -62,7 +63,7 @@ async def _done(session: Session) -> bytes:
     """The client's line. RFC 2177 §3: clients renew IDLE within 29 minutes, as servers may log them out at 30.
 
     Raises:
-        TimeoutError: it did not.
+        Silence: it did not.
     """
     settings = session.settings
     ends = monotonic() + settings.idle_timeout
@@ -70,12 +71,12 @@ async def _done(session: Session) -> bytes:
     while (left := ends - monotonic()) > 0:
         try:
             return await wait(min(left, settings.idle_keepalive))
-        except TimeoutError:
+        except Silence:
             wait = session.input.expected_line
             # Keeps the state in NAT routers and firewalls alive, and finds clients that have vanished.
             session.writer.status("OK", "Still here")
             session.write_updates(expunge=True)
-    raise TimeoutError
+    raise Silence
 
 
 IDLE = command("IDLE", LOGGED_IN, nothing, _run)

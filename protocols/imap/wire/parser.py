@@ -24,8 +24,8 @@ MAX_KEYWORD = 255  # octets; a keyword lives in its mailbox for good
 MAX_32 = (1 << 32) - 1
 MAX_63 = (1 << 63) - 1  # RFC 7162 §7: mod-sequences and number64 are 63-bit
 
-END = -1
-"""What `Parser.peek` gives at the end of the command."""
+END = 0
+"""What `Parser.peek` gives at the end of the command: no octet of a text is NUL, and it may be looked up in `bytes`."""
 _BRACE = 0x7B
 
 _ATOM = re.compile(ATOM_CHAR + b"++")

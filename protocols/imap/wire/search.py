@@ -79,7 +79,7 @@ _FLAGGED: dict[str, search.Node] = {
     "OLD": search.Not(search.Recent()),
     "NEW": search.And((search.Recent(), search.Not(search.Flag("\\Seen")))),
 }
-_NO_WORD = frozenset(b"(*$0123456789")
+_NO_WORD = b"(*$0123456789"
 _ADDRESS_HEADERS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
 
 

@@ -53,4 +53,4 @@ def _unshift(found: re.Match[str]) -> str:
     if not encoded:
         return "&"
     padded = encoded.replace(",", "/") + "=" * (-len(encoded) % 4)
-    return binascii.a2b_base64(padded, strict_mode=True).decode("utf-16-be")
+    return binascii.a2b_base64(padded).decode("utf-16-be")
