@@ -16,8 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from api.app import make_app, make_runner
-from api.services import ApiSettings
-from api.services import ApiServices
+from api.services import ApiServices, ApiSettings
 from duckmail import __version__
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
@@ -94,7 +93,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             databases.redis_url or None,
             f"{hostname}:{slot}",
             threads,
-            config.redis.prefix,
+            redis_prefix=config.redis.prefix,
         )
         await stack.enter_async_context(store)
         tasks = await stack.enter_async_context(Tasks("services"))
@@ -127,7 +126,10 @@ class Server:
     """The listeners of one process over its services; `async with Server(...)`, then `wait`."""
 
     def __init__(self, services: Services, certificate: tuple[Path, Path], api_token: str) -> None:
-        """`certificate`: PEM files of certificate and key. `api_token`: may do everything; empty for none. Raises: TlsError."""
+        """`certificate`: PEM files of certificate and key. `api_token`: may do everything; empty for none.
+
+        Raises: TlsError.
+        """
         self._services = services
         self._config = services.config
         self._api_token = api_token
@@ -144,8 +146,8 @@ class Server:
         """Opens all listeners; what listens where, for people. Raises: ListenError."""
         listening: list[tuple[str, str]] = []
         for label, service, specs in self._mail_services():
-            for address in self._listeners.start(service, specs, reuse_port=reuse_port):
-                listening.append((label, address))
+            opened = self._listeners.start(service, specs, reuse_port=reuse_port)
+            listening += [(label, address) for address in opened]
         listening += await self._start_api(reuse_port=reuse_port)
         return listening
 
@@ -183,7 +185,8 @@ class Server:
                 Networks(config.lmtp.peers).__contains__,
             )
             tls = self.tls if config.lmtp.starttls else None
-            found.append(("LMTP", Service("lmtp", lmtp.serve, LMTP_OVERLOADED, tls, proxy_peers=proxies), config.lmtp.listen))
+            service = Service("lmtp", lmtp.serve, LMTP_OVERLOADED, tls, proxy_peers=proxies)
+            found.append(("LMTP", service, config.lmtp.listen))
         return found
 
     async def _start_api(self, *, reuse_port: bool) -> list[tuple[str, str]]:

@@ -111,7 +111,10 @@ class Unavailable(TemporaryError):
 
 
 class CommitUnknown(TemporaryError):
-    """The commit's outcome could not be learned: the change may be there or not. IMAP closes without a tagged answer."""
+    """The commit's outcome could not be learned: the change may be there or not.
+
+    IMAP closes the connection without a tagged answer.
+    """
 
     default = "The outcome of the operation is not known"
 

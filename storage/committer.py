@@ -81,6 +81,8 @@ class Committer:
         self._busy: set[Key] = set()
         self._in_flight = 0
         self._waiting = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.publish: Publish = lambda _delta: None
         self.mix_users = True  # False on a sharded cluster: a transaction then stays on one user's shard
 
@@ -97,6 +99,7 @@ class Committer:
             self._queues.setdefault(key, deque()).append(item)
             if key not in self._busy:
                 self._ready[key] = None
+        self._idle.clear()
         self._waiting += 1
         self._pump()
         try:
@@ -105,16 +108,14 @@ class Committer:
         finally:
             self._waiting -= 1
 
-    @property
-    def idle(self) -> bool:
-        return not self._queues
-
     async def drain(self, seconds: float) -> bool:
         """Waits until nothing is queued or in flight; False when `seconds` were not enough."""
-        deadline = time.monotonic() + seconds
-        while not self.idle and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        return self.idle
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
 
     # -- scheduling ------------------------------------------------------------------------------------------------
 
@@ -177,6 +178,8 @@ class Committer:
                 self._ready[key] = None
             else:
                 del self._queues[key]
+        if not self._queues:
+            self._idle.set()
 
     # -- committing ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The message document: small and hot, everything that listing, sorting and ENVELOPE need without a look at contents."""
+"""The message document: small and hot, all that listing, sorting and ENVELOPE need without a look at contents."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -83,7 +83,8 @@ class Housekeeping:
     async def archive_stubs(self) -> None:
         """Moves the messages of deleted mailboxes to `archived`."""
         async with operation():
-            stubs = await self._database["mailboxes"].find({"gone": {"$exists": True}, "messages": {"$gt": 0}}).to_list(BATCH)
+            query = {"gone": {"$exists": True}, "messages": {"$gt": 0}}
+            stubs = await self._database["mailboxes"].find(query).to_list(BATCH)
         for stub in stubs:
             await archive_stub(self._committer, Key(stub["user"], stub["_id"]))
 
@@ -98,7 +99,8 @@ class Housekeeping:
     async def prune_tombstones(self) -> None:
         horizon = datetime.now(UTC) - KEEP_TOMBSTONES
         async with operation():
-            old = await self._database["expunged"].find({"at": {"$lt": horizon}}, {"user": 1, "mailbox": 1}).to_list(BATCH)
+            cursor = self._database["expunged"].find({"at": {"$lt": horizon}}, {"user": 1, "mailbox": 1})
+            old = await cursor.to_list(BATCH)
         for user, mailbox in {(row["user"], row["mailbox"]) for row in old}:
             await self._committer.submit(Prune(Key(user, mailbox), horizon))
 

@@ -68,7 +68,8 @@ class Lease:
     async def end_expired(self) -> int:
         """Ends the sessions of processes whose lease has run out; how many there were."""
         async with operation(5):
-            dead = await self._leases.find({"$expr": {"$lt": ["$expires", "$$NOW"]}, "_id": {"$ne": self.id}}).to_list(100)
+            query = {"$expr": {"$lt": ["$expires", "$$NOW"]}, "_id": {"$ne": self.id}}
+            dead = await self._leases.find(query).to_list(100)
         await self._end(dead)
         return len(dead)
 

@@ -118,7 +118,10 @@ class Mailboxes:
 
     async def used(self, user: str) -> int:
         """Octets used by the account: the sum over its mailboxes (DESIGN §4)."""
-        pipeline: list[Document] = [{"$match": {"user": object_id(user)}}, {"$group": {"_id": None, "used": {"$sum": "$size"}}}]
+        pipeline: list[Document] = [
+            {"$match": {"user": object_id(user)}},
+            {"$group": {"_id": None, "used": {"$sum": "$size"}}},
+        ]
         async with operation():
             cursor = await self._mailboxes.aggregate(pipeline)
             rows = await cursor.to_list(None)
@@ -161,7 +164,11 @@ class Mailboxes:
             found = await self._mailboxes.find(query, {"path": 1}, session=session).to_list(None)
             if not any(row["path"] == path for row in found):
                 raise NotFound("No such mailbox")
-            moves = [UpdateOne({"_id": row["_id"]}, {"$set": {"path": new_path + row["path"][len(path) :]}}) for row in found]
+            names = {row["_id"]: new_path + row["path"][len(path) :] for row in found}
+            taken = {"user": owner, "path": {"$in": list(names.values())}}
+            if await self._mailboxes.find_one(taken, {"_id": 1}, session=session) is not None:
+                raise AlreadyExists("Mailbox already exists")
+            moves = [UpdateOne({"_id": row, "user": owner}, {"$set": {"path": name}}) for row, name in names.items()]
             await self._mailboxes.bulk_write(moves, session=session, ordered=True)
 
         try:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-
 from duckmail.model.message import Needs, StoredMessage
 from storage.changes.append import LARGEST_DOCUMENT
 from storage.changes.base import uid_query

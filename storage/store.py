@@ -67,6 +67,7 @@ class Store:
         redis_url: str | None,
         slot: str,
         threads: Pool,
+        *,
         redis_prefix: str = "duckmail:",
     ) -> None:
         """`slot`: a name that this process has again after a restart. `redis_prefix`: of all keys and channels."""

@@ -189,7 +189,7 @@ class Sweep:
                 rows = await cursor.to_list(None)
             if not rows:
                 return deleted
-            unnamed = {row["_id"] for row in rows}
+            unnamed = set(await self._unnamed(kind, [row["_id"] for row in rows]))
             named = [row["_id"] for row in rows if row["_id"] not in unnamed]
             if named:
                 async with operation():

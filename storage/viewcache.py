@@ -53,16 +53,20 @@ class ViewCache:
         """The view, up to date, held until `release`. Raises: NotFound, Unavailable."""
         self.watch(user)
         try:
-            entry = self._entry((user, mailbox))
-            await self._refresh((user, mailbox), entry)
-            if entry.view is None or entry.view.gone:
-                raise NotFound("No such mailbox")
+            view = await self._current((user, mailbox))
         except BaseException:
             self.unwatch(user)
             if not self.peek(user, mailbox):
                 self._entries.pop((user, mailbox), None)
             raise
-        entry.view.attach(listener)
+        view.attach(listener)
+        return view
+
+    async def _current(self, key: Key) -> View:
+        entry = self._entry(key)
+        await self._refresh(key, entry)
+        if entry.view is None or entry.view.gone:
+            raise NotFound("No such mailbox")
         return entry.view
 
     def release(self, view: View, listener: ViewListener) -> None:

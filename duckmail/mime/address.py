@@ -168,10 +168,10 @@ class _Parser:
 
     def _end_entry(self) -> None:
         if self.words or self.phrase is not None:
-            words, name = self.words, b" ".join(self.phrase or ())
+            words, name = self.words, _phrase(self.phrase or [])
             if self.phrase is None and (self.at > 1 or self.at < 0):  # "A Name user@host", "Just Words"
                 first = self._local_part()
-                words, name = words[first:], b" ".join(words[:first])
+                words, name = words[first:], _phrase(words[:first])
             at = self.at - (len(self.words) - len(words))
             mailbox = _joined(words[:at] if self.at >= 0 else words)
             host = _joined(words[at + 1 :]) if self.at >= 0 else b""
@@ -183,7 +183,7 @@ class _Parser:
         if self.at < 0:
             return len(self.words) if len(self.words) > 1 else 0
         first = self.at - 1
-        while first > 0 and (self.words[first].startswith(b".") or self.words[first - 1].endswith(b".")):
+        while first > 0 and _touch(self.words[first - 1], self.words[first]):
             first -= 1
         return first
 
@@ -193,11 +193,19 @@ class _Parser:
         self.in_group = False
 
 
+def _phrase(words: list[bytes]) -> bytes:
+    return b" ".join(words).replace(b" @ ", b"@")  # "a@b <a@b>" without quotes is common
+
+
+def _touch(left: bytes, right: bytes) -> bool:
+    return left.endswith(b".") or right.startswith(b".") or b"@" in (left, right)
+
+
 def _joined(words: list[bytes]) -> bytes:
     """Words of an address as one: blanks around dots and @ mean nothing (RFC 5322 §4.4 obs-local-part, obs-domain)."""
     pieces: list[bytes] = []
     for word in words:
-        if pieces and word != b"@" and pieces[-1] != b"@" and not (pieces[-1].endswith(b".") or word.startswith(b".")):
+        if pieces and not _touch(pieces[-1], word):
             pieces.append(b" ")
         pieces.append(word)
     return b"".join(pieces)

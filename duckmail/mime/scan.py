@@ -93,6 +93,7 @@ class _Scanner:
         self.stack: list[_Open] = []
         self.levels: dict[bytes, int] = {}  # boundary -> position in the stack
         self.looked_at = 0
+        self.floor = 0  # the end of the header of the last part; no body ends before it
         self._hyphens = -1  # the next line that starts with two hyphens
         self._blank = -1  # the next empty line: the LF of the line before it
 
@@ -118,6 +119,8 @@ class _Scanner:
         """Adds the entity at `start` and the messages directly in it; the start of the innermost body."""
         while True:
             body = self._header_end(start)
+            if parent < 0 or self.nodes[parent].kind is Kind.MULTIPART:
+                self.floor = body
             header = bytes(self.raw[start : min(body, start + MAX_HEADER)])
             described = self._limited(_describe(header, self._in_digest(parent)))
             position = len(self.nodes)
@@ -143,15 +146,21 @@ class _Scanner:
         return parent >= 0 and self.nodes[parent].media_type == "multipart/digest"
 
     def _leave(self, level: int, end: int) -> None:
-        """Ends all entities from stack position `level` on. `end`: where the innermost body ends."""
+        """Ends all entities from stack position `level` on. `end`: where the innermost body ends.
+
+        The line end before a delimiter may also be the empty line of a part's header: it stays in the header, and the body
+        is empty. What is embedded in a part ends with it, its header too.
+        """
+        end = max(end, self.floor)
         while len(self.stack) > level:
             position, boundary = self.stack.pop()
             if boundary:
                 self.levels.pop(boundary, None)
             node = self.nodes[position]
-            # An empty body: the line end before the delimiter is already in the header. What is around ends there too.
-            end = max(end, node.body_start)
-            self.nodes[position] = node._replace(body_end=end)
+            node = node._replace(
+                header_start=min(node.header_start, end), body_start=min(node.body_start, end), body_end=end
+            )
+            self.nodes[position] = node
             if node.kind is Kind.MULTIPART and len(self.nodes) == position + 1:
                 # No delimiter at all: the boundary is wrong. The body is the one part, so that its text is seen.
                 self._add_leaf(position, node.body_start, end, "text", "plain")

@@ -101,7 +101,7 @@ class FlagOperation(Flag):
 
 @dataclass(frozen=True, slots=True)
 class FlagChange:
-    """STORE: what to do with which flag names. `unchanged_since`: modseq condition, None for none (0 is a condition)."""
+    """STORE: what to do with which flag names. `unchanged_since`: modseq condition; None for none, 0 is one."""
 
     operation: FlagOperation
     flags: tuple[str, ...]

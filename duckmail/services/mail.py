@@ -16,8 +16,8 @@ from duckmail.model.message import (
     Content,
     CopyResult,
     FlagChange,
-    NewMessage,
     Needs,
+    NewMessage,
     StoredMessage,
     StoreResult,
 )
@@ -74,7 +74,7 @@ class Mail:
         Raises: NotFound, AlreadyExists, InvalidInput, Cannot.
         """
         path, new_path = normalise_path(path), normalise_path(new_path)
-        if new_path == INBOX or new_path == path:
+        if new_path in (INBOX, path):
             raise AlreadyExists("Mailbox already exists")
         if path == INBOX:
             await self._rename_inbox(new_path)
@@ -196,10 +196,8 @@ class Mail:
         if len(wanted) <= ATOMIC:
             whole: CopyResult = await self._store.committer.submit(Copy(*keys, wanted, quota))
             return CopyResult(target.uidvalidity, whole.source, whole.target)
-        copied: list[CopyResult] = []
         async with self._store.undo(self._user, target.id) as undo:
-            for chunk in _chunks(wanted):
-                copied.append(await self._store.committer.submit(Copy(*keys, chunk, quota, undo)))
+            copied = [await self._store.committer.submit(Copy(*keys, chunk, quota, undo)) for chunk in _chunks(wanted)]
         return _joined(target.uidvalidity, copied)
 
     async def move(self, view: View, uids: Ranges, path: str) -> CopyResult:

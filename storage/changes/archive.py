@@ -22,7 +22,8 @@ class ArchiveStub(Change):
         if not found:
             return Outcome(False, commit=False)
         await archive(tx, found, stub["keywords"])
-        await tx.messages.delete_many({**self._key.query, "uid": {"$in": [row["uid"] for row in found]}}, session=tx.session)
+        emptied = {**self._key.query, "uid": {"$in": [row["uid"] for row in found]}}
+        await tx.messages.delete_many(emptied, session=tx.session)
         amounts = negative(tally((row["flags"] for row in found), (int(row["size"]) for row in found)))
         await tx.count(self._key, amounts)
         return Outcome(len(found) == CHUNK)

@@ -19,9 +19,7 @@ ATOMIC = 2_000  # messages copied in one transaction; beyond it chunks under an 
 class Copy(Change):
     """`uids`: ascending, at most `ATOMIC`. `undo`: the record that notes what this chunk copied, if it is one."""
 
-    def __init__(
-        self, source: Key, target: Key, uids: Sequence[int], quota: int, undo: ObjectId | None = None
-    ) -> None:
+    def __init__(self, source: Key, target: Key, uids: Sequence[int], quota: int, undo: ObjectId | None = None) -> None:
         super().__init__(*dict.fromkeys((source, target)))
         self._source = source
         self._target = target

@@ -25,7 +25,7 @@ class Move(Change):
         self._uids = uids
 
     async def apply(self, tx: Tx) -> Outcome:
-        # Read before the increments: should another change of the source come between, they conflict and this runs anew.
+        # Read before the increments: if another change of the source comes between, they conflict and this runs anew.
         table, found = await read_source(tx, self._source, self._uids)
         if not found:
             return Outcome(CopyResult(0), commit=False)

@@ -52,9 +52,7 @@ def connect(uri: str) -> Client:
 
 def database(client: Client, name: str) -> Database:
     """The database with majority reads and journaled majority writes, all on the primary."""
-    return client.get_database(
-        name, codec_options=CODEC, read_concern=ReadConcern("majority"), write_concern=MAJORITY
-    )
+    return client.get_database(name, codec_options=CODEC, read_concern=ReadConcern("majority"), write_concern=MAJORITY)
 
 
 @asynccontextmanager

@@ -34,7 +34,11 @@ class Schema:
     """`indexes` and `collections` are ensured at every start, the migrations once per database."""
 
     def __init__(
-        self, database: Database, indexes: Sequence[IndexSpec], collections: Sequence[str], migrations: Sequence[Migration]
+        self,
+        database: Database,
+        indexes: Sequence[IndexSpec],
+        collections: Sequence[str],
+        migrations: Sequence[Migration],
     ) -> None:
         self._database = database
         self._indexes = indexes
@@ -65,7 +69,7 @@ class Schema:
             return
         owner = ObjectId()
         async with asyncio.timeout(WAIT_SECONDS):
-            while not await self._lock(owner):
+            while not await self._lock(owner):  # noqa: ASYNC110 -- the lock is in the database
                 await asyncio.sleep(0.5)
         try:
             if not await self._current():

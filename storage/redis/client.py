@@ -21,4 +21,6 @@ def connect(url: str) -> Redis:
 
 def connect_subscriber(url: str) -> Redis:
     """For pub/sub alone: reads wait as long as it takes (a socket time-out would end the subscription)."""
-    return Redis.from_url(url, socket_timeout=None, socket_connect_timeout=SECONDS, protocol=2, health_check_interval=15)
+    return Redis.from_url(
+        url, socket_timeout=None, socket_connect_timeout=SECONDS, protocol=2, health_check_interval=15
+    )

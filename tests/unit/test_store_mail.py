@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from bson.objectid import ObjectId
 
 from duckmail.errors import AlreadyExists, Cannot, LimitReached, NotFound, NotPermitted, OverQuota
 from duckmail.model import search
@@ -12,8 +14,9 @@ from duckmail.model.flags import DELETED, FLAGGED, SEEN, to_names
 from duckmail.model.message import FlagChange, FlagOperation, Needs, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
-from storage.store import Store
-from storage.views import View
+from storage.changes.prune import Prune
+from storage.store import Store, key
+from storage.views import Rows, View
 from tests.support.stores import message, new_account, open_store, put
 
 ALL = Ranges(((1, 4_294_967_295),))
@@ -56,8 +59,7 @@ async def read(mail: Mail, view: View, needs: Needs = Needs.META | Needs.CONTENT
 async def check_counters(store: Store, principal: Principal) -> None:
     """P4: the counters are those of the messages."""
     for mailbox in await store.mailboxes.list(principal.user):
-        rows = [row async for row in store.database["messages"].find({"path": None})]
-        query = {"user": __import__("bson").ObjectId(principal.user), "mailbox": __import__("bson").ObjectId(mailbox.id)}
+        query = {"user": ObjectId(principal.user), "mailbox": ObjectId(mailbox.id)}
         rows = await store.database["messages"].find(query).sort("uid", 1).to_list(None)
         assert mailbox.messages == len(rows)
         assert mailbox.unseen == sum(1 for row in rows if not row["flags"] & SEEN)
@@ -151,7 +153,7 @@ async def test_copy_is_new_uids_on_the_same_contents(store: Store, principal: Pr
     ears = Ears()
     target = await mail.open("Work", ears)
     await mail.store_flags(target, ALL, FlagChange(ADD, ("other",)))
-    result = await mail.copy(source, Ranges.of(1, 3, 9), "work" if False else "Work")
+    result = await mail.copy(source, Ranges.of(1, 3, 9), "Work")
     assert (result.source, result.target) == ([1, 3], [1, 2])
     assert [to_names(mask, target.mailbox.keywords) for mask in target.flags] == [("\\Seen", "blue")] * 2
     assert await read(mail, target) == [message(0), message(2)]
@@ -281,7 +283,6 @@ async def test_two_processes_see_each_other(
         assert list(here.uids) == list(there.uids) == [3, *range(4, 44)]
         assert list(here.modseqs) == list(there.modseqs)
         await check_counters(store, principal)
-        mail.close_view(here, here._listeners[0])
 
 
 async def test_mailboxes_are_made_renamed_and_deleted(store: Store, principal: Principal, mail: Mail) -> None:
@@ -324,12 +325,9 @@ async def test_nobody_reaches_another_account(store: Store, mail: Mail) -> None:
         await other.expunge(view)
 
 
-async def test_pruned_tombstones_cost_a_rebuild_not_a_wrong_view(store: Store, principal: Principal, mail: Mail) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from storage.changes.prune import Prune
-    from storage.store import key
-
+async def test_pruned_tombstones_cost_a_rebuild_not_a_wrong_view(
+    store: Store, principal: Principal, mail: Mail
+) -> None:
     await put(mail, "INBOX", range(4))
     ears = Ears()
     view = await mail.open("INBOX", ears)
@@ -350,9 +348,7 @@ async def test_pruned_tombstones_cost_a_rebuild_not_a_wrong_view(store: Store, p
     assert ears.expunged == [2]
 
 
-def _copy(view: View):  # noqa: ANN202
-    from storage.views import Rows
-
+def _copy(view: View) -> Rows:
     return Rows(view.uids[:], view.flags[:], view.modseqs[:])
 
 

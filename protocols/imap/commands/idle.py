@@ -68,15 +68,16 @@ async def _done(session: Session) -> bytes:
     settings = session.settings
     ends = monotonic() + settings.idle_timeout
     wait = session.input.line
-    while (left := ends - monotonic()) > 0:
+    while True:
         try:
-            return await wait(min(left, settings.idle_keepalive))
+            return await wait(min(max(0.0, ends - monotonic()), settings.idle_keepalive))
         except Silence:
-            wait = session.input.expected_line
-            # Keeps the state in NAT routers and firewalls alive, and finds clients that have vanished.
-            session.writer.status("OK", "Still here")
-            session.write_updates(expunge=True)
-    raise Silence
+            if monotonic() >= ends:
+                raise
+        wait = session.input.expected_line
+        # Keeps the state in NAT routers and firewalls alive, and finds clients that have vanished.
+        session.writer.status("OK", "Still here")
+        session.write_updates(expunge=True)
 
 
 IDLE = command("IDLE", LOGGED_IN, nothing, _run)
