@@ -98,7 +98,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         await stack.enter_async_context(store)
         tasks = await stack.enter_async_context(Tasks("services"))
         passwords = Passwords(hashing)
-        users = Users(store.users, store.addresses, passwords, config.server.domain or hostname)
+        domain = config.server.domain or hostname
+        users = Users(store.users, store.addresses, passwords, domain, config.limits.quota)
         auth = Auth(
             users,
             store.users,

@@ -148,8 +148,8 @@ class _Scanner:
     def _leave(self, level: int, end: int) -> None:
         """Ends all entities from stack position `level` on. `end`: where the innermost body ends.
 
-        The line end before a delimiter may also be the empty line of a part's header: it stays in the header, and the body
-        is empty. What is embedded in a part ends with it, its header too.
+        The line end before a delimiter may also be the empty line of a part's header: it stays in the header, and the
+        body is empty. What is embedded in a part ends with it, its header too.
         """
         end = max(end, self.floor)
         while len(self.stack) > level:

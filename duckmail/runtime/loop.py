@@ -1,7 +1,6 @@
 """The event loop of the process: uvloop where it is installed, plain asyncio otherwise."""
 
 import asyncio
-import asyncio.sslproto
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -21,14 +20,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def slim_tls() -> None:
-    # Plain asyncio keeps a zeroed buffer of this size per TLS connection: 279 KiB resident per idle connection at its
-    # 256 KiB, 39 KiB at one TLS record. uvloop's is never touched beyond what a read fills (25 KiB).
-    asyncio.sslproto.SSLProtocol.max_size = 16 * 1024
-
-
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` to its end on a fresh loop and give its result."""
-    slim_tls()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main)

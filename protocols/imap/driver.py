@@ -145,9 +145,8 @@ class Driver:
         user = session.principal.username if session.principal else ""
         reply = await self._carry_out(command, spec)
         await session.end_upload()
-        if session.state is not State.LOGOUT or reply.status == "OK":
-            session.write_updates(expunge=spec is not None and Trait.NO_EXPUNGE not in spec.traits)
-            self._answer(command.tag, reply)
+        session.write_updates(expunge=spec is not None and Trait.NO_EXPUNGE not in spec.traits)
+        self._answer(command.tag, reply)
         if reply.after is not None:
             await session.writer.flush()
             await reply.after()
@@ -171,9 +170,10 @@ class Driver:
         try:
             return await run(session)
         except CommitUnknown as error:
-            log_event(log, logging.WARNING, "commit unknown", connection=session.connection.id, **error.fields)
+            self._log_refusal(command, error)
             raise _Cut from error
         except DuckmailError as error:
+            self._log_refusal(command, error)
             if session.writer.torn:
                 raise _Cut from error
             return failure(error, try_create=spec is not None and Trait.TRY_CREATE in spec.traits)
@@ -195,6 +195,14 @@ class Driver:
             if session.writer.torn:
                 raise _Cut from error
             return SERVERBUG
+
+    def _log_refusal(self, command: framer.Command, error: DuckmailError) -> None:
+        """What the client is not told. It is our fault when waiting helps, theirs otherwise."""
+        level = logging.WARNING if error.temporary else logging.DEBUG
+        connection, kind = self._session.connection.id, type(error).__name__
+        log_event(
+            log, level, "command refused", connection=connection, command=command.name, kind=kind, fields=error.fields
+        )
 
     def _prepare(self, command: framer.Command, spec: Command | None) -> Run | Reply:
         if spec is None:

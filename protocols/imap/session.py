@@ -172,7 +172,7 @@ class Session:
             if not selected.read_only and not selected.view.gone and selected.view.mailbox.uidnext != self._claimed:
                 await self.mail.claim_recent(selected.view)
         except DuckmailError as error:  # at worst a message is \Recent once more
-            event(log, logging.INFO, "recent not claimed", connection=self.connection.id, **error.fields)
+            event(log, logging.INFO, "recent not claimed", connection=self.connection.id, fields=error.fields)
         finally:
             self.mail.close_view(selected.view, self)
 

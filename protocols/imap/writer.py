@@ -12,7 +12,8 @@ from protocols.imap.selected import Exists, Expunge, FlagUpdate, Keywords, Recen
 from protocols.imap.wire.response import resp_text
 from protocols.net.connection import Connection
 
-GATHERED = 64 * 1024  # octets gathered before they are handed to the connection
+GATHERED = 64 * 1024  # octets written before the client's pace counts
+LARGE = 16 * 1024  # octets from which a piece goes its own way
 SYSTEM_FLAGS = "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
 
 
@@ -21,12 +22,18 @@ class Writer:
         self._connection = connection
         self._timeout = timeout
         self._gathered = bytearray()
+        self._undrained = 0  # octets written since the client was last waited for
         self.octets = 0  # written in all, for the log
         self.torn = False  # half a response is out
 
     def write(self, data: bytes) -> None:
-        self._gathered += data
         self.octets += len(data)
+        self._undrained += len(data)
+        if len(data) < LARGE:
+            self._gathered += data
+        else:  # not copied once more
+            self.push()
+            self._connection.write(data)
 
     def untagged(self, data: bytes) -> None:
         """`* data`: one whole response."""
@@ -64,6 +71,7 @@ class Writer:
             ConnectionError: it is gone, or took nothing for the write timeout.
         """
         self.push()
+        self._undrained = 0
         try:
             await self._connection.drain(self._timeout)
         except TimeoutError:
@@ -72,7 +80,7 @@ class Writer:
 
     async def room(self) -> None:
         """Called between pieces of a large answer."""
-        if len(self._gathered) >= GATHERED:
+        if self._undrained >= GATHERED:
             await self.flush()
 
     # Mailbox data (RFC 3501 §7.2-§7.4)

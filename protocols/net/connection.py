@@ -5,17 +5,18 @@ import base64
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Self, cast
 
 from duckmail.runtime.log import event
 from protocols.net.peer import Peer
-from protocols.net.tls import HANDSHAKE_TIMEOUT, SHUTDOWN_TIMEOUT, TlsContexts
+from protocols.net.tls import HANDSHAKE_TIMEOUT, TlsContexts
+from protocols.net.tlslayer import TlsLayer
 
 RECEIVE_LIMIT = 256 * 1024  # octets handed out at once; with more than that unread the socket is not read
 WRITE_HIGH, WRITE_LOW = 256 * 1024, 64 * 1024  # octets: above the first `drain` waits until the second
 WRITE_LIMIT = 128 * 1024 * 1024  # octets unsent, and still more is written without `drain`: the connection ends (P6)
-TLS_READ_AHEAD = 64 * 1024  # octets the loop's TLS layer may decrypt ahead while reading is paused
 LINGER = 2.0  # seconds from `close` in which the peer may still send; see `close`
 FLUSH_TIMEOUT = 30.0  # seconds from `close` until what the peer has not taken is dropped
 
@@ -31,9 +32,11 @@ class Connection(asyncio.Protocol):
         "_draining",
         "_eof",
         "_gone",
+        "_layer",
         "_on_drain",
         "_paused",
         "_reader",
+        "_secured",
         "_timer",
         "_transport",
         "_unread",
@@ -43,19 +46,19 @@ class Connection(asyncio.Protocol):
         "id",
         "peer",
         "received_octets",
-        "tls",
         "written_octets",
     )
 
-    def __init__(self, peer: Peer, contexts: TlsContexts | None, tls: bool) -> None:
-        """Used by `accept`, which adds the transport. `contexts`: for `start_tls`, or None where it is not offered."""
+    def __init__(self, peer: Peer, contexts: TlsContexts | None) -> None:
+        """Used by `accept`, which adds the transport. `contexts`: None where TLS is not offered."""
         self.id = base64.b32encode(os.urandom(10)).decode().lower()  # 16 characters
         self.peer = peer
-        self.tls = tls
         self.closing = asyncio.Event()  # set by `close`, `abort` and the loss of the connection
-        self.received_octets = 0  # decrypted; for the log
-        self.written_octets = 0
+        self.received_octets = 0  # as handed to the session; for the log
+        self.written_octets = 0  # as the session wrote them
         self._contexts = contexts
+        self._layer: TlsLayer | None = None
+        self._secured: asyncio.Future[None] | None = None  # the handshake that goes on
         self._transport: asyncio.Transport | None = None
         self._chunks: list[bytes] = []
         self._unread = 0
@@ -64,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._reader: asyncio.Future[None] | None = None
         self._writers: set[asyncio.Future[None]] = set()
-        self._gone = asyncio.Event()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._on_drain: Callable[[], None] | None = None
         self._draining = False
@@ -78,20 +81,24 @@ class Connection(asyncio.Protocol):
         Raises:
             OSError: the client went away, or its handshake failed (`ssl.SSLError`) or took too long.
         """
-        connection = cls(peer, contexts, implicit_tls)
-        context = contexts.server if contexts is not None and implicit_tls else None
+        connection = cls(peer, contexts)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection,
-                sock,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if context else None,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT if context else None,
-            )
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
         except BaseException:
             sock.close()
             raise
+        if implicit_tls:
+            try:
+                await connection.start_tls()
+            except OSError:
+                await connection.finish()
+                raise
         return connection
+
+    @property
+    def tls(self) -> bool:
+        """TLS is in use."""
+        return self._layer is not None and self._layer.established
 
     @property
     def is_closing(self) -> bool:
@@ -106,7 +113,7 @@ class Connection(asyncio.Protocol):
     @property
     def tls_available(self) -> bool:
         """A certificate is configured and TLS is not in use yet."""
-        return self._contexts is not None and not self.tls
+        return self._contexts is not None and self._layer is None
 
     @property
     def on_drain(self) -> Callable[[], None] | None:
@@ -145,7 +152,7 @@ class Connection(asyncio.Protocol):
         Raises:
             TimeoutError: nothing came within `timeout` seconds.
         """
-        if not self._chunks and not self._eof and not self.closing.is_set():
+        if not self._chunks and not self._eof:
             if self._reader is not None:
                 raise RuntimeError("two tasks receive from one connection")
             self._reader = asyncio.get_running_loop().create_future()
@@ -187,6 +194,10 @@ class Connection(asyncio.Protocol):
         """The loop's word."""
         if self.closing.is_set():  # after `close` the peer's octets are only taken off the wire
             return
+        if self._layer is not None:
+            data = self._through_tls(self._layer, data)
+            if not data:
+                return
         self.received_octets += len(data)
         self._chunks.append(data)
         self._unread += len(data)
@@ -199,9 +210,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The loop's word. True keeps the transport open: a client may close its half and wait for the answers."""
+        self._end_of_stream()
+        return not self.closing.is_set()
+
+    def _end_of_stream(self) -> None:
         self._eof = True
+        self._fail_handshake(ConnectionResetError("lost during the TLS handshake"))
         self._wake_reader()
-        return not self.tls and not self.closing.is_set()
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -219,7 +234,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self.written_octets += len(data)
-        transport.write(data)
+        try:
+            transport.write(data if self._layer is None else self._layer.encrypt(data))
+        except ssl.SSLError as error:
+            event(_logger, logging.WARNING, "TLS failed", connection=self.id, reason=str(error))
+            self.abort()
 
     async def drain(self, timeout: float = 300) -> None:
         """Return when little enough is buffered that more may be written.
@@ -263,35 +282,54 @@ class Connection(asyncio.Protocol):
         Raises:
             OSError: the client went away, or its handshake failed (`ssl.SSLError`) or took too long; all is closed.
         """
-        if self._contexts is None or self.tls:
+        if self._contexts is None or self._layer is not None:
             raise RuntimeError("TLS is not available")
-        plain = self._usable()
-        if plain is None or self.closing.is_set():
+        if self.closing.is_set() or self._eof:
             raise ConnectionResetError("the connection is closed")
-        # Paused first: a ClientHello that came before `loop.start_tls` would be read as plaintext, and thrown away.
-        plain.pause_reading()
-        self._paused = False  # the loop resumes reading when it has put TLS in between
-        self._drop_unread()
+        self.discard_received()
         self.write(answer)
+        self._layer = TlsLayer(self._contexts.server)  # from here on `data_received` takes everything for TLS
+        self._secured = asyncio.get_running_loop().create_future()
         try:
-            secured = await asyncio.get_running_loop().start_tls(
-                plain,
-                plain.get_protocol(),
-                self._contexts.server,
-                server_side=True,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
-                ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
-            )
-        except BaseException:
-            # During a handshake the loop does not tell the protocol of a loss.
-            plain.abort()
-            self.connection_lost(None)
+            await _within(HANDSHAKE_TIMEOUT, self._secured)
+        except OSError:
+            self.close()  # not `abort`: the client may want our alert
             raise
-        if secured is None:  # the loop's way to say that the client left in the middle
-            self.connection_lost(None)
-            raise ConnectionResetError("lost during the TLS handshake")
-        self.tls = True
-        self.connection_made(secured)
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._secured = None
+
+    def _through_tls(self, layer: TlsLayer, data: bytes) -> bytes:
+        """The plaintext of what came from the wire; carries the handshake on, and ends the connection on an error."""
+        try:
+            plain = layer.receive(data)
+        except ssl.SSLError as error:
+            event(_logger, logging.DEBUG, "TLS failed", connection=self.id, reason=str(error))
+            self._send(layer.take())
+            if not self._fail_handshake(error):
+                self.close()
+            return b""
+        self._send(layer.take())
+        if layer.established and self._secured is not None and not self._secured.done():
+            self._secured.set_result(None)
+        if layer.ended:
+            self._end_of_stream()
+        return plain
+
+    def _fail_handshake(self, error: OSError) -> bool:
+        """Let `start_tls` raise `error`, if it goes on."""
+        if self._secured is None or self._secured.done():
+            return False
+        self._secured.set_exception(error)
+        return True
+
+    def _send(self, data: bytes) -> None:
+        """Put wire octets of TLS's own on the wire."""
+        transport = self._usable()
+        if data and transport is not None:
+            transport.write(data)
 
     # Beginning and end
 
@@ -300,24 +338,21 @@ class Connection(asyncio.Protocol):
         return None if self._transport is None or self._transport.is_closing() else self._transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The loop's word, and `start_tls`'s: this transport carries the connection from now on."""
-        transport = cast("asyncio.Transport", transport)
-        self._transport = transport
-        self._write_paused = False
-        transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
-        if self.tls:
-            # Both loops' TLS transports have it, the abstract class has not.
-            transport.set_read_buffer_limits(TLS_READ_AHEAD)  # type: ignore[attr-defined]
+        """The loop's word."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
 
     def close(self) -> None:
         """Send what was written, then end the connection; returns at once and may be called again."""
         if self.closing.is_set():
             return
+        transport, read_all = self._usable(), self._eof
         self._stop()
-        transport = self._usable()
         if transport is None:
             return
-        if self.tls or self._eof or not transport.can_write_eof():
+        if self._layer is not None:
+            self._send(self._layer.end())
+        if read_all:
             self._close_transport()
             return
         # A socket closed with octets unread sends RST, and the peer's kernel throws our last line away with it. So
@@ -344,21 +379,26 @@ class Connection(asyncio.Protocol):
     def _stop(self) -> None:
         self.closing.set()
         self._drop_unread()
-        self._wake_reader()
+        self._end_of_stream()
         self._wake_writers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The loop's word: the transport is gone. What arrived before can still be received."""
-        self._gone.set()
         self.closing.set()
+        if not self._gone.done():
+            self._gone.set_result(None)
         if self._timer is not None:
             self._timer.cancel()
-        self._wake_reader()
+        self._end_of_stream()
         self._wake_writers()
 
-    async def wait_closed(self) -> None:
-        """Return when the connection is gone; that takes at most LINGER + FLUSH_TIMEOUT from `close`."""
-        await self._gone.wait()
+    async def finish(self) -> None:
+        """Close, and return when the connection is gone: after LINGER + FLUSH_TIMEOUT at the latest."""
+        self.close()
+        try:
+            await asyncio.shield(self._gone)
+        finally:
+            self.abort()
 
 
 async def _within(timeout: float, waiter: asyncio.Future[None]) -> None:

@@ -1,7 +1,6 @@
 """Accepting: from listening sockets to sessions, with PROXY headers, limits and draining."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -123,27 +122,17 @@ class Listeners:
     async def _admit(self, service: Service, sock: socket.socket, address: tuple[str, int]) -> None:
         """One connection from accept to end, and everything that is counted for it."""
         peer = _peer(sock, address)
-        with contextlib.ExitStack() as counted:
-            try:
-                _keep_alive(sock)
-                counted.enter_context(self._limits.connection())
-                if peer in service.proxy_peers:
-                    peer = await _proxied(sock, peer)
-                counted.enter_context(self._limits.network(peer))
-            except LimitReached as error:
-                counted.close()
-                event(_logger, logging.INFO, "refused", service=service.name, peer=peer.host, reason=error.text)
-                await self._refuse(service, sock, peer)
-                return
-            except (OSError, proxy.ProxyError) as error:
-                sock.close()
-                reason = str(error) or "no PROXY header in time"
-                event(_logger, logging.WARNING, "dropped", service=service.name, peer=peer.host, reason=reason)
-                return
-            except BaseException:
-                sock.close()
-                raise
-            await self._converse(service, sock, peer)
+        try:
+            with self._limits.connection():
+                peer = await _identify(service, sock, peer)
+                with self._limits.network(peer):
+                    await self._converse(service, sock, peer)
+        except LimitReached as error:
+            event(_logger, logging.INFO, "refused", service=service.name, peer=peer.host, reason=error.text)
+            await self._refuse(service, sock, peer)
+        except (OSError, proxy.ProxyError) as error:
+            reason = str(error) or "no PROXY header in time"
+            event(_logger, logging.WARNING, "dropped", service=service.name, peer=peer.host, reason=reason)
 
     async def _refuse(self, service: Service, sock: socket.socket, peer: Peer) -> None:
         if self._refusals >= _REFUSALS:
@@ -153,7 +142,7 @@ class Listeners:
         try:
             connection = await Connection.accept(sock, peer, service.tls, implicit_tls=service.implicit_tls)
             connection.write(service.refusal)
-            await _end(connection)
+            await connection.finish()
         except OSError:
             pass
         finally:
@@ -170,9 +159,9 @@ class Listeners:
             connection.drain_session()
         try:
             await _session(service, connection)
-            await _end(connection)
+            await connection.finish()
         finally:
-            connection.abort()  # only a session that was cancelled has anything left to lose here
+            connection.abort()  # of no effect but for a session that was cancelled
             self._connections.discard(connection)
 
     async def drain(self, timeout: float) -> None:
@@ -214,12 +203,6 @@ def _peer(sock: socket.socket, address: tuple[str, int]) -> Peer:
     return Peer("", 0, unix=True) if sock.family == socket.AF_UNIX else Peer.of(address[0], address[1])
 
 
-def _keep_alive(sock: socket.socket) -> None:
-    if sock.family != socket.AF_UNIX:
-        for level, option, value in _KEEPALIVE:
-            sock.setsockopt(level, option, value)
-
-
 async def _session(service: Service, connection: Connection) -> None:
     """Run the session; its failure is logged and ends nothing but itself (H1)."""
     started = time.monotonic()
@@ -243,12 +226,16 @@ async def _session(service: Service, connection: Connection) -> None:
         )
 
 
-async def _end(connection: Connection) -> None:
-    connection.close()
+async def _identify(service: Service, sock: socket.socket, peer: Peer) -> Peer:
+    """Who is behind the connection; closes it on any error, since nobody else owns it yet."""
     try:
-        await connection.wait_closed()
-    finally:
-        connection.abort()
+        if not peer.unix:
+            for level, option, value in _KEEPALIVE:
+                sock.setsockopt(level, option, value)
+        return await _proxied(sock, peer) if peer in service.proxy_peers else peer
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def _proxied(sock: socket.socket, proxy_peer: Peer) -> Peer:

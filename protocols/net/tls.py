@@ -9,7 +9,6 @@ from pathlib import Path
 from duckmail.runtime.log import event
 
 HANDSHAKE_TIMEOUT = 20.0  # seconds; a mobile client on a bad link needs several round trips
-SHUTDOWN_TIMEOUT = 3.0  # seconds to wait for the peer's close_notify
 
 _logger = logging.getLogger("duckmail.net.tls")
 

@@ -113,7 +113,7 @@ class Parts:
         for _ in range(ATTEMPTS):
             if await self._touch([key]):
                 # Only another uploader's file makes ours superfluous.
-                return False
+                return (await self.locate([key])).get(key) == file
             # The old file is left alone: the sweep finds that no document names it.
             changes = {"$set": {"file": file, "touched": now_in_milliseconds()}, "$unset": {"dying": 1}}
             async with operation():

@@ -45,20 +45,15 @@ def text_document(identifier: ObjectId, raw: bytes | bytearray, index: Index, ha
     encoded = any(node.type in _TEXT and node.encoding not in _PLAIN for node in index.nodes)
     if not (has_parts or encoded or b"=?" in header):
         return None
-    text = _storable("".join(_all_text(raw, index)))
+    text = "".join(_all_text(raw, index))
     if len(text.encode()) > MAX_TEXT:
         return None
-    return {"_id": identifier, "header": _storable(decoded_header(header)), "text": text}
+    return {"_id": identifier, "header": decoded_header(header), "text": text}
 
 
 def _all_text(octets: bytes | bytearray | mmap.mmap, index: Index) -> Iterator[str]:
     # No charset makes more characters than there are octets; every part adds a line end.
     return decoded_text(octets, index, index.size + len(index.nodes))
-
-
-def _storable(text: str) -> str:
-    """Without lone surrogates, which some charsets can express and BSON cannot."""
-    return text.encode("utf-8", "replace").decode()
 
 
 class SearchText:

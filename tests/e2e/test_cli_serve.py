@@ -127,7 +127,22 @@ def test_life_of_a_trial_server(config: Path, ports: dict[str, int]) -> None:
         added = duckmail("user", "add", "anna@mail.test", "--config", str(config), stdin="fishmonger\n")
         assert added.returncode == 0, added.stderr
         log_in(ports["imaps"], "anna@mail.test", "fishmonger").logout()
+        doctor = duckmail("doctor", "--config", str(config))
+        assert (doctor.returncode, doctor.stdout.splitlines()[-1]) == (0, "all is well"), doctor.stdout + doctor.stderr
+        assert "gave the message back" in doctor.stdout
+        listed = duckmail("user", "list", "--config", str(config)).stdout
+        assert "doctor" not in listed
+
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while "certificates reloaded" not in config.with_name("errors.log").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert stop(process) < 10
+    doctor = duckmail("doctor", "--config", str(config))
+    assert doctor.returncode == 1
+    assert "FAIL  delivered" in doctor.stdout
+    assert "FAIL  read" in doctor.stdout
 
     with serving(config) as (process, text):
         assert password not in text
@@ -218,8 +233,10 @@ def test_config_check_reports_every_mistake_on_its_own_line(tmp_path: Path) -> N
     assert (found.returncode, "geheim" in found.stdout) == (0, False)
 
 
-def test_users_come_and_go_without_a_running_server(tmp_path: Path) -> None:
-    where = ["--data", str(tmp_path / "var")]
+def test_users_come_and_go(tmp_path: Path, mongo_uri: str, database_name: str) -> None:
+    file = tmp_path / "d.toml"
+    file.write_text(f'[mongo]\nuri = "{mongo_uri}"\ndatabase = "{database_name}"\n')
+    where = ["--config", str(file)]
     assert duckmail("user", "add", "anna", "--address", "a@b.example", *where, stdin="fishmonger\n").returncode == 0
     again = duckmail("user", "add", "anna", *where, stdin="fishmonger\n")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
@@ -229,3 +246,9 @@ def test_users_come_and_go_without_a_running_server(tmp_path: Path) -> None:
     assert duckmail("user", "password", "anna", *where, stdin="other-one\n").returncode == 0
     assert duckmail("user", "remove", "anna", *where).returncode == 0
     assert duckmail("user", "list", *where).stdout == ""
+
+
+def test_users_are_added_before_the_first_start(tmp_path: Path) -> None:
+    added = duckmail("user", "add", "anna", "--data", str(tmp_path / "var"), stdin="fishmonger\n")
+    assert (added.returncode, added.stderr) == (0, "")
+    assert not (tmp_path / "var/demo-account").exists()

@@ -3,14 +3,15 @@
 from protocols.smtp.wire.body import ChunkReader, Collector, DataReader
 from protocols.smtp.wire.command import Bdat, parse, parse_bdat, parse_mail, parse_rcpt, parse_xforward
 from protocols.smtp.wire.receive import BodyReader, Receiver
-from protocols.smtp.wire.reply import CommandError
+from protocols.smtp.wire.reply import CommandError, Reply
 
 KNOWN = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "NOTIFY", "ORCPT"})
 LINE = 200
 MESSAGE = 300
 
 SEEDS: list[bytes] = [
-    b"LHLO relay.example\r\nMAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<c@d>\r\nDATA\r\na\r\n..\r\n.\r\nQUIT\r\n",
+    b"LHLO relay.example\r\nMAIL FROM:<a@b.example> SIZE=10 BODY=8BITMIME\r\nRCPT TO:<c@d>\r\n",
+    b"DATA\r\na\r\n..\r\n.\r\nQUIT\r\n",
     b'MAIL FROM:<"a\\"b"@[IPv6:::1]> SMTPUTF8 RET=HDRS ENVID=a+2Bb\r\nRCPT TO:<@x,@y:postmaster@z> NOTIFY=NEVER\r\n',
     b"RCPT TO:<Postmaster> ORCPT=rfc822;a+40b NOTIFY=SUCCESS,DELAY\r\nXFORWARD IDENT=4F ADDR=[UNAVAILABLE]\r\n",
     b"BDAT 3\r\na\n\rBDAT 2 LAST\r\n\r\nNOOP\r\n",
@@ -42,7 +43,8 @@ def target(data: bytes) -> None:
 
 def dialogue(pieces: list[bytes]) -> list[object]:
     """What a session would see, whatever it answers."""
-    receiver, seen = Receiver(LINE), []
+    receiver = Receiver(LINE)
+    seen: list[object] = []
     collector, body = Collector(MESSAGE), None
     for piece in pieces:
         receiver.feed(piece)
@@ -61,10 +63,10 @@ def dialogue(pieces: list[bytes]) -> list[object]:
                 event, body = carry_out(line, collector)
                 seen.append(event)
             except CommandError as error:
-                assert 500 <= error.reply.code <= 555
-                seen.append(error.reply.to_bytes())
+                seen.append(error.reply)
         assert len(receiver._buffer) - receiver._position <= max(LINE, len(piece) + 4)
         assert collector.held <= MESSAGE
+    assert all(500 <= event.code <= 555 for event in seen if isinstance(event, Reply))
     return seen
 
 

@@ -1,7 +1,7 @@
 """Golden files: what each message of this folder looks like to a client, checked by hand against the RFCs.
 
-`NN-name.eml` has beside it `.index` (a line per node: part number, kind, header start, body start, body end, lines, type,
-encoding), `.envelope` and `.structure` (BODYSTRUCTURE, then BODY). `UPDATE_GOLDEN=1` writes them anew: read the
+`NN-name.eml` has beside it `.index` (a line per node: part number, kind, header start, body start, body end, lines,
+type, encoding), `.envelope` and `.structure` (BODYSTRUCTURE, then BODY). `UPDATE_GOLDEN=1` writes them anew: read the
 difference before it is kept.
 """
 

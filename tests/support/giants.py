@@ -1,6 +1,7 @@
-"""Messages at the limits of what is accepted, and what storing one costs: `python -m tests.support.giants URI DATABASE NAME`.
+"""Messages at the limits of what is accepted, and what storing one costs.
 
-Prints one line of JSON; in a process of its own, so that the peak of memory is that of one message.
+`python -m tests.support.giants URI DATABASE NAME` prints one line of JSON, in a process of its own, so that the peak of
+memory is that of one message.
 """
 
 import asyncio

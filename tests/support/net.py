@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from duckmail.runtime.loop import slim_tls
 from protocols.net.connection import Connection
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners, Service
@@ -35,7 +34,6 @@ def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..
     @functools.wraps(test)
     def run(*args: Any, loop: str, **kwargs: Any) -> None:
         factory = _uvloop() if loop == "uvloop" else None
-        slim_tls()
 
         def in_thread() -> None:
             with asyncio.Runner(loop_factory=factory) as runner:

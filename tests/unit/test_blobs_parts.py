@@ -15,7 +15,7 @@ from storage.blobs import files as blob_files
 from storage.blobs.files import CHUNK, Files, NewFile
 from storage.blobs.parts import NewPart, Parts
 from storage.contents.segments import new_part
-from storage.mongo.client import Client, Database, connect, database
+from storage.mongo.client import Client, Database, Document, connect, database
 
 DAYS_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -174,3 +174,23 @@ async def test_uploads_wait_for_a_place_and_find_what_came_meanwhile(store: Data
 async def test_an_unknown_part_is_unavailable(store: Database) -> None:
     with pytest.raises(Unavailable):
         await Parts(store).read_all(bytes(32), 10)
+
+
+class AnswerLost(Parts):
+    """The first insert of a part document is carried out, but said to have met another's."""
+
+    lost = False
+
+    async def _insert(self, documents: list[Document]) -> list[int]:
+        already = await super()._insert(documents)
+        if self.lost:
+            return already
+        self.lost = True
+        return list(range(len(documents)))
+
+
+async def test_an_uploader_does_not_delete_the_file_that_became_the_part(store: Database) -> None:
+    parts = AnswerLost(store)
+    data = octets(CHUNK + 1)
+    await parts.store([new_part(data)])
+    assert await content_of(parts, data) == data

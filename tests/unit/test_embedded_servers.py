@@ -103,6 +103,25 @@ async def test_a_killed_server_comes_back_with_its_data(data: Path) -> None:
         assert await things.find_one({}) == {"_id": 1}
 
 
+async def test_logs_are_limited_while_the_servers_run(
+    embedded: Embedded, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.embedded.mongod.LOG_OCTETS", 0)
+    monkeypatch.setattr("storage.embedded.valkey.LOG_OCTETS", 0)
+    folder = Path(redis_url.removeprefix("unix://")).parents[1]
+    for server in embedded.servers:
+        server.limit_log()
+    client = redis.asyncio.Redis.from_url(redis_url)
+    try:
+        await client.execute_command("BGREWRITEAOF")  # makes Valkey write a line
+    finally:
+        await client.aclose()
+    async with asyncio.timeout(10):
+        while not all((folder / name).exists() for name in ("mongod.log", "valkey.log")):
+            await asyncio.sleep(0.02)
+    assert (folder / "mongod.log.1").exists()
+
+
 async def test_folder_in_use_is_one_line_naming_the_holder(data: Path) -> None:
     with DataLock(data):
         assert running(data) == addresses_of(data)

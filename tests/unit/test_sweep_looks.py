@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from bson.objectid import ObjectId
 
+from storage.blobs.files import NewFile
 from storage.mongo.client import Database
 from storage.sweep import DAY, HOUR, REFERRERS, Kind, Sweep, Swept
 from tests.support.contents import Store, attachment, multipart, octets, open_store, plain, read
@@ -123,6 +124,15 @@ async def test_text_without_its_content_goes(store: Store, later: datetime) -> N
     assert not await sweep.run(later - 2 * MINUTE)
     assert await sweep.run(later) == Swept(texts=1)
     assert await store.counts() == ALL
+
+
+async def test_young_files_stay_on_every_page_of_the_walk(store: Store) -> None:
+    now = datetime.now(UTC)
+    old = [{"_id": ObjectId.from_datetime(now - DAY - minutes * MINUTE)} for minutes in (1, 2, 3)]
+    await store.database["blobs.files"].insert_many(old)
+    await store.contents.parts.files.write([NewFile(0, lambda: iter([])) for _ in range(4)])
+    assert await Sweep(store.database, batch=2).run(now) == Swept(files=3)
+    assert (await store.counts())["blobs.files"] == 4
 
 
 class Interrupted(Sweep):

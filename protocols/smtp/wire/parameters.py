@@ -141,7 +141,7 @@ def rcpt_parameters(text: str, known: frozenset[str]) -> RcptParameters:
 def _parse(parameters: P, text: str, table: Mapping[str, Callable[[P, str], P]], known: frozenset[str]) -> P:
     seen: set[str] = set()
     for keyword, value in _words(text):
-        if keyword not in known:
+        if keyword not in known or keyword not in table:
             # RFC 5321 §4.1.1.11: 555 for parameters not recognized or not implemented.
             raise CommandError(555, "5.5.4", f"Unknown parameter {keyword}")
         if keyword in seen:

@@ -1,0 +1,156 @@
+"""Several sessions on one mailbox, each believing only what it was told; and sessions that something goes wrong in."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from protocols.imap.settings import ImapSettings
+from tests.support.imap import ImapHouse, open_imap
+from tests.support.memory import MemoryClient, MemoryConnection
+
+SETTINGS = ImapSettings(plaintext_login=True)
+
+
+@pytest.fixture
+async def house(mongo_uri: str, database_name: str, redis_url: str) -> AsyncIterator[ImapHouse]:
+    async with open_imap(mongo_uri, database_name, redis_url, per_user=20) as opened:
+        yield opened
+
+
+class Session:
+    """A client that keeps what IMAP clients keep: a list of messages by number."""
+
+    def __init__(self, house: ImapHouse, name: str) -> None:
+        self.name = name
+        self.connection = MemoryConnection()
+        serve = house.serve(SETTINGS)
+        self.task = asyncio.get_running_loop().create_task(serve(self.connection))  # type: ignore[arg-type]
+        self._client = MemoryClient(self.connection)
+        self._tags = 0
+        self.known: list[dict[str, str]] = []
+        self.uidnext = 1
+        self.may_expunge = True
+
+    async def command(self, text: str) -> str:
+        """The tagged answer without its tag; untagged data goes into `known`."""
+        self._tags += 1
+        tag = f"{self.name}{self._tags}"
+        words = text.split(maxsplit=1)
+        self.may_expunge = words[0] not in ("FETCH", "STORE", "SEARCH")
+        await self._client.send(f"{tag} {text}\r\n".encode())
+        while True:
+            line = (await self._client.line(20)).decode().removesuffix("\r\n")
+            assert line, f"{self.name}: closed during {text}"
+            if line.startswith(f"{tag} "):
+                return line.removeprefix(f"{tag} ")
+            self.hear(line)
+
+    def hear(self, line: str) -> None:
+        if found := re.fullmatch(r"\* (\d+) EXISTS", line):
+            assert int(found[1]) >= len(self.known), line
+            self.known += [{} for _ in range(int(found[1]) - len(self.known))]
+        elif found := re.fullmatch(r"\* (\d+) EXPUNGE", line):
+            assert self.may_expunge, line
+            del self.known[int(found[1]) - 1]
+        elif found := re.fullmatch(r"\* (\d+) FETCH \((.*)\)", line):
+            message = self.known[int(found[1]) - 1]
+            if uid := re.search(r"UID (\d+)", found[2]):
+                assert message.setdefault("uid", uid[1]) == uid[1], f"{self.name}: number {found[1]} changed its UID"
+            if flags := re.search(r"FLAGS \(([^)]*)\)", found[2]):
+                message["flags"] = " ".join(sorted(set(flags[1].split()) - {"\\Recent"}))
+
+    async def log_in(self) -> None:
+        self.hear((await self._client.line(20)).decode().strip())
+        assert (await self.command("LOGIN anna secret")).startswith("OK")
+
+    async def select(self) -> None:
+        self.known = []
+        assert (await self.command("SELECT INBOX")).startswith("OK")
+
+    def leave(self) -> None:
+        self._client.end()
+
+
+async def act(session: Session, dice: random.Random) -> None:
+    """One command, whatever comes of it."""
+    count = len(session.known)
+    one = str(dice.randint(1, count)) if count else "*"
+    some = f"{one}:{dice.randint(1, count)}" if count else "1:*"
+    flags = " ".join(dice.sample(["\\Seen", "\\Deleted", "\\Flagged", "$A", "b"], dice.randint(0, 3)))
+    commands: list[Callable[[], str]] = [
+        lambda: "APPEND INBOX (\\Seen) {5+}\r\n\r\nabc",
+        lambda: "APPEND INBOX {5+}\r\n\r\nabc",
+        lambda: f"STORE {some} +FLAGS ({flags})",
+        lambda: f"STORE {some} -FLAGS.SILENT ({flags})",
+        lambda: f"UID STORE 1:* FLAGS.SILENT ({flags})",
+        lambda: f"FETCH {some} (UID FLAGS)",
+        lambda: f"FETCH {one} (UID FLAGS RFC822.SIZE)",
+        lambda: "UID FETCH 1:* (FLAGS)",
+        lambda: f"COPY {one} INBOX",
+        lambda: f"MOVE {one} INBOX",
+        lambda: "EXPUNGE",
+        lambda: "UID EXPUNGE 1:10",
+        lambda: "SEARCH UNSEEN",
+        lambda: "NOOP",
+    ]
+    text = dice.choice(commands)()
+    silent = ".SILENT" in text
+    before = {message.get("uid"): message.get("flags") for message in session.known} if silent else {}
+    answer = await session.command(text)
+    assert answer.startswith(("OK", "NO [EXPUNGEISSUED]")), f"{text}: {answer}"
+    if silent and answer.startswith("OK"):
+        expect(session, text, before)
+
+
+def expect(session: Session, text: str, before: dict[str | None, str | None]) -> None:
+    """What the client takes the flags to be after its own .SILENT, where the server said nothing else."""
+    _, numbers, operation, names = text.replace("UID STORE", "STORE").split(" ", 3)
+    given = set(names.strip("()").split())
+    low, _, high = numbers.partition(":")
+    for number, message in enumerate(session.known, 1):
+        inside = high == "*" or min(int(low), int(high or low)) <= number <= max(int(low), int(high or low))
+        if inside and "flags" in message and message["flags"] == before.get(message.get("uid")):
+            flags = set(message["flags"].split())
+            flags = given if operation.startswith("FLAGS") else flags - given
+            message["flags"] = " ".join(sorted(flags))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_all_sessions_end_with_the_same_picture(house: ImapHouse, seed: int) -> None:
+    """P3: whatever four sessions do to one mailbox, none sees UIDs out of order, misses a message or a flag."""
+    sessions = [Session(house, name) for name in "wxyz"]
+
+    async def play(session: Session, dice: random.Random) -> None:
+        await session.log_in()
+        await session.select()
+        await session.command("UID FETCH 1:* (FLAGS)")
+        for _ in range(40):
+            await act(session, dice)
+            # New messages are asked for as soon as they are announced, as clients do.
+            missing = [number for number, message in enumerate(session.known, 1) if "flags" not in message]
+            if missing:
+                await session.command(f"FETCH {missing[0]}:* (UID FLAGS)")
+            uids = [int(message["uid"]) for message in session.known if "uid" in message]
+            assert uids == sorted(set(uids))
+
+    await asyncio.gather(*(play(session, random.Random(seed * 10 + n)) for n, session in enumerate(sessions)))
+    pictures = []
+    for session in sessions:
+        await session.command("NOOP")
+        await session.command("NOOP")
+        if any("flags" not in message for message in session.known):
+            await session.command("FETCH 1:* (UID FLAGS)")
+        pictures.append([(message["uid"], message["flags"]) for message in session.known])
+    fresh = Session(house, "fresh")
+    await fresh.log_in()
+    await fresh.select()
+    await fresh.command("FETCH 1:* (UID FLAGS)")
+    truth = [(message["uid"], message["flags"]) for message in fresh.known]
+    for session, picture in zip(sessions, pictures, strict=True):
+        assert picture == truth, session.name
+    for session in (*sessions, fresh):
+        session.leave()
+    await asyncio.gather(*(session.task for session in (*sessions, fresh)))

@@ -1,0 +1,218 @@
+"""Real databases and real `duckmail serve` processes, to be killed."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pymongo import AsyncMongoClient
+
+from duckmail.config.load import parse
+from duckmail.config.schema import Config
+from duckmail.runtime.threads import Pool
+from duckmail.services.access import SYSTEM
+from duckmail.services.passwords import Passwords
+from duckmail.services.users import NewUser, Users
+from storage.embedded.folders import make_socket_folder
+from storage.embedded.mongod import Mongod
+from storage.embedded.valkey import Valkey
+from storage.store import Store
+from tests.faults.wire import Imap, LostError
+from tests.support.servers import new_data_folder
+
+HOST = "mail.test"
+PASSWORD = "secret-enough"
+READY_SECONDS = 60.0
+DATABASE = "faults"
+CONFIG = """
+[server]
+data = "var"
+hostname = "{host}"
+[mongo]
+uri = "{mongo}"
+database = "{database}"
+[redis]
+url = "{redis}"
+[imap]
+listen = ["127.0.0.1:{imap}"]
+listen_tls = []
+plaintext_login = true
+[lmtp]
+listen = ["127.0.0.1:{lmtp}"]
+[api]
+enabled = false
+[limits]
+per_user = 200
+quota = "20 GiB"
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in opened]
+    for one in opened:
+        one.close()
+    return ports
+
+
+class Serve:
+    """One `duckmail serve` process with a data folder and ports of its own."""
+
+    def __init__(self, folder: Path, mongo: str, redis: str, extra: str = "") -> None:
+        self.folder = folder
+        self.imap, self.lmtp = free_ports(2)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = CONFIG.format(
+            host=HOST, mongo=mongo, database=DATABASE, redis=redis or "none", imap=self.imap, lmtp=self.lmtp
+        )
+        self.file = folder / "duckmail.toml"
+        self.file.write_text(text + extra)
+        self.config: Config = parse(text + extra, "faults", folder)
+        self.log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        argv = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(self.file)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    async def ready(self) -> float:
+        """Waits for IMAP's greeting; the seconds that took. Raises: AssertionError with the end of its log."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < READY_SECONDS:
+            if not self.alive:
+                raise AssertionError(f"duckmail ended by itself: {self.tail()}")
+            with contextlib.suppress(LostError):
+                (await Imap.connect(self.imap)).close()
+                return time.monotonic() - begun
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"duckmail is not ready after {READY_SECONDS:.0f} s: {self.tail()}")
+
+    def kill(self) -> None:
+        """kill -9, and gone when this returns."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; its exit status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            while (status := self._process.poll()) is None:
+                await asyncio.sleep(0.02)
+        return status
+
+    def tail(self, octets: int = 3000) -> str:
+        return self.log.read_bytes()[-octets:].decode("utf-8", "replace") if self.log.exists() else ""
+
+    def memory(self, key: str = "VmHWM") -> int:
+        """Octets: VmHWM is the peak of what was resident."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) * 1024
+        raise KeyError(key)
+
+
+class Rig:
+    """A MongoDB, a Valkey unless `redis` is False, and `processes` servers on them."""
+
+    def __init__(self, data: Path, processes: int = 1, *, redis: bool = True, extra: str = "") -> None:
+        run = make_socket_folder(data)
+        self.data = data
+        self.mongod = Mongod(data / "mongod", run)
+        self.valkey = Valkey(data / "valkey", run) if redis else None
+        url = self.valkey.url if self.valkey else ""
+        self.serves = [Serve(data / f"serve{n}", self.mongod.uri, url, extra) for n in range(processes)]
+
+    async def start(self) -> None:
+        await self.start_mongod()
+        if self.valkey is not None:
+            await self.valkey.start()
+
+    async def start_serves(self) -> None:
+        for serve in self.serves:
+            serve.start()
+        for serve in self.serves:
+            await serve.ready()
+
+    async def start_mongod(self) -> float:
+        """As production has it: a dead client's transaction stays open for a minute, so our own leases must end it."""
+        begun = time.monotonic()
+        await self.mongod.start()
+        async with AsyncMongoClient[dict[str, object]](self.mongod.uri) as client:
+            await client.admin.command({"setParameter": 1, "transactionLifetimeLimitSeconds": 60})
+        return time.monotonic() - begun
+
+    async def kill_mongod(self) -> None:
+        os.kill(self.mongod.child.pid, signal.SIGKILL)
+        while self.mongod.child.status() is None:
+            await asyncio.sleep(0.005)
+
+    async def add_accounts(self, names: Sequence[str]) -> None:
+        """Accounts with the password `PASSWORD` and the address `<name>@HOST`."""
+        pool = Pool("passwords", 2)
+        try:
+            async with self.store() as store:
+                users = Users(store.users, store.addresses, Passwords(pool), HOST)
+                for name in names:
+                    await users.create(NewUser(username=name, password=PASSWORD), SYSTEM)
+        finally:
+            pool.close()
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Store]:
+        """A look into the database as one more process."""
+        pool = Pool("look", 2)
+        try:
+            async with Store(self.mongod.uri, DATABASE, None, "look", pool) as store:
+                yield store
+        finally:
+            pool.close()
+
+    async def stop(self) -> None:
+        for serve in self.serves:
+            if serve.alive:
+                serve.kill()
+        if self.valkey is not None:
+            await self.valkey.stop()
+        await self.mongod.stop()
+
+
+@asynccontextmanager
+async def rig(
+    processes: int = 1,
+    *,
+    accounts: Sequence[str] = ("anna", "bert"),
+    redis: bool = True,
+    extra: str = "",
+    data: Path | None = None,
+) -> AsyncIterator[Rig]:
+    """A running rig with accounts, in a folder of its own that is removed behind it."""
+    folder = data or new_data_folder()
+    one = Rig(folder, processes, redis=redis, extra=extra)
+    try:
+        await one.start()
+        await one.add_accounts(accounts)
+        await one.start_serves()
+        yield one
+    finally:
+        await one.stop()
+        shutil.rmtree(folder, ignore_errors=True)
