@@ -14,7 +14,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AlreadyExists, LimitReached, NotFound
-from duckmail.model.mailbox import SEPARATOR, Mailbox
+from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
@@ -102,12 +102,19 @@ class Mailboxes:
     async def by_special_use(self, user: str, special_use: str) -> Mailbox:
         return await self._one({"user": object_id(user), "specialUse": special_use, "path": {"$exists": True}})
 
-    async def by_paths(self, users: Sequence[str], path: str) -> dict[str, Mailbox]:
-        """The mailbox with that path of each user (INBOX of many recipients), by user id."""
-        query = {"user": {"$in": [object_id(user) for user in users]}, "path": path}
+    async def inboxes(self, users: Sequence[str]) -> dict[str, Inbox]:
+        """By user id; a user without an INBOX is absent."""
+        query = {"user": {"$in": [object_id(user) for user in users]}}
         async with operation():
-            documents = await self._mailboxes.find(query).to_list(None)
-        return {str(document["user"]): to_mailbox(document) for document in documents}
+            documents = await self._mailboxes.find(query, {"user": 1, "path": 1, "size": 1}).to_list(None)
+        used: dict[ObjectId, int] = {}
+        for document in documents:
+            used[document["user"]] = used.get(document["user"], 0) + int(document["size"])
+        return {
+            str(document["user"]): Inbox(str(document["_id"]), used[document["user"]])
+            for document in documents
+            if document.get("path") == INBOX
+        }
 
     async def _one(self, query: Document) -> Mailbox:
         async with operation():

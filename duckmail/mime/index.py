@@ -111,19 +111,24 @@ class Index:
         """
         if len(data) < _HEAD.size or data[0] != _VERSION:
             raise ValueError("not an index of this version")
-        _, word_count, count = _HEAD.unpack_from(data)
-        words: list[str] = []
-        at = _HEAD.size
-        for _ in range(word_count):
-            stop = at + 1 + data[at]
-            words.append(data[at + 1 : stop].decode("ascii"))
-            at = stop
-        if not count or len(data) - at != count * _RECORD.size:
-            raise ValueError("an index of another length than it says")
-        kinds = tuple(Kind)
-        return cls(
-            [
-                Node(parent, kinds[kind], start, body, end, lines, words[type_], words[subtype], words[encoding])
-                for parent, start, body, end, lines, kind, type_, subtype, encoding in _RECORD.iter_unpack(data[at:])
-            ]
-        )
+        try:
+            return cls(_nodes(data))
+        except IndexError:
+            raise ValueError("a damaged index") from None
+
+
+def _nodes(data: bytes) -> list[Node]:
+    _, word_count, count = _HEAD.unpack_from(data)
+    words: list[str] = []
+    at = _HEAD.size
+    for _ in range(word_count):
+        stop = at + 1 + data[at]
+        words.append(data[at + 1 : stop].decode("ascii"))
+        at = stop
+    if not count or len(data) - at != count * _RECORD.size:
+        raise ValueError("an index of another length than it says")
+    kinds = tuple(Kind)
+    return [
+        Node(parent, kinds[kind], start, body, end, lines, words[type_], words[subtype], words[encoding])
+        for parent, start, body, end, lines, kind, type_, subtype, encoding in _RECORD.iter_unpack(data[at:])
+    ]

@@ -31,11 +31,12 @@ class Envelope:
 class Recipient:
     """A resolved recipient: `address` as the sender wrote it, `account` the id of the user it belongs to.
 
-    `quota`: octets that this account may use, 0 for no limit.
+    `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 for no limit.
     """
 
     address: str
     account: str
+    inbox: str = ""
     quota: int = 0
 
 

@@ -43,6 +43,14 @@ class Mailbox:
     retention: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Where an account's mail is delivered, and the octets that all its mailboxes hold."""
+
+    mailbox: str
+    used: int
+
+
 def normalise_path(path: str) -> str:
     """`path` with a case-insensitive first `INBOX` in its one spelling.
 

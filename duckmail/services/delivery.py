@@ -23,7 +23,7 @@ from duckmail.errors import (
 )
 from duckmail.model.account import User
 from duckmail.model.envelope import Envelope, Recipient, Verdict
-from duckmail.model.mailbox import INBOX, Mailbox
+from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
@@ -46,13 +46,11 @@ class Accounts(Protocol):
 
     async def many(self, users: Sequence[str], /) -> dict[str, User]: ...
 
-    async def used(self, users: Sequence[str], /) -> dict[str, int]: ...
-
 
 class Mailboxes(Protocol):
     """What is needed of `storage.mailboxes.Mailboxes`."""
 
-    async def by_paths(self, users: Sequence[str], path: str, /) -> dict[str, Mailbox]: ...
+    async def inboxes(self, users: Sequence[str], /) -> dict[str, Inbox]: ...
 
 
 class Contents(Protocol):
@@ -84,7 +82,7 @@ class MessageStore(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Account:
     user: User
-    used: int
+    inbox: Inbox | None
 
 
 class Delivery:
@@ -100,7 +98,6 @@ class Delivery:
         self._quota = quota
         self._resolver = Resolver(store.addresses)
         self._accounts: Batched[str, _Account] = Batched(self._load_accounts)
-        self._inboxes: Batched[str, Mailbox] = Batched(lambda users: store.mailboxes.by_paths(users, INBOX))
 
     async def recipient(self, address: str, size: int = 0) -> Recipient:
         """Resolves a recipient and says whether a message of `size` octets (0: unknown) would be accepted now.
@@ -131,15 +128,17 @@ class Delivery:
             raise NotFound("No such recipient here")
         if not account.user.active:
             raise AccountDisabled("This account receives no mail")
+        if account.inbox is None:
+            raise Unavailable(account=record.user, reason="no INBOX")
         quota = account.user.limits.quota or self._quota
-        if quota and (account.used >= quota or account.used + size > quota):
+        if quota and (account.inbox.used >= quota or account.inbox.used + size > quota):
             raise OverQuota("Mailbox full")
-        return Recipient(address, record.user, quota)
+        return Recipient(address, record.user, account.inbox.mailbox, quota)
 
     async def _load_accounts(self, ids: list[str]) -> dict[str, _Account]:
         # Not a TaskGroup: it would wrap `Unavailable` into a group.
-        users, used = await asyncio.gather(self._store.users.many(ids), self._store.users.used(ids))
-        return {id_: _Account(user, used.get(id_, 0)) for id_, user in users.items()}
+        users, inboxes = await asyncio.gather(self._store.users.many(ids), self._store.mailboxes.inboxes(ids))
+        return {id_: _Account(user, inboxes.get(id_)) for id_, user in users.items()}
 
     async def deliver(
         self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
@@ -166,21 +165,12 @@ class Delivery:
         first: dict[str, Recipient] = {}
         for recipient in recipients:
             first.setdefault(recipient.account, recipient)
-        inboxes = await self._inboxes.many(first)
-        outcomes: dict[str, Appended | DuckmailError] = {}
         items: list[tuple[str, str, NewMessage, int]] = []
         for account, recipient in first.items():
-            inbox = inboxes.get(account)
-            if inbox is None:
-                # The account was deleted since RCPT, or is being repaired: the relay's next try will tell.
-                outcomes[account] = Unavailable(account=account, reason="no INBOX")
-                continue
             key = delivery_key(account, envelope.sender, digest) if digest else None
             message = NewMessage(content, prefix=prefix(envelope, recipient), delivery_key=key)
-            items.append((account, inbox.id, message, recipient.quota))
-        if items:
-            results = await self._store.append_many(items)
-            outcomes.update((account, result) for (account, *_), result in zip(items, results, strict=True))
+            items.append((account, recipient.inbox, message, recipient.quota))
+        outcomes = dict(zip(first, await self._store.append_many(items), strict=True))
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
 
     async def _digest(self, envelope: Envelope, raw: bytes | bytearray) -> bytes:
@@ -193,6 +183,9 @@ class Delivery:
 
     @staticmethod
     def _verdict(envelope: Envelope, recipient: Recipient, outcome: Appended | DuckmailError) -> Verdict:
+        if isinstance(outcome, NotFound):
+            # The account was deleted since RCPT: the relay's next try will tell.
+            return Verdict(recipient, error=Unavailable(account=recipient.account, reason="no INBOX"))
         if isinstance(outcome, DuckmailError):
             return Verdict(recipient, error=outcome)
         if outcome.duplicate:

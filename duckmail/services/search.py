@@ -275,4 +275,12 @@ def _values(message: Candidate, name: str) -> list[str]:
 
 
 def _contains(body: SearchText, needle: str) -> bool:
-    return any(needle in piece.casefold() for piece in body.body)
+    """Whether the text holds `needle`, also across the pieces that it comes in."""
+    keep = len(needle) - 1
+    tail = ""
+    for piece in body.body:
+        text_here = tail + piece.casefold()
+        if needle in text_here:
+            return True
+        tail = text_here[-keep:] if keep > 0 else ""
+    return not needle

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -154,3 +154,71 @@ async def test_all_sessions_end_with_the_same_picture(house: ImapHouse, seed: in
     for session in (*sessions, fresh):
         session.leave()
     await asyncio.gather(*(session.task for session in (*sessions, fresh)))
+
+
+async def test_one_failing_command_harms_nobody(house: ImapHouse) -> None:
+    """H1: a message whose content is lost is an error nobody expected; its session and the others go on."""
+    session, other = Session(house, "a"), Session(house, "b")
+    for one in (session, other):
+        await one.log_in()
+        await one.select()
+    for _ in range(2):
+        await session.command("APPEND INBOX {5+}\r\n\r\nabc")
+    await house.store.database["contents"].delete_many({})
+    assert (await session.command("FETCH 1 BODY.PEEK[TEXT]")).startswith("NO [SERVERBUG]")
+    assert (await session.command("FETCH 1:2 FLAGS")).startswith("OK")
+    assert (await other.command("NOOP")).startswith("OK")
+    assert len(other.known) == 2
+    for one in (session, other):
+        one.leave()
+    await asyncio.gather(session.task, other.task)
+
+
+async def test_half_a_literal_cannot_be_mended(house: ImapHouse) -> None:
+    """Octets that get lost after their number was announced: the connection is cut, not continued out of step."""
+    session, other = Session(house, "a"), Session(house, "b")
+    for one in (session, other):
+        await one.log_in()
+        await one.select()
+    await session.command("APPEND INBOX {300002+}\r\n\r\n" + "x" * 300_000)
+    await house.store.database["blobs.chunks"].delete_many({})
+    with pytest.raises(AssertionError, match="closed during"):
+        await session.command("FETCH 1 BODY.PEEK[]")
+    await session.task
+    assert (await other.command("NOOP")).startswith("OK")
+    other.leave()
+    await other.task
+
+
+class Nobody:
+    def view_changed(self, expunged: Sequence[int]) -> None:
+        del expunged
+
+
+@pytest.mark.parametrize("end", ["leaves", "vanishes", "is-cancelled"])
+async def test_a_session_gives_everything_back(house: ImapHouse, end: str) -> None:
+    """However it ends, its view is released and its place among the user's sessions is free."""
+    mail = await house.mail("anna")
+    nobody = Nobody()
+    view = await mail.open("INBOX", nobody)
+    mail.close_view(view, nobody)
+    session = Session(house, "s")
+    await session.log_in()
+    await session.select()
+    assert view.in_use
+    if end == "leaves":
+        session.leave()
+    elif end == "vanishes":
+        session.connection.abort()
+    else:
+        session.task.cancel()
+    await asyncio.wait([session.task], timeout=10)
+    assert session.task.done()
+    assert not view.in_use
+    others = [Session(house, f"t{number}") for number in range(20)]  # as many as there may be
+    for other in others:
+        await other.log_in()
+        await other.command("NOOP")
+    for other in others:
+        other.leave()
+    await asyncio.gather(*(other.task for other in others))

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from duckmail.errors import DuckmailError, OverQuota, Unavailable
+from duckmail.errors import DuckmailError, NotFound, OverQuota, Unavailable
 from duckmail.mime.index import Index
 from duckmail.model import address as addresses
 from duckmail.model.account import Limits, User
-from duckmail.model.mailbox import Mailbox
+from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, NewMessage
 from storage.addresses import AddressRecord
 
@@ -85,17 +85,9 @@ class Postbox:
         self._ask("users", len(users))
         return {user: self.accounts[user] for user in users if user in self.accounts}
 
-    async def used(self, users: Sequence[str]) -> dict[str, int]:
-        self._ask("used", len(users))
-        return {user: self.filled[user] for user in users if user in self.filled}
-
-    async def by_paths(self, users: Sequence[str], path: str) -> dict[str, Mailbox]:
+    async def inboxes(self, users: Sequence[str]) -> dict[str, Inbox]:
         self._ask("inboxes", len(users))
-        return {
-            user: Mailbox(id=f"inbox-{user}", user=user, path=path, uidvalidity=1, uidnext=1, modseq=1)
-            for user in users
-            if user in self.accounts
-        }
+        return {user: Inbox(f"inbox-{user}", self.filled[user]) for user in users if user in self.filled}
 
     async def prepare(self, raw: bytes | bytearray) -> MemoryContent:
         self._ask("prepare", len(raw))
@@ -109,6 +101,8 @@ class Postbox:
 
     def _append(self, account: str, mailbox: str, message: NewMessage, quota: int) -> Appended | DuckmailError:
         user = self.accounts[account]
+        if account not in self.filled:
+            return NotFound("No such mailbox")
         if message.delivery_key in self.keys:
             known = self.keys[message.delivery_key]
             return Appended(known.mailbox, known.uidvalidity, known.uid, known.id, duplicate=True)

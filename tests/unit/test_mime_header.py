@@ -6,7 +6,10 @@ import pytest
 
 from duckmail.mime.header import MAX_FIELDS, Field, Lookup, decode, decode_words, fields, select_fields, unfold
 
-BLOCK = b"Received: one\r\n\tfolded\r\nSubject: s\r\nSubject-X: no\r\nreceived : two\r\nX:y\r\nstray line\r\nTO: a,\r\n b\r\n\r\n"
+BLOCK = (
+    b"Received: one\r\n\tfolded\r\nSubject: s\r\nSubject-X: no\r\n"
+    b"received : two\r\nX:y\r\nstray line\r\nTO: a,\r\n b\r\n\r\n"
+)
 
 
 def test_fields() -> None:

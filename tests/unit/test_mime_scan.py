@@ -232,6 +232,10 @@ def test_index_is_compact() -> None:
         pytest.param(lambda data: data[:-1], id="cut"),
         pytest.param(lambda data: data + b"x", id="longer"),
         pytest.param(lambda data: data[:3] + b"\x00\x00\x00\x00", id="no-nodes"),
+        pytest.param(
+            lambda data: data[:1] + b"\x00\x00" + data[3:7] + data[-27 * int.from_bytes(data[3:7], "little") :],
+            id="no-words",
+        ),
     ],
 )
 def test_damaged_index_is_an_error(damage: Callable[[bytes], bytes]) -> None:

@@ -375,3 +375,13 @@ async def test_search_has_true_boolean_semantics(mail: Mail) -> None:
     ]
     for node, expected in cases:
         assert await mail.search(view, node) == expected, node
+
+
+async def test_search_finds_what_lies_across_pieces_of_a_long_text(mail: Mail) -> None:
+    text = "\r\n".join("Zürich " * 8 for _ in range(9_000))
+    raw = b"Subject: long\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + text.encode() + b"\r\n"
+    await mail.append("INBOX", [NewMessage(await mail.prepare(raw))])
+    view = await mail.open("INBOX", Ears())
+    for needle in ("zürich\x20zürich", text[65_500:65_600], text[131_000:131_100].upper()):
+        assert await mail.search(view, search.Body(needle)) == [1]
+    assert await mail.search(view, search.Body("zürich basel")) == []
