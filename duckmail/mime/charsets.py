@@ -122,6 +122,27 @@ class _GuessDecoder:
         return data.decode("cp1252", "replace")
 
 
+class _MarkedDecoder:
+    """UTF-16 and UTF-32 with a byte order mark, or little endian as without one it mostly is; the incremental codecs of
+    the standard library refuse texts that have none."""
+
+    def __init__(self, codec: str) -> None:
+        self._codec = codec
+        self._mark = 4 if codec == "utf_32" else 2
+        self._held = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def decode(self, data: bytes, final: bool = False, /) -> str:
+        if self._decoder is not None:
+            return self._decoder.decode(data, final)
+        self._held += data
+        if len(self._held) < self._mark and not final:
+            return ""
+        big = self._held.startswith(codecs.BOM_UTF32_BE if self._codec == "utf_32" else codecs.BOM_UTF16_BE)
+        self._decoder = codecs.getincrementaldecoder(f"{self._codec}_{'be' if big else 'le'}")("replace")
+        return self._decoder.decode(self._held, final).removeprefix("\ufeff")
+
+
 class _Utf7Decoder:
     """UTF-7 (RFC 2152). The incremental codec of the standard library keeps a whole unfinished shift sequence and reads
     it again with every piece, which is quadratic. Lines end a shift sequence, so pieces are cut there."""
@@ -157,6 +178,8 @@ def decoder(charset: str) -> Decoder:
         return _GuessDecoder()
     if codec == "utf_7":
         return _Utf7Decoder()
+    if codec in ("utf_16", "utf_32"):
+        return _MarkedDecoder(codec)
     if codec == "utf_8":
         codec = "utf_8_sig"  # a byte order mark is no text
     return codecs.getincrementaldecoder(codec)("replace")
@@ -172,7 +195,7 @@ def decode(data: bytes, charset: str) -> str:
             return data.decode("utf_8").removeprefix("\ufeff")
         except UnicodeDecodeError:
             return data.decode("cp1252", "replace")
-    if codec == "utf_7":
-        return _Utf7Decoder().decode(data, True)
+    if codec in ("utf_7", "utf_16", "utf_32"):
+        return decoder(charset).decode(data, True)
     text = data.decode(codec, "replace")
     return text.removeprefix("\ufeff") if codec == "utf_8" else text

@@ -17,8 +17,9 @@ MAX_TOKEN = 100
 _TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,100}+"
 _MEDIA_TYPE = re.compile(rb"[ \t]*+(" + _TOKEN + rb")[ \t]*+/[ \t]*+(" + _TOKEN + rb")(?=[ \t;,]|$)")
 _VALUE = re.compile(rb"[ \t]*+(" + _TOKEN + rb")(?=[ \t;,]|$)")
-# Tolerant: values without quotes may hold blanks and specials, as "filename=my file.pdf" does.
-_PARAMETER = re.compile(rb'([^\s;="]++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"?|([^;"]*+))', re.DOTALL)
+# Tolerant: values without quotes may hold blanks and specials, as "filename=my file.pdf" does. A word without "=" is
+# matched too, so that the search does not begin again inside it, which would be quadratic.
+_PARAMETER = re.compile(rb'([^\s;="]++)(?:[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"?|([^;"]*+)))?', re.DOTALL)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 # RFC 2231 §3, §4: name*, name*0, name*0*
 _CONTINUED = re.compile(rb"([^*]+)\*(?:([0-9]{1,4})(\*)?)?")
@@ -125,6 +126,8 @@ def _parameters(value: bytes) -> tuple[Parameter, ...]:
     for count, match in enumerate(_PARAMETER.finditer(value)):
         if count == MAX_PARAMETERS:
             break
+        if match[2] is None and match[3] is None:
+            continue
         body = match[3].strip(b" \t,") if match[2] is None else _QUOTED_PAIR.sub(rb"\1", match[2])
         parts = _CONTINUED.fullmatch(match[1])
         if parts is None:

@@ -15,7 +15,7 @@ MAX_DEPTH = 100
 """Nodes above one another. A composite part at the limit is one leaf of unknown octets."""
 MAX_PARTS = 10_000
 """Nodes. The part that reaches it is one leaf of unknown octets up to the end of the message."""
-MAX_DELIMITERS = 1_000_000
+MAX_DELIMITERS = 500_000
 """Lines with two hyphens that are looked at (about half a second); behind them the last part goes on to the end."""
 MAX_BOUNDARY = 500
 """Octets. RFC 2046 §5.1.1 allows 70."""

@@ -77,6 +77,8 @@ def preview(raw: Raw, index: Index, length: int) -> str:
     candidates = [node for node in own_leaves(index) if node.type == "text" and node.subtype in ("html", "plain")]
     candidates.sort(key=lambda node: node.subtype)
     for node in candidates[:10]:
+        if _is_attached(octets, node):
+            continue
         source = "".join(_up_to(part_text(octets, node), _PREVIEW_SOURCE))
         text = collapse(html_text(source) if node.subtype == "html" else source)
         if text:
@@ -92,6 +94,11 @@ def own_leaves(index: Index) -> Iterator[Node]:
             inside[position] = inside[node.parent] or index.nodes[node.parent].kind is Kind.MESSAGE
         if node.kind is Kind.LEAF and not inside[position]:
             yield node
+
+
+def _is_attached(octets: Buffer, node: Node) -> bool:
+    value = Lookup(header_block(octets, node)).first(b"content-disposition")
+    return value is not None and parameters.disposition(value).value == "attachment"
 
 
 def _up_to(pieces: Iterator[str], length: int) -> Iterator[str]:

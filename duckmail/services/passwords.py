@@ -84,7 +84,7 @@ class Passwords:
                 right = await self._pool.run(_matches, octets[:MAX_PASSWORD], target)
         except TimeoutError as error:
             raise Unavailable(reason="password pool") from error
-        if not (right and known):
+        if not right:
             return Verified(right=False)
         self._remember(tag)
         return Verified(right=True, weak=is_weak(stored))

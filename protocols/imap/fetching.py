@@ -68,6 +68,10 @@ def _bodystructure(row: Row) -> bytes:
     return b"BODYSTRUCTURE " + row.message.bodystructure
 
 
+# The same three for `Plan.lines`; of number, UID, flags and mod-sequence.
+_TEMPLATES: Mapping[str, str] = {"FLAGS": "FLAGS ({2})", "UID": "UID {1}", "MODSEQ": "MODSEQ ({3})"}
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     needs: Needs
@@ -118,17 +122,49 @@ class Plan:
         if modseq:
             names.append("MODSEQ")
         self.names = frozenset(names)
-        self._render = [ITEMS[name].render for name in dict.fromkeys(names)]
+        wanted = tuple(dict.fromkeys(names))
+        self._render = [ITEMS[name].render for name in wanted]
         self.needs = Needs.NOTHING
         for name in self.names:
             self.needs |= ITEMS[name].needs
         for _, section in self.sections:
             self.needs |= sections.needs(section)
+        in_view = self.needs is Needs.NOTHING and not self.sections
+        self._template = f"* {{0}} FETCH ({' '.join(_TEMPLATES[name] for name in wanted)})\r\n" if in_view else ""
 
     @property
     def sets_seen(self) -> bool:
         """RFC 3501 §6.4.5: BODY[...] without PEEK, RFC822 and RFC822.TEXT set \\Seen."""
         return any(not section.peek for _, section in self.sections)
+
+    @property
+    def in_view(self) -> bool:
+        """All that it writes is in the view: nothing has to be loaded."""
+        return bool(self._template)
+
+    def lines(self, selected: Selected, uids: Iterable[int], *, condstore: bool) -> list[str]:
+        """Whole responses of a plan that is `in_view`, for ascending `uids`; those gone are left out.
+
+        Clients ask for the flags of all messages each time they start: a loop that is worth its own way.
+        """
+        view, template = selected.view, self._template
+        tells = "FLAGS" in self.names and (not condstore or "MODSEQ" in self.names)
+        last = len(view.uids) - 1
+        written: list[str] = []
+        position = -1
+        for uid in uids:
+            if position < last and view.uids[position + 1] == uid:
+                position += 1
+            else:
+                position = view.position(uid)
+                if position < 0:
+                    continue
+            modseq = view.modseqs[position]
+            names = selected.flag_names(uid, view.flags[position])
+            written.append(template.format(selected.number_at(position, uid), uid, names, modseq))
+            if tells:
+                selected.told(uid, modseq)
+        return written
 
     def line(self, row: Row, *, seen: bool, condstore: bool) -> bytes:
         """The response but for its sections and `)`.

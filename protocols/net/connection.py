@@ -82,6 +82,8 @@ class Connection(asyncio.Protocol):
             OSError: the client went away, or its handshake failed (`ssl.SSLError`) or took too long.
         """
         connection = cls(peer, contexts)
+        if implicit_tls:  # now: the ClientHello may come before the loop gives the transport back
+            connection._begin_tls()
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
         except BaseException:
@@ -89,7 +91,7 @@ class Connection(asyncio.Protocol):
             raise
         if implicit_tls:
             try:
-                await connection.start_tls()
+                await connection._handshake()
             except OSError:
                 await connection.finish()
                 raise
@@ -226,19 +228,25 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send `data`, or buffer what the peer does not take yet; after `close` or a loss it is dropped."""
+        if self.closing.is_set():
+            return
+        self.written_octets += len(data)
+        try:
+            self._send(data if self._layer is None else self._layer.encrypt(data))
+        except ssl.SSLError as error:
+            event(_logger, logging.WARNING, "TLS failed", connection=self.id, reason=str(error))
+            self.abort()
+
+    def _send(self, data: bytes) -> None:
+        """Put octets on the wire; TLS's own too, which a client can ask for without end (RFC 8446 §4.6.3)."""
         transport = self._usable()
-        if transport is None or self.closing.is_set():
+        if transport is None or not data:
             return
         if transport.get_write_buffer_size() > WRITE_LIMIT:
             event(_logger, logging.ERROR, "too much written without drain", connection=self.id)
             self.abort()
             return
-        self.written_octets += len(data)
-        try:
-            transport.write(data if self._layer is None else self._layer.encrypt(data))
-        except ssl.SSLError as error:
-            event(_logger, logging.WARNING, "TLS failed", connection=self.id, reason=str(error))
-            self.abort()
+        transport.write(data)
 
     async def drain(self, timeout: float = 300) -> None:
         """Return when little enough is buffered that more may be written.
@@ -282,14 +290,26 @@ class Connection(asyncio.Protocol):
         Raises:
             OSError: the client went away, or its handshake failed (`ssl.SSLError`) or took too long; all is closed.
         """
-        if self._contexts is None or self._layer is not None:
+        if not self.tls_available:
             raise RuntimeError("TLS is not available")
-        if self.closing.is_set() or self._eof:
+        if self._eof:
             raise ConnectionResetError("the connection is closed")
         self.discard_received()
         self.write(answer)
-        self._layer = TlsLayer(self._contexts.server)  # from here on `data_received` takes everything for TLS
+        self._begin_tls()
+        await self._handshake()
+
+    def _begin_tls(self) -> None:
+        """From here on `data_received` takes everything for TLS."""
+        if self._contexts is None:
+            raise RuntimeError("TLS is not available")
+        self._layer = TlsLayer(self._contexts.server)
         self._secured = asyncio.get_running_loop().create_future()
+
+    async def _handshake(self) -> None:
+        """Wait for the end of the handshake that `_begin_tls` began."""
+        if self._secured is None:
+            return
         try:
             await _within(HANDSHAKE_TIMEOUT, self._secured)
         except OSError:
@@ -324,12 +344,6 @@ class Connection(asyncio.Protocol):
             return False
         self._secured.set_exception(error)
         return True
-
-    def _send(self, data: bytes) -> None:
-        """Put wire octets of TLS's own on the wire."""
-        transport = self._usable()
-        if data and transport is not None:
-            transport.write(data)
 
     # Beginning and end
 

@@ -157,7 +157,6 @@ class Mongod:
             if [member["host"] for member in config["members"]] != [me]:
                 # The data folder was moved: the one member gets its new address.
                 config["members"] = [{"_id": 0, "host": me}]
-                config["version"] += 1
                 await client.admin.command("replSetReconfig", config, force=True)
                 return False
             return bool((await client.admin.command("hello")).get("isWritablePrimary"))

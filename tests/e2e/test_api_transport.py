@@ -50,6 +50,14 @@ async def test_without_access_control_only_a_bad_token_is_refused(mongo_uri: str
         assert (await open_to_all.call("GET", "/users", token="wrong")).json == INVALID
 
 
+async def test_access_control_needs_no_static_token(mongo_uri: str, database_name: str) -> None:
+    async with open_api(mongo_uri, database_name, settings=ApiSettings()) as closed:
+        assert (await closed.call("GET", "/users", token="")).json == INVALID
+        token = await closed.accounts.tokens.issue("root")
+        assert (await closed.call("GET", "/users", token=token)).json["total"] == 0
+        assert (await closed.call("GET", "/users/me", token=token)).status == 400
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "body"),
     [

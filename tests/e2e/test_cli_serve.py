@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from duckmail.cli.commands import COMMANDS, Command
+
 DUCKMAIL = [sys.executable, "-P", "-m", "duckmail.cli"]
 CONFIG = """
 [server]
@@ -195,6 +196,13 @@ def children(parent: int, words: str) -> list[int]:
         if words in line and alive(int(number)):
             found.append(int(number))
     return found
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_has_its_help(command: Command) -> None:
+    found = duckmail(command.name, "--help")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert f"usage: duckmail {command.name}" in found.stdout
 
 
 @pytest.mark.parametrize(

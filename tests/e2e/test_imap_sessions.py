@@ -3,7 +3,9 @@
 import asyncio
 import random
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -23,10 +25,10 @@ async def house(mongo_uri: str, database_name: str, redis_url: str) -> AsyncIter
 class Session:
     """A client that keeps what IMAP clients keep: a list of messages by number."""
 
-    def __init__(self, house: ImapHouse, name: str) -> None:
+    def __init__(self, house: ImapHouse, name: str, settings: ImapSettings = SETTINGS) -> None:
         self.name = name
         self.connection = MemoryConnection()
-        serve = house.serve(SETTINGS)
+        serve = house.serve(settings)
         self.task = asyncio.get_running_loop().create_task(serve(self.connection))  # type: ignore[arg-type]
         self._client = MemoryClient(self.connection)
         self._tags = 0
@@ -34,19 +36,21 @@ class Session:
         self.uidnext = 1
         self.may_expunge = True
 
-    async def command(self, text: str) -> str:
+    async def command(self, text: str, *, listen: bool = True) -> str:
         """The tagged answer without its tag; untagged data goes into `known`."""
         self._tags += 1
         tag = f"{self.name}{self._tags}"
         words = text.split(maxsplit=1)
         self.may_expunge = words[0] not in ("FETCH", "STORE", "SEARCH")
-        await self._client.send(f"{tag} {text}\r\n".encode())
+        await self._client.send(f"{tag} {text}\r\n".encode("latin-1"))
         while True:
-            line = (await self._client.line(20)).decode().removesuffix("\r\n")
-            assert line, f"{self.name}: closed during {text}"
+            octets = await self._client.line(20)
+            assert octets, f"{self.name}: closed during {text}"
+            line = octets.decode("latin-1").removesuffix("\r\n")
             if line.startswith(f"{tag} "):
                 return line.removeprefix(f"{tag} ")
-            self.hear(line)
+            if listen:
+                self.hear(line)
 
     def hear(self, line: str) -> None:
         if found := re.fullmatch(r"\* (\d+) EXISTS", line):
@@ -188,6 +192,68 @@ async def test_half_a_literal_cannot_be_mended(house: ImapHouse) -> None:
     assert (await other.command("NOOP")).startswith("OK")
     other.leave()
     await other.task
+
+
+def words(text: str) -> list[str]:
+    return [word.strip(" ") for word in text.split("¦")]
+
+
+KINDS = {
+    "set": words("1 ¦ 1:* ¦ * ¦ 2,1 ¦ 7 ¦ 4294967295:1 ¦ 0 ¦ $ ¦ 4294967296"),
+    "item": words(
+        "FLAGS ¦ ALL ¦ (UID FLAGS MODSEQ) ¦ BODY[] ¦ BODY.PEEK[1.2.HEADER]<0.9> ¦ BODY[1] ¦ RFC822.TEXT ¦ ENVELOPE"
+        "¦ (BODY BODYSTRUCTURE INTERNALDATE) ¦ BODY[HEADER.FIELDS (a B)]<7.1> ¦ FLAGS (CHANGEDSINCE 1)"
+    ),
+    "change": words("FLAGS () ¦ +FLAGS.SILENT (\\Seen) ¦ -FLAGS \\Deleted $A ¦ (UNCHANGEDSINCE 1) FLAGS (b)"),
+    "mailbox": words("INBOX ¦ Trash ¦ nowhere ¦ a//b ¦ a/b ¦ &AOQ- ¦ & ¦ % ¦ {5+}\r\ninbox ¦ {0+}\r\n"),
+    "key": words(
+        "ALL ¦ 1:3 UNSEEN ¦ OR SUBJECT x NOT (BODY a) ¦ UID 1:* ¦ CHARSET UTF-8 TEXT {2+}\r\n\xc3\xa4 ¦ HEADER a b"
+        "¦ SINCE 1-Jan-2020 LARGER 1 ¦ KEYWORD $A RECENT ¦ MODSEQ 2 ¦ SENTON 1-Feb-2020"
+    ),
+    "status": words("(MESSAGES RECENT) ¦ (UNSEEN HIGHESTMODSEQ) ¦ ()"),
+    "message": words("{3+}\r\nabc ¦ (\\Seen $A) {9+}\r\na: b\r\n\r\nc ¦ ~{2+}\r\n\0x ¦ {0+}\r\n"),
+    "list": words('"" ¦ "" * ¦ "" %/% ¦ (SPECIAL-USE) "" * RETURN (SPECIAL-USE) ¦ a "b"'),
+    "other": words('( ¦ ) ¦ NIL ¦ " ¦ "a b" ¦ ((( ¦ x ¦ () ¦ "01-Jan-2020 00:00:00 +0000"'),
+}
+ARGUMENTS = {
+    **dict.fromkeys(("FETCH", "UID FETCH"), "set item"),
+    **dict.fromkeys(("STORE", "UID STORE"), "set change"),
+    **dict.fromkeys(("COPY", "UID COPY", "MOVE", "UID MOVE"), "set mailbox"),
+    **dict.fromkeys(("SEARCH", "UID SEARCH"), "key"),
+    **dict.fromkeys(("CREATE", "SUBSCRIBE", "UNSUBSCRIBE", "SELECT", "EXAMINE", "DELETE"), "mailbox"),
+    **dict.fromkeys(("LIST", "LSUB"), "list"),
+    **dict.fromkeys(("NOOP", "CHECK", "EXPUNGE", "CAPABILITY", "NAMESPACE", "CLOSE", "UNSELECT"), ""),
+    "UID EXPUNGE": "set",
+    "RENAME": "mailbox mailbox",
+    "STATUS": "mailbox status",
+    "APPEND": "mailbox message",
+    "ID": "other",
+    "ENABLE": "other",
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_arguments_are_a_server_bug(house: ImapHouse, seed: int) -> None:
+    """H1: any words behind any command are answered OK, NO or BAD, and never by an exception."""
+    dice = random.Random(seed)
+    session = Session(house, "g", replace(SETTINGS, max_bad=10_000))
+    await session.log_in()
+    answers = Counter[str]()
+    for number in range(400):
+        if number % 15 == 0:
+            session.known = []
+            await session.command("APPEND INBOX {25+}\r\nSubject: x\r\n\r\nhello world", listen=False)
+            await session.command(dice.choice(["SELECT INBOX", "SELECT INBOX", "EXAMINE Trash"]), listen=False)
+        name = dice.choice(sorted(ARGUMENTS))
+        kinds = [kind if dice.random() < 0.9 else dice.choice(sorted(KINDS)) for kind in ARGUMENTS[name].split()]
+        text = " ".join([name, *(dice.choice(KINDS[kind]) for kind in kinds)])
+        session.known = []
+        answer = await session.command(text, listen=False)
+        assert "SERVERBUG" not in answer, text
+        answers[answer.split()[0]] += 1
+    assert min(answers["OK"], answers["NO"], answers["BAD"]) > 5, answers
+    session.leave()
+    await session.task
 
 
 class Nobody:

@@ -87,7 +87,7 @@ class Relay(Actor):
             code, text = outcome[f"{account}@{HOST}"]
             if code == 250 and account in self._left:
                 self._left.remove(account)
-                self.ledger.delivered[account][self._token] += 1
+                self.ledger.delivered[account].add(self._token)
                 self.ledger.outcomes["delivery ok"] += 1
             elif code != 250 and not 400 <= code < 500:
                 raise Violation(f"{self.name}: {text} for {self._token}")
@@ -114,6 +114,7 @@ class Worker(Actor):
         # What may be in the mailboxes concerned, when the answer is not known: the state before, and the one after.
         self._possible: list[dict[str, Bag]] = []
         self._expunging = 0
+        self._adopted: set[str] = set()
 
     def lost(self) -> None:
         if self._client is not None:
@@ -196,43 +197,40 @@ class Worker(Actor):
         self.boxes[target].update(zip(_uids(code[2]), messages, strict=True))
 
     async def _expunge(self, client: Imap) -> None:
-        path, uids = self._some(extra=max(0, len(self.boxes[self.chance.choice(MAILBOXES)]) - MOST))
-        doomed = [uid for uid in uids if "\\deleted" in self.boxes[path][uid].flags]
+        path, uids = self._some()
+        if len(self.boxes[path]) > MOST:
+            uids = sorted(self.boxes[path])[: MOST // 2]
         if not uids:
             return
         await self._select(client, path)
-        if not doomed:
+        if not any("\\deleted" in self.boxes[path][uid].flags for uid in uids):
             box = dict(self.boxes[path])
             box.update({uid: Msg(box[uid].token, box[uid].flags | {"\\deleted"}) for uid in uids})
             if await self._do(client, "store", f"UID STORE {_set(uids)} +FLAGS (\\Deleted)", {path: bag(box)}) is None:
                 return
             self.boxes[path].update(box)
-            doomed = uids
+        doomed = [uid for uid in uids if "\\deleted" in self.boxes[path][uid].flags]
         left = {uid: msg for uid, msg in self.boxes[path].items() if uid not in doomed}
         self._expunging = len(doomed)
-        if await self._do(client, "expunge", f"UID EXPUNGE {_set(doomed)}", {path: bag(left)}) is not None:
-            for uid in doomed:
-                del self.boxes[path][uid]
+        if await self._do(client, "expunge", f"UID EXPUNGE {_set(uids)}", {path: bag(left)}) is not None:
+            self.boxes[path] = left
             self.ledger.expunged[self.account] += len(doomed)
 
     async def _adopt(self, client: Imap) -> None:
         """Takes over some of what was delivered, as the one who reads it."""
         waiting = self.ledger.delivered[self.account]
-        tokens = {token for token in list(waiting)[:20] if waiting[token]}
+        tokens = list(waiting)[:20]
         if not tokens or len(self.boxes["INBOX"]) > 2 * MOST:
             return
-        there: dict[int, Msg] = {}
-        for uid, msg in (await self._look(client, "INBOX")).items():
-            if msg.token in tokens and waiting[msg.token]:
-                there[uid] = msg
-        if bag(there) != Bag({Msg(token): 1 for token in tokens if waiting[token]}):
-            again = Bag({Msg(token): 1 for token in tokens if waiting[token]})
-            if again - bag(there) or bag(there) - again:
-                raise Violation(f"{self.name}: delivered {again}, found {bag(there)}")
-        for uid, msg in there.items():
-            waiting[msg.token] -= 1
-            if not waiting[msg.token]:
-                del waiting[msg.token]
+        there = await self._look(client, "INBOX")
+        # The other workers of the account do the same, and relays deliver meanwhile.
+        wanted = {Msg(token) for token in tokens if token in waiting}
+        mine = {uid: msg for uid, msg in there.items() if msg.token in {msg.token for msg in wanted}}
+        if bag(mine) != Bag(wanted):
+            raise Violation(f"{self.name}: delivered {wanted}, found {mine}")
+        for uid, msg in mine.items():
+            waiting.discard(msg.token)
+            self._adopted.add(msg.token)
             self.boxes["INBOX"][uid] = msg
 
     # -- how it does it --------------------------------------------------------------------------------------------
@@ -282,7 +280,7 @@ class Worker(Actor):
     async def _settle(self, client: Imap) -> None:
         """Looks what became of the last change: all of it or nothing of it."""
         found = {path: await self._look(client, path) for path in self._possible[0]}
-        mine = {path: {uid: msg for uid, msg in box.items() if self._is_mine(uid, path, msg)} for path, box in found.items()}
+        mine = {path: {uid: msg for uid, msg in box.items() if self._is_mine(msg)} for path, box in found.items()}
         bags = {path: bag(box) for path, box in mine.items()}
         if bags not in self._possible:
             story = [{path: bags[path] - one[path] for path in bags} for one in self._possible]
@@ -294,21 +292,11 @@ class Worker(Actor):
             self.ledger.outcomes[f"{what} lost: {'done' if done else 'not done'}"] += 1
         if what == "expunge" and done:
             self.ledger.expunged[self.account] += self._expunging
-        for path, box in mine.items():
-            self.boxes[path].clear()
-            self.boxes[path].update(box)
+        self.boxes.update(mine)
         self._possible = []
 
-    def _is_mine(self, uid: int, path: str, msg: Msg) -> bool:
-        """By name, or taken over from a relay and under that UID, or new in the place where the change has put it."""
-        if msg.token.startswith(f"{self.name}-") or uid in self.boxes[path]:
-            return True
-        others = self.ledger.owned[self.account]
-        if any(uid in boxes[path] for name, boxes in others.items() if name != self.name):
-            return False
-        return any(msg.token == mine.token for box in self._possible[-1].values() for mine in box) and not (
-            path == "INBOX" and self.ledger.delivered[self.account][msg.token]
-        )
+    def _is_mine(self, msg: Msg) -> bool:
+        return msg.token.startswith(f"{self.name}-") or msg.token in self._adopted
 
     async def _look(self, client: Imap, path: str) -> Box:
         """Everything in a mailbox, as it is now."""

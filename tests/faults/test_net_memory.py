@@ -74,6 +74,6 @@ def test_idle_connection_stays_cheap(loop: str, kind: str) -> None:
     )
     octets, left = done.stdout.split()
     print(loop, kind, int(octets), "octets")
-    # of the 60 KB that an idle IMAP connection may cost in all
-    assert int(octets) < (45_000 if kind == "tls" else 10_000)
+    # of the 60 KB that an idle IMAP connection may cost in all; 3,000 octets of it are what the session holds
+    assert int(octets) < (45_000 if kind == "tls" else 14_000)
     assert int(left) == 0

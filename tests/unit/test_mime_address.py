@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from duckmail.mime.address import GROUP_END, MAX_LIST, Address, addresses
+from duckmail.mime.address import GROUP_END, Address, addresses
 
 
 def one(mailbox: bytes, host: bytes, name: bytes | None = None, route: bytes | None = None) -> Address:
@@ -81,10 +81,10 @@ def test_addresses(value: bytes, expected: list[Address]) -> None:
     "piece", [b",", b"<", b"(", b")", b'"\\', b"a ", b"a.", b"@", b":", b";", b"[", b"=?a?q?", b"<a>", b"a@b,"]
 )
 def test_parsing_is_linear(piece: bytes) -> None:
-    """A quadratic parser would take hours for these 2 MB."""
+    """A quadratic parser would take hours for these 400 KB."""
     begin = time.process_time()
-    addresses(piece * (MAX_LIST // len(piece)))
-    assert time.process_time() - begin < 20
+    addresses(piece * (400_000 // len(piece)))
+    assert time.process_time() - begin < 4
 
 
 def test_twenty_thousand_addresses() -> None:

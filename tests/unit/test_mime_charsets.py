@@ -27,13 +27,10 @@ def test_charsets_of_mail_are_known_and_decoded(charset: str) -> None:
     [
         *("punycode", "idna", "unicode_escape", "raw_unicode_escape", "rot13", "rot_13", "zlib", "zlib_codec", "bz2"),
         *("hex", "hex_codec", "base64", "base64_codec", "quopri", "uu", "undefined", "mbcs", "oem", "string_escape"),
-        *("charmap", "", " ", "-", "x-", "utf-9", "x-unknown", "8bit", "../utf-8", "utf-8\0", "é", "x" * 100_000),
+        *("charmap", "", " ", "-", "x-", "utf-9", "x-unknown", "8bit", "utf-8/x", "é", "x" * 100_000),
     ],
 )
 def test_other_names_select_nothing(name: str) -> None:
-    if name == "utf-8\0":  # what is neither letter nor digit is not part of a name
-        assert charsets.known(name)
-        return
     assert not charsets.known(name)
     assert charsets.decode("ü \\u0041 uryyb".encode(), name) == "ü \\u0041 uryyb"
     assert charsets.decode(b"\xfc", name) == "ü"

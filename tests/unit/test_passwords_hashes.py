@@ -3,14 +3,19 @@
 import hashlib
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 import pytest
-from argon2 import PasswordHasher, Type
+from argon2 import Parameters, PasswordHasher, Type, extract_parameters
 
 from duckmail.errors import Unavailable, UnsupportedHash
 from duckmail.runtime.threads import Pool
 from duckmail.services.passwords import MAX_PASSWORD, Passwords, is_supported, is_weak, require_supported
+from tests.support.accounts import CountingPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def _pbkdf2(password: str, name: str = "sha256", iterations: int = 1000, length: int = 32) -> str:
@@ -101,31 +106,44 @@ async def test_argon2_of_others(passwords: Passwords, hasher: PasswordHasher, we
     assert not (await passwords.verify("other", stored)).right
 
 
-async def test_nobody_costs_as_much_as_a_wrong_password(passwords: Passwords) -> None:
+class _RecordingPool(Pool):
+    """Tells what the hashes cost that were verified."""
+
+    def __init__(self) -> None:
+        super().__init__("passwords", 2)
+        self.costs: list[Parameters] = []
+
+    async def run(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        stored = args[-1]
+        if isinstance(stored, str):
+            self.costs.append(extract_parameters(stored))
+        return await super().run(fn, *args, **kwargs)
+
+
+async def test_nobody_costs_as_much_as_a_wrong_password() -> None:
+    pool = _RecordingPool()
+    passwords = Passwords(pool)
     stored = await passwords.hash("secret")
-
-    async def cost(target: str, password: str) -> float:
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            assert not (await passwords.verify(password, target)).right
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    wrong = await cost(stored, "wrong")
-    for target, password in (("", "wrong"), (stored, ""), (stored, "x" * 100_000)):
-        assert 0.5 < await cost(target, password) / wrong < 2
+    for target, password in ((stored, "wrong"), ("", "wrong"), ("plain", "x"), (stored, ""), (stored, "x" * 100_000)):
+        assert not (await passwords.verify(password, target)).right
+    pool.close()
+    assert len(pool.costs) == 5
+    assert all(cost == pool.costs[0] for cost in pool.costs)
 
 
-async def test_a_right_password_is_remembered_and_a_wrong_one_is_not(passwords: Passwords) -> None:
-    stored = await passwords.hash("secret")
-    assert (await passwords.verify("secret", stored)).right
-    started = time.perf_counter()
+async def test_a_right_password_is_remembered_and_a_wrong_one_is_not() -> None:
+    pool = CountingPool("passwords", 2)
+    passwords = Passwords(pool)
+    stored, changed = await passwords.hash("secret"), await passwords.hash("changed")
+    before = pool.calls
     for _ in range(20):
         assert (await passwords.verify("secret", stored)).right
-    assert time.perf_counter() - started < 0.15
-    assert not (await passwords.verify("wrong", stored)).right
-    assert not (await passwords.verify("secret", await passwords.hash("changed"))).right
+    assert pool.calls == before + 1
+    for _ in range(2):
+        assert not (await passwords.verify("wrong", stored)).right
+        assert not (await passwords.verify("secret", changed)).right
+    assert pool.calls == before + 5
+    pool.close()
 
 
 async def test_a_full_queue_is_a_temporary_error() -> None:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from duckmail.model.flags import SEEN
-from duckmail.model.message import FlagChange, FlagOperation, Needs, StoredMessage
+from duckmail.model.message import FlagChange, FlagOperation
 from duckmail.model.ranges import Ranges
 from protocols.imap.command import SELECTED, Trait, command
-from protocols.imap.fetching import Plan, Row
+from protocols.imap.fetching import Plan
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
 from protocols.imap.selected import Selected
 from protocols.imap.session import Session
@@ -57,7 +57,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     seen: set[int] = set()
     if plan.sets_seen and not selected.read_only:
         seen = await _set_seen(session, selected, Ranges.from_sorted(live))
-    if plan.needs is Needs.NOTHING and not plan.sections:
+    if plan.in_view:
         written = await _from_view(session, selected, plan, live)
     else:
         written = await _from_store(session, selected, plan, live, seen)
@@ -77,16 +77,13 @@ async def _set_seen(session: Session, selected: Selected, uids: Ranges) -> set[i
 
 async def _from_view(session: Session, selected: Selected, plan: Plan, uids: Sequence[int]) -> int:
     """FLAGS, UID and MODSEQ are in the view: nothing is loaded. How many messages were written."""
-    writer, view, condstore = session.writer, selected.view, session.condstore
+    writer, condstore = session.writer, session.condstore
     written = 0
     for start in range(0, len(uids), SLICE):
         writer.new_keywords(selected)
-        for uid in uids[start : start + SLICE]:
-            position = view.position(uid)
-            if position >= 0:
-                row = Row(selected, position, StoredMessage(uid))
-                writer.untagged(plan.line(row, seen=False, condstore=condstore) + b")")
-                written += 1
+        lines = plan.lines(selected, uids[start : start + SLICE], condstore=condstore)
+        writer.write("".join(lines).encode("ascii"))
+        written += len(lines)
         await writer.room()
         await asyncio.sleep(0)
     return written
