@@ -145,7 +145,7 @@ class Driver:
         user = session.principal.username if session.principal else ""
         reply = await self._carry_out(command, spec)
         await session.end_upload()
-        session.write_updates(expunge=spec is not None and Trait.NO_EXPUNGE not in spec.traits)
+        await session.write_updates(expunge=spec is not None and Trait.NO_EXPUNGE not in spec.traits)
         self._answer(command.tag, reply)
         if reply.after is not None:
             await session.writer.flush()

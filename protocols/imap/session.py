@@ -5,6 +5,7 @@ it when its view changes, and says so to its client where the protocol lets it: 
 The loop that reads commands is in `driver`.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
@@ -26,6 +27,7 @@ from protocols.net.connection import Connection
 
 log = logging.getLogger("duckmail.imap")
 
+SLICE = 500  # messages written before other sessions get their turn
 CONDSTORE = "CONDSTORE"
 UTF8_ACCEPT = "UTF8=ACCEPT"
 
@@ -176,11 +178,25 @@ class Session:
         finally:
             self.mail.close_view(selected.view, self)
 
-    def write_updates(self, *, expunge: bool) -> None:
-        """Tells the client what has changed in the selected mailbox."""
+    async def write_updates(self, *, expunge: bool) -> None:
+        """Tells the client what has changed in the selected mailbox, at its pace.
+
+        What changes while this waits is left for the next time: what `updates` gave stays true in its order.
+        """
+        if self.selected is None:
+            return
+        updates = self.selected.updates(expunge=expunge)
+        for start in range(0, len(updates), SLICE):
+            self.writer.updates(self.selected, updates[start : start + SLICE], modseq=self.condstore)
+            if len(updates) > SLICE:
+                await self.writer.room()
+                await asyncio.sleep(0)
+
+    def push_updates(self) -> None:
+        """The same in IDLE, from a call that cannot wait; EXPUNGE may be sent there."""
         if self.selected is not None:
-            updates = self.selected.updates(expunge=expunge)
-            self.writer.updates(self.selected, updates, modseq=self.condstore)
+            self.writer.updates(self.selected, self.selected.updates(expunge=True), modseq=self.condstore)
+            self.writer.push()
 
     async def end_upload(self) -> None:
         """Lets go of the streamed literals and their share of the octet budget."""

@@ -105,8 +105,11 @@ class Writer:
                 case Keywords():
                     self.keywords(selected)
                 case FlagUpdate(uid):
-                    # UID always: every client may be sent it, and it tells more than a number that will change.
-                    self.fetch_flags(selected, selected.view.position(uid), with_uid=True, modseq=modseq)
+                    position = selected.view.position(uid)
+                    if position >= 0:  # else gone since: EXPUNGE will say so
+                        self.new_keywords(selected)
+                        # UID always: every client may be sent it, and it tells more than a number that will change.
+                        self.fetch_flags(selected, position, with_uid=True, modseq=modseq)
 
     def keywords(self, selected: Selected) -> None:
         mailbox = selected.view.mailbox

@@ -126,7 +126,7 @@ class _Examination:
         async for document in self._database["mailboxes"].find({"user": self._user}, session=self._session):
             path = document.get("path")
             name = f"{self._name} {path or 'deleted mailbox ' + str(document['_id'])}"
-            tally = self._tallies[document["_id"]] = _Tally(document, name)
+            self._tallies[document["_id"]] = _Tally(document, name)
             if path is None:
                 continue
             if path in paths:
@@ -134,11 +134,8 @@ class _Examination:
             paths.add(path)
             if account is None:
                 self._differs(name, "its account does not exist")
-            elif document["uidvalidity"] > account.get("uidvalidity", 0):
-                counter = account.get("uidvalidity", 0)
-                self._differs(
-                    name, "UIDVALIDITY above the account's counter", f"at most {counter}", _uidvalidity(tally)
-                )
+            elif (given := _integer(document.get("uidvalidity"))) > (last := _integer(account.get("uidvalidity"))):
+                self._differs(name, "UIDVALIDITY above the account's counter", f"at most {last}", given)
         if account is not None and INBOX not in paths:
             self._differs(f"account {self._name}", "has no INBOX")
 
@@ -161,7 +158,7 @@ class _Examination:
 
     # -- tombstones ------------------------------------------------------------------------------------------------
 
-    async def _stones(self) -> AsyncGenerator[_Stone]:
+    async def _stones(self) -> AsyncGenerator[_Stone, None]:
         """All ranges of tombstones, by mailbox and first UID."""
         pipeline: list[Document] = [
             {"$match": {"user": self._user}},

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from duckmail.errors import Unavailable
 from storage import sweep
+from storage.blobs.framing import Framing
 from storage.checks.difference import Counts, Difference, snapshot
 from storage.contents.contents import Contents
 from storage.mongo.client import Database, Document
@@ -67,7 +68,7 @@ def _segments(row: Document) -> list[Document]:
 def _named(row: Document) -> list[Part]:
     """What the content is read from."""
     pieces: list[Document] = [piece for piece in [*_segments(row), *row["fields"]] if piece and "part" in piece]
-    return [(piece["part"], int(piece.get("length", piece["size"]))) for piece in pieces]
+    return [(piece["part"], int(piece["length"] if "length" in piece else piece["size"])) for piece in pieces]
 
 
 def _listed(row: Document) -> list[Part]:
@@ -87,6 +88,11 @@ def _compare(row: Document, lengths: dict[bytes, int]) -> list[Difference]:
         found.append(Difference(where, "size is not that of its segments", str(size), str(row["size"])))
     if row["headersize"] != row["header"]["size"]:
         found.append(Difference(where, "header size", str(row["header"]["size"]), str(row["headersize"])))
+    found += [
+        Difference(where, "framing of a part", str(piece["size"]), str(encoded))
+        for piece in _segments(row)
+        if "line" in piece and (encoded := _encoded(piece)) != piece["size"]
+    ]
     named = _named(row)
     if {sha256 for sha256, _ in named} - {sha256 for sha256, _ in _listed(row)}:
         found.append(Difference(where, "names a part that its list of parts lacks"))
@@ -96,6 +102,12 @@ def _compare(row: Document, lengths: dict[bytes, int]) -> list[Difference]:
         elif lengths[sha256] != length:
             found.append(Difference(where, f"length of part {sha256.hex()}", str(lengths[sha256]), str(length)))
     return found
+
+
+def _encoded(piece: Document) -> int:
+    """The octets of base64 that a part makes with its recorded framing."""
+    characters = -(-int(piece["length"]) // 3) * 4
+    return Framing(piece["line"], piece["eol"]).offset(characters)
 
 
 async def _read(contents: Contents, row: Document) -> Difference | None:

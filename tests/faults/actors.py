@@ -15,6 +15,7 @@ from tests.faults.rig import HOST, PASSWORD, Serve
 from tests.faults.wire import Answer, Imap, Lmtp, LostError, fetched
 
 RETRY_SECONDS = 0.05
+PACE_SECONDS = 0.03  # a worker's longest rest between two changes: clients that never rest starve what starts
 HEADER = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 MOST = 25  # messages that a worker keeps in a mailbox
 
@@ -130,6 +131,7 @@ class Worker(Actor):
         if self._possible:
             await self._settle(self._client)
         await self.gate.passing()
+        await asyncio.sleep(self.chance.random() * PACE_SECONDS)
         actions = [self._append, self._append, self._store, self._store, self._move, self._copy, self._expunge]
         await self.chance.choice([*actions, self._adopt])(self._client)
 

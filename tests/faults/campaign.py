@@ -16,7 +16,8 @@ from tests.faults.wire import fetched, imap
 
 COMPARE_EVERY = 10  # kills
 WORK_SECONDS = 5.0  # between two kills, at most
-LATE_EVERY = 12  # with two processes: so many kills after one whose process stays away until its lease has run out
+STARTING = 0.1  # how often a process is killed once more while it starts
+LATE_EVERY = 20  # with two processes: so many kills after one whose process stays away until its lease has run out
 LATE_SECONDS = 9.0
 
 
@@ -122,7 +123,7 @@ class Campaign:
             else:
                 await self._kill_serve(late=plan.processes > 1 and number % LATE_EVERY == 3)
             if number % COMPARE_EVERY == 0 or number == len(victims):
-                await self._compare()
+                await self._compare(deep=number == len(victims))
         await self._read_back()
 
     async def _work(self) -> None:
@@ -140,6 +141,11 @@ class Campaign:
         if late:
             await asyncio.sleep(LATE_SECONDS)
         serve.start()
+        while self._chance.random() < STARTING:
+            await asyncio.sleep(self._chance.uniform(0, 2))
+            serve.kill()
+            serve.start()
+            self.result.kills += 1
         self.result.restarts.append(await serve.ready())
 
     async def _kill_mongod(self) -> None:
@@ -149,11 +155,11 @@ class Campaign:
         self._ledger.outages.append((begun, time.monotonic()))
         self.result.mongod_kills += 1
 
-    async def _compare(self) -> None:
+    async def _compare(self, *, deep: bool) -> None:
         await self._gate.close()
         await self._watch_gate.close()
         async with self._rig.store() as store:
-            found = await compare(store, self._ledger)
+            found = await compare(store, self._ledger, deep=deep)
         for observer in self._observers:
             observer.compare(found[observer.account][observer.path])
         self.result.comparisons += 1

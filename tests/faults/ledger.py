@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from bson.objectid import ObjectId
 
 from duckmail.model.flags import to_names
-async def fsck(store): return []
+from storage.fsck import check as fsck
 from storage.store import Store
 
 MAILBOXES = ("INBOX", "Junk", "Trash")
@@ -138,15 +138,17 @@ class Gate:
         self._open.set()
 
 
-async def compare(store: Store, ledger: Ledger) -> dict[str, dict[str, dict[int, tuple[frozenset[str], int]]]]:
-    """The whole database against the ledger, all clients being at rest. Raises: Violation.
+async def compare(
+    store: Store, ledger: Ledger, *, deep: bool = False
+) -> dict[str, dict[str, dict[int, tuple[frozenset[str], int]]]]:
+    """The whole database against the ledger, all clients being at rest. `deep`: every octet. Raises: Violation.
 
     Returns: account -> mailbox -> uid -> (flags, modseq), for the observers to compare with.
     """
     found: dict[str, dict[str, dict[int, tuple[frozenset[str], int]]]] = {}
     for account in ledger.owned:
         found[account] = await _compare_account(store, ledger, account)
-    if differences := await fsck(store):
+    if differences := await fsck(store, deep=deep):
         raise Violation(f"fsck: {differences}")
     return found
 

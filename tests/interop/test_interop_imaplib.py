@@ -62,7 +62,10 @@ def test_a_session_of_many_commands(opened: Open) -> None:
         assert client.fetch("1", "(RFC822)")[1][0][1] == first
         assert client.fetch("2", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1] == b"Subject: second\r\n\r\n"
         flags = {imaplib.ParseFlags(line) for line in client.fetch("1:2", "(FLAGS)")[1]}
-        assert {frozenset(each) - {b"\\Recent"} for each in flags} == {frozenset({b"\\Seen", b"\\Flagged"}), frozenset()}
+        assert {frozenset(each) - {b"\\Recent"} for each in flags} == {
+            frozenset({b"\\Seen", b"\\Flagged"}),
+            frozenset(),
+        }
         assert imaplib.Internaldate2tuple(client.fetch("1", "(INTERNALDATE)")[1][0])
 
         # Searching

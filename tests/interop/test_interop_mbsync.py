@@ -150,13 +150,15 @@ def test_mbsync(tls: str, depth: int, server: ServerProcess, account: Account, r
         client.select_folder("Made here")
         client.delete_messages([1])
         client.expunge()
-        client.unselect_folder()
-        client.delete_folder("Made here")
     inbox.set_flags("far 4", "S")
     mbsync()
     assert inbox.flags() == {"far 0": "F", "far 1": "RS", "far 4": "S", "near": "FS"}
     with server.imap(account) as client:
         client.select_folder("INBOX", readonly=True)
         assert len(client.search("SEEN")) == 3
+        client.unselect_folder()
+        client.delete_folder("Made here")
+    assert (tmp_path / "Mail/Made here/cur").exists()
+    mbsync()
     assert not (tmp_path / "Mail/Made here/cur").exists()
     assert unchanged()

@@ -19,8 +19,7 @@ set imap_user = "{user}"
 set imap_pass = "{password}"
 set certificate_file = "{crt}"
 set ssl_force_tls = yes
-set ssl_use_system_certs = no
-set tmp_dir = "{folder}"
+set tmpdir = "{folder}"
 set confirm_create = no
 set confirm_append = no
 set delete = yes
@@ -32,6 +31,8 @@ set move = no
 set record = "+Sent Mail"
 set from = "{user}"
 set realname = "A Person"
+set editor = "{editor}"
+set abort_unmodified = no
 set sendmail = "{sendmail}"
 set imap_check_subscribed = no
 set imap_condstore = {condstore}
@@ -53,12 +54,13 @@ class NeoMutt:
                 crt=server.data / "tls/self-signed.crt",
                 folder=folder,
                 condstore=condstore,
+                editor=shutil.which("true"),
                 sendmail=shutil.which("true"),
             )
         )
 
-    def __call__(self, keys: str, *argv: str) -> str:
-        """Presses `keys` and quits; gives what was on the screen, for failures."""
+    def press(self, keys: str) -> None:
+        """Opens the INBOX, presses `keys`, writes the changes and quits."""
         main, terminal = pty.openpty()
         screen = bytearray()
 
@@ -69,9 +71,7 @@ class NeoMutt:
             except OSError:
                 pass  # the other end is closed
 
-        command = ["neomutt", "-n", "-F", str(self._rc), *argv]
-        if keys:
-            command += ["-e", f"push '{keys}<sync-mailbox><quit>'"]
+        command = ["neomutt", "-n", "-F", str(self._rc), "-e", f"push '{keys}<sync-mailbox><quit>'"]
         environment = {**os.environ, "HOME": str(self._folder), "TERM": "xterm", "LC_ALL": "C.UTF-8"}
         process = subprocess.Popen(
             command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True
@@ -87,13 +87,12 @@ class NeoMutt:
             process.wait(10)
         watcher.join(10)
         os.close(main)
-        text = screen.decode("utf-8", "replace")
-        assert status == 0, text[-4000:]
-        return text
+        assert status == 0, screen.decode("utf-8", "replace")[-4000:]
 
 
 @pytest.mark.parametrize(
-    ("scheme", "condstore"), [pytest.param("imap", "yes", id="starttls"), pytest.param("imaps", "no", id="implicit-tls")]
+    ("scheme", "condstore"),
+    [pytest.param("imap", "yes", id="starttls"), pytest.param("imaps", "no", id="implicit-tls")],
 )
 def test_neomutt(scheme: str, condstore: str, server: ServerProcess, account: Account, tmp_path: Path) -> None:
     neomutt = NeoMutt(tmp_path, server, account, scheme, condstore)
@@ -102,16 +101,16 @@ def test_neomutt(scheme: str, condstore: str, server: ServerProcess, account: Ac
     stored = server.messages(account)
 
     # Reads a message, octet for octet.
-    neomutt(f"<search>letter 1<enter><pipe-message>cat > {tmp_path}/read<enter><display-message><exit>")
+    neomutt.press(f"<search>letter 1<enter><pipe-message>cat > {tmp_path}/read<enter><display-message><exit>")
     assert (tmp_path / "read").read_bytes().replace(b"\r\n", b"\n") == stored[1].replace(b"\r\n", b"\n")
     with server.imap(account) as client:
         client.select_folder("INBOX", readonly=True)
         assert client.search("SEEN") == [2]
 
     # Copies into a mailbox that it makes, saves (copies and deletes), flags, deletes and purges.
-    neomutt("<tag-pattern>~s \"letter [01]\"<enter><tag-prefix><copy-message>=Kept<enter>")
-    neomutt("<search>letter 2<enter><save-message>=Saved<enter>")
-    neomutt("<search>letter 3<enter><flag-message><delete-pattern>~s \"letter 4\"<enter>")
+    neomutt.press('<tag-pattern>~s "letter [01]"<enter><tag-prefix><copy-message>=Kept<enter>')
+    neomutt.press("<search>letter 2<enter><save-message>=Saved<enter>")
+    neomutt.press('<search>letter 3<enter><flag-message><delete-pattern>~s "letter 4"<enter>')
     with server.imap(account) as client:
         subjects = {}
         for name in ("INBOX", "Kept", "Saved"):
@@ -128,7 +127,6 @@ def test_neomutt(scheme: str, condstore: str, server: ServerProcess, account: Ac
     assert server.messages(account, "Kept") == stored[:2]
 
     # Writes a letter; what it sent is kept on the server.
-    (tmp_path / "text").write_text("Dear duck,\nquack.\n")
-    neomutt("", "-s", "from neomutt", "-i", str(tmp_path / "text"), "-b", "x@example.org", "--", "duck@example.org")
+    neomutt.press("<mail>duck@example.org<enter>from neomutt<enter><send-message>")
     [sent] = server.messages(account, "Sent Mail")
     assert b"Subject: from neomutt\r\n" in sent

@@ -88,6 +88,56 @@ async def test_plaintext_behind_starttls_is_discarded(behind: bytes) -> None:
         assert answer == b"got hello in TLS\r\n"
 
 
+@pytest.mark.parametrize("behind", [b"INJECTED\r\n", b"INJ", bytes(600_000)], ids=["line", "part", "more-than-is-read"])
+@on_both_loops
+async def test_unread_plaintext_is_discarded(behind: bytes) -> None:
+    """H2: it came in a segment of its own, and the session has not received it when it starts TLS."""
+
+    async def serve(connection: Connection) -> None:
+        await connection.receive(10)
+        connection.write(b"* OK more?\r\n")
+        while connection.received_octets < min(10 + len(behind), 300_000):
+            await asyncio.sleep(0.01)
+        await connection.start_tls(b"OK begin\r\n")
+        connection.write(b"got " + await connection.receive(10))
+
+    def attack(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+            plain.sendall(b"STARTTLS\r\n")
+            answer = plain.recv(100)
+            plain.sendall(behind)
+            while not answer.endswith(b"OK begin\r\n"):
+                answer += plain.recv(100)
+            with client_context().wrap_socket(plain) as secure:
+                secure.sendall(b"hello\r\n")
+                return secure.recv(100)
+
+    async with serving(serve, tls=shared_contexts()) as (_, port):
+        if len(behind) < 300_000:
+            assert await asyncio.to_thread(attack, port) == b"got hello\r\n"
+        else:  # what the kernel still held goes into the handshake, and spoils it
+            with pytest.raises((ssl.SSLError, ConnectionError, TimeoutError)):
+                await asyncio.to_thread(attack, port)
+
+
+@on_both_loops
+async def test_end_is_announced_to_the_client() -> None:
+    """A client that is told nothing cannot tell the end from an attacker's cut (RFC 8446 §6.1)."""
+
+    async def serve(connection: Connection) -> None:
+        connection.write(b"* BYE\r\n")
+
+    def read_all(port: int) -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            client_context().wrap_socket(plain, suppress_ragged_eofs=False) as secure,
+        ):
+            return secure.recv(100) + secure.recv(100)
+
+    async with serving(serve, tls=shared_contexts(), implicit_tls=True) as (_, port):
+        assert await asyncio.to_thread(read_all, port) == b"* BYE\r\n"
+
+
 @on_both_loops
 async def test_plaintext_after_the_answer_spoils_the_handshake() -> None:
     lost = []
@@ -171,7 +221,7 @@ async def test_start_tls_needs_a_certificate_and_comes_once() -> None:
 
 
 @pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
-@pytest.mark.parametrize("cut", ["one-segment", "apart", "octets"])
+@pytest.mark.parametrize("cut", ["one-segment", "apart", "tail-with-hello", "octets"])
 @on_both_loops
 async def test_implicit_tls_behind_a_proxy(header: bytes, cut: str) -> None:
     async def serve(connection: Connection) -> None:
@@ -209,6 +259,10 @@ async def a_proxy(port: int, header: bytes, cut: str) -> AsyncIterator[int]:
         elif cut == "apart":
             up_writer.write(header)
             await asyncio.sleep(0.05)
+        elif cut == "tail-with-hello":
+            up_writer.write(header[:20])
+            await asyncio.sleep(0.05)
+            first = header[20:] + first
         else:
             first = header + first
         up_writer.write(first)
@@ -302,6 +356,7 @@ async def test_old_tls_versions_are_refused() -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         old.minimum_version = ssl.TLSVersion.TLSv1_1
         old.maximum_version = ssl.TLSVersion.TLSv1_1
+    assert shared_contexts().server.minimum_version is ssl.TLSVersion.TLSv1_2
     new = client_context()
     new.maximum_version = ssl.TLSVersion.TLSv1_2
     async with serving(echo, tls=shared_contexts(), implicit_tls=True) as (_, port):

@@ -16,12 +16,10 @@ from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.fetching import Plan
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
 from protocols.imap.selected import Selected
-from protocols.imap.session import Session
+from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.sequence import SequenceSet
-
-SLICE = 500  # messages written before other sessions get their turn
 
 
 @dataclass(frozen=True, slots=True)

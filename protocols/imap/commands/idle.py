@@ -39,14 +39,13 @@ class _Push:
             session.writer.push()
             session.connection.close()
         elif not session.connection.write_paused:  # a client that does not read is told later, in fewer words
-            session.write_updates(expunge=True)
-            session.writer.push()
+            session.push_updates()
 
 
 async def _run(session: Session, _: None) -> Reply:
     push = _Push(session)
     session.writer.continuation(b"idling")
-    session.write_updates(expunge=True)
+    await session.write_updates(expunge=True)
     if session.selected is not None:
         session.wake = push.wake
     try:
@@ -77,7 +76,7 @@ async def _done(session: Session) -> bytes:
         wait = session.input.expected_line
         # Keeps the state in NAT routers and firewalls alive, and finds clients that have vanished.
         session.writer.status("OK", "Still here")
-        session.write_updates(expunge=True)
+        await session.write_updates(expunge=True)
 
 
 IDLE = command("IDLE", LOGGED_IN, nothing, _run)

@@ -1,10 +1,13 @@
 """SEARCH and UID SEARCH (RFC 3501 §6.4.4; MODSEQ: RFC 7162 §3.1.5)."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import Reply, ok
-from protocols.imap.session import Session
+from protocols.imap.selected import Selected
+from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.response import search_response
 from protocols.imap.wire.search import SearchKey, contains_modseq, resolve, search_program
@@ -31,14 +34,28 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         session.enable_condstore()
     criteria = resolve(arguments.key, lambda numbers, uid: selected.resolve(numbers, uid=uid))
     found = await session.mail.search(selected.view, criteria, selected.recent_from)
-    # What arrived since the last EXISTS has no number yet; what was expunged while the search ran is no result.
-    view = selected.view
-    positions = [(view.position(uid), uid) for uid in found if selected.announced(uid)]
-    live = [(position, uid) for position, uid in positions if position >= 0]
-    numbers = [uid if arguments.uid else selected.number_at(position, uid) for position, uid in live]
-    highest = max((view.modseqs[position] for position, _ in live), default=None) if modseq else None
-    session.writer.untagged(search_response(numbers, highest))
+    numbers, highest = await _numbers(selected, found, uid=arguments.uid)
+    session.writer.untagged(search_response(numbers, highest if modseq and numbers else None))
     return ok("SEARCH completed")
+
+
+async def _numbers(selected: Selected, found: Sequence[int], *, uid: bool) -> tuple[list[int], int]:
+    """What to answer for the UIDs found, and their highest mod-sequence.
+
+    What arrived since the last EXISTS has no number yet; what was expunged while the search ran is no result. Numbers
+    stay as they are while this lets others run: no EXPUNGE is sent meanwhile.
+    """
+    view = selected.view
+    numbers: list[int] = []
+    highest = 0
+    for start in range(0, len(found), SLICE):
+        for one in found[start : start + SLICE]:
+            position = view.position(one)
+            if position >= 0 and selected.announced(one):
+                numbers.append(one if uid else selected.number_at(position, one))
+                highest = max(highest, view.modseqs[position])
+        await asyncio.sleep(0)
+    return numbers, highest
 
 
 SEARCH = command("SEARCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)

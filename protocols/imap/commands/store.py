@@ -15,11 +15,9 @@ from duckmail.model.ranges import Ranges
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, no, ok
 from protocols.imap.selected import Selected
-from protocols.imap.session import Session
+from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.sequence import SequenceSet
-
-SLICE = 500  # messages written before other sessions get their turn
 
 _OPERATIONS = {
     "FLAGS": FlagOperation.REPLACE,
