@@ -305,7 +305,7 @@ class Committer:
         keys = [new.delivery_key for new, _ in append.messages if new.delivery_key is not None]
         if not keys:
             return None
-        query = {"user": append.key.user, "key": {"$in": keys}}
+        query = {"_id": {"$in": keys}, "user": append.key.user}
         async with operation():
             rows = await self._database["deliveries"].find(query).to_list(None)
         if not rows:

@@ -114,7 +114,10 @@ class Driver:
                 and await spec.announced(session, event)
             )
         except DuckmailError as error:
-            self._refuse(event, failure(error))
+            self._refuse(event, failure(error, try_create=spec is not None and Trait.TRY_CREATE in spec.traits))
+            return
+        except ParseError as error:
+            self._refuse(event, bad(str(error)))
             return
         if streamed:
             session.uploads.append(bytearray())

@@ -91,6 +91,11 @@ class Selected:
         return bisect_left(self.view.uids, self._uidnext) + len(self._expunged)
 
     @property
+    def uidnext(self) -> int:
+        """Messages with a UID below it were announced."""
+        return self._uidnext
+
+    @property
     def recent(self) -> int:
         """How many of them are \\Recent."""
         if self.recent_from >= self._uidnext:

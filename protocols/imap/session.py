@@ -165,13 +165,14 @@ class Session:
             self.wake()
 
     async def deselect(self) -> None:
-        """Leaves the selected mailbox, if any. What this session announced as \\Recent is not to the next one."""
+        """Leaves the selected mailbox, if any. What this session has announced is not \\Recent to the next one."""
         selected, self.selected = self.selected, None
         if selected is None:
             return
         self.state = State.AUTHENTICATED
+        told_all = selected.uidnext == selected.view.mailbox.uidnext
         try:
-            if not selected.read_only and not selected.view.gone and selected.view.mailbox.uidnext != self._claimed:
+            if told_all and selected.uidnext != self._claimed and not selected.read_only and not selected.view.gone:
                 await self.mail.claim_recent(selected.view)
         except DuckmailError as error:  # at worst a message is \Recent once more
             event(log, logging.INFO, "recent not claimed", connection=self.connection.id, fields=error.fields)

@@ -21,7 +21,6 @@ from storage.mongo.client import Document
 from storage.views import Delta
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
-    ("deliveries", [("user", 1), ("key", 1)], {"unique": True}),
     # A relay's retry is recognised for a day (DESIGN §5 Delivery).
     ("deliveries", [("at", 1)], {"expireAfterSeconds": 86_400}),
 )
@@ -188,8 +187,9 @@ def append_documents(append: Append, mailbox: Document, uid: int, moment: dateti
 def append_deliveries(append: Append, made: Sequence[Document], mailbox: Document, at: datetime) -> list[Document]:
     return [
         {
+            # The key is made of the account too, so it is unique wherever the account's documents are.
+            "_id": Binary(new.delivery_key),
             "user": append.key.user,
-            "key": Binary(new.delivery_key),
             "mailbox": append.key.mailbox,
             "uid": document["uid"],
             "uidvalidity": mailbox["uidvalidity"],

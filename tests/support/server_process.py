@@ -11,6 +11,7 @@ import json
 import re
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 import time
@@ -258,6 +259,13 @@ class ServerProcess:
             uids = client.search()
             fetched = client.fetch(uids, ["BODY.PEEK[]"]) if uids else {}
         return [fetched[uid][b"BODY[]"] for uid in sorted(uids)]
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.create_server((HOST, 0)) as opened:
+        port: int = opened.getsockname()[1]
+        return port
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -83,7 +83,9 @@ async def _announced(session: Session, event: LiteralAnnounced) -> bool:
     """The message: what its limit and the budget allow. A mailbox name sent as a literal is left to the framer.
 
     Raises:
-        TooLarge: RFC 7889 §5: before any octet is sent, if the client waits. Unavailable: no share of the budget.
+        TooLarge: RFC 7889 §5: before any octet is sent, if the client waits.
+        NotFound: so is a mailbox that does not exist told before a large message.
+        Unavailable: no share of the budget. ParseError: what precedes the message is wrong.
     """
     if len(event.parts) == 1 and event.parts[0] == b" ":
         return False  # "APPEND" SP literal: the mailbox's name
@@ -92,6 +94,9 @@ async def _announced(session: Session, event: LiteralAnnounced) -> bool:
     if event.size > session.settings.message_size:
         raise TooLarge
     if event.size > FREE_OCTETS:
+        parser = Parser(event.parts, utf8=session.utf8)
+        parser.sp()
+        await session.mail.mailbox(parser.mailbox())
         hold = session.services.budget.reserve(event.size, session.settings.reserve_timeout)
         await session.upload_hold.enter_async_context(hold)
     return True
