@@ -37,6 +37,7 @@ class _Entry:
         self.lock = asyncio.Lock()
         self.started = 0  # syncs begun, to share one between callers
         self.finished = 0
+        self.opening = 0  # who waits for the view: the entry stays for them
 
 
 class ViewCache:
@@ -53,18 +54,24 @@ class ViewCache:
         """The view, up to date, held until `release`. Raises: NotFound, Unavailable."""
         self.watch(user)
         try:
-            view = await self._current((user, mailbox))
+            view = await self._open((user, mailbox))
         except BaseException:
             self.unwatch(user)
-            if not self.peek(user, mailbox):
-                self._entries.pop((user, mailbox), None)
             raise
         view.attach(listener)
         return view
 
-    async def _current(self, key: Key) -> View:
+    async def _open(self, key: Key) -> View:
+        """An entry is only given up when nobody waits for it any more: one opener may fail or vanish, and the next must
+        not be left with a view that nobody brings up to date."""
         entry = self._entry(key)
-        await self._refresh(key, entry)
+        entry.opening += 1
+        try:
+            await self._refresh(key, entry)
+        finally:
+            entry.opening -= 1
+            if entry.view is None and not entry.opening:
+                self._entries.pop(key, None)
         if entry.view is None or entry.view.gone:
             raise NotFound("No such mailbox")
         return entry.view
@@ -206,7 +213,11 @@ class ViewCache:
         unused: Iterable[tuple[Key, View]] = [
             (key, entry.view)
             for key, entry in self._entries.items()
-            if entry.view is not None and not entry.view.in_use and not entry.lock.locked() and key != keep
+            if entry.view is not None
+            and not entry.view.in_use
+            and not entry.opening
+            and not entry.lock.locked()
+            and key != keep
         ]
         total = sum(view.octets + 1024 for _, view in unused)
         for key, view in unused:

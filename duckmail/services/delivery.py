@@ -187,6 +187,16 @@ class Delivery:
             # The account was deleted since RCPT: the relay's next try will tell.
             return Verdict(recipient, error=Unavailable(account=recipient.account, reason="no INBOX"))
         if isinstance(outcome, DuckmailError):
+            event(
+                _logger,
+                logging.WARNING if outcome.temporary else logging.INFO,
+                "not delivered",
+                connection=envelope.connection,
+                sender=envelope.sender,
+                recipient=recipient.address,
+                kind=type(outcome).__name__,
+                fields=outcome.fields,
+            )
             return Verdict(recipient, error=outcome)
         if outcome.duplicate:
             event(

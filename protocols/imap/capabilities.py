@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from protocols.imap.session import Session
+from protocols.imap.wire.response import capability
 
 
 def _always(_session: Session) -> bool:
@@ -58,19 +59,19 @@ CAPABILITIES: tuple[Capability, ...] = (
 )
 
 
-def announced(session: Session) -> str:
-    """The capability list as this session has it now."""
-    return " ".join(
-        f"APPENDLIMIT={session.settings.message_size}" if capability.name == "APPENDLIMIT" else capability.name
-        for capability in CAPABILITIES
-        if capability.when(session)
+def announced(session: Session) -> bytes:
+    """`CAPABILITY ...` as this session has it now: untagged data, and the content of the response code."""
+    return capability(
+        f"APPENDLIMIT={session.settings.message_size}" if known.name == "APPENDLIMIT" else known.name
+        for known in CAPABILITIES
+        if known.when(session)
     )
 
 
 def check(commands: Iterable[str]) -> None:
     """Raises LookupError when a capability promises a command that does not exist; called at start."""
     known = set(commands)
-    for capability in CAPABILITIES:
-        missing = [name for name in capability.commands if name not in known]
+    for row in CAPABILITIES:
+        missing = [name for name in row.commands if name not in known]
         if missing:
-            raise LookupError(f"{capability.name} is announced without {', '.join(missing)}")
+            raise LookupError(f"{row.name} is announced without {', '.join(missing)}")

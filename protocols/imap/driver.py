@@ -39,7 +39,7 @@ class Driver:
         """From the greeting to the end of the connection; never raises for what a client does."""
         session = self._session
         session.connection.on_drain = self._drain
-        session.writer.status("OK", f"{session.settings.name} ready", f"CAPABILITY {capabilities.announced(session)}")
+        session.writer.status("OK", f"{session.settings.name} ready", capabilities.announced(session).decode("ascii"))
         try:
             await self._serve()
             await session.writer.flush()

@@ -70,7 +70,7 @@ class Listeners:
         self._refusals = 0
         self._draining = False
 
-    def start(self, service: Service, specs: Iterable[ListenSpec | str], *, reuse_port: bool = False) -> list[str]:
+    def start(self, service: Service, specs: Iterable[ListenSpec | str]) -> list[str]:
         """Listen on all of `specs` for `service`; gives the addresses, with the real ports.
 
         Raises:
@@ -79,7 +79,7 @@ class Listeners:
         opened: list[ListeningSocket] = []
         try:
             for spec in specs:
-                opened.extend(listen(_spec(spec), reuse_port=reuse_port))
+                opened.extend(listen(spec))
         except ListenError:
             for one in opened:
                 one.close()
@@ -187,15 +187,6 @@ class Listeners:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.drain(0)
-
-
-def _spec(spec: ListenSpec | str) -> ListenSpec:
-    if isinstance(spec, ListenSpec):
-        return spec
-    try:
-        return ListenSpec.parse(spec)
-    except ValueError as error:
-        raise ListenError(f"cannot listen on {error}") from error
 
 
 def _peer(sock: socket.socket, address: tuple[str, int]) -> Peer:

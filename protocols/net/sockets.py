@@ -102,25 +102,27 @@ def _inode(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def listen(spec: ListenSpec, *, reuse_port: bool = False) -> list[ListeningSocket]:
+def listen(spec: ListenSpec | str) -> list[ListeningSocket]:
     """Open the sockets of one entry; a host name may give several.
 
     Blocks while a host name is looked up: for the start of the process.
 
-    Args:
-        reuse_port: let several processes of the same user listen on one TCP port, the kernel spreads the connections.
-
     Raises:
         ListenError: nothing stays open.
     """
+    if isinstance(spec, str):
+        try:
+            spec = ListenSpec.parse(spec)
+        except ValueError as error:
+            raise ListenError(f"cannot listen on {error}") from error
     if spec.inherited:
         return inherited(spec.inherited, os.environ)
     if spec.path:
         return [_listen_unix(spec)]
-    return _listen_tcp(spec, reuse_port)
+    return _listen_tcp(spec)
 
 
-def _listen_tcp(spec: ListenSpec, reuse_port: bool) -> list[ListeningSocket]:
+def _listen_tcp(spec: ListenSpec) -> list[ListeningSocket]:
     try:
         found = socket.getaddrinfo(spec.host, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -129,7 +131,7 @@ def _listen_tcp(spec: ListenSpec, reuse_port: bool) -> list[ListeningSocket]:
     missing: OSError | None = None
     for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
         try:
-            opened.append(_open_tcp(family, address, reuse_port))
+            opened.append(_open_tcp(family, address))
         except OSError as error:
             # `localhost` also names ::1 on machines without IPv6: one address that works is enough
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -142,12 +144,10 @@ def _listen_tcp(spec: ListenSpec, reuse_port: bool) -> list[ListeningSocket]:
     return opened
 
 
-def _open_tcp(family: int, address: object, reuse_port: bool) -> ListeningSocket:
+def _open_tcp(family: int, address: object) -> ListeningSocket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:  # so that `[::]:143` and `0.0.0.0:143` stand side by side
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)  # type: ignore[arg-type]  # as getaddrinfo gave it

@@ -78,9 +78,7 @@ class Campaign:
         )
         self._gate, self._watch_gate = Gate(), Gate()
         common = (plan.seed, servers.serves, self._ledger)
-        self._actors: list[Actor] = [
-            Relay(f"relay{n}", *common, self._gate, plan.accounts) for n in range(plan.relays)
-        ]
+        self._actors: list[Actor] = [Relay(f"relay{n}", *common, self._gate, plan.accounts) for n in range(plan.relays)]
         self._observers: list[Observer] = []
         for account in plan.accounts:
             for n in range(plan.workers):
@@ -173,7 +171,9 @@ class Campaign:
             async with imap(self._rig.serves[0].imap, account, PASSWORD) as client:
                 for path in MAILBOXES:
                     expected = {
-                        uid: msg.token for boxes in self._ledger.owned[account].values() for uid, msg in boxes[path].items()
+                        uid: msg.token
+                        for boxes in self._ledger.owned[account].values()
+                        for uid, msg in boxes[path].items()
                     }
                     await client.command(f"SELECT {path}")
                     for row in fetched(await client.command("UID FETCH 1:* (BODY.PEEK[])")):

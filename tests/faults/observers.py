@@ -147,7 +147,9 @@ class Observer(Actor):
         if self.copy != rows or self._numbers != sorted(rows):
             differing = {uid for uid in {*rows, *self.copy} if rows.get(uid) != self.copy.get(uid)}
             story = {uid: (self.copy.get(uid), rows.get(uid)) for uid in sorted(differing)[:20]}
-            raise Violation(f"{self.name} on {self.account}/{self.path}: (seen, there) {story}, numbers {self._numbers}")
+            raise Violation(
+                f"{self.name} on {self.account}/{self.path}: (seen, there) {story}, numbers {self._numbers}"
+            )
 
 
 def _rows(untagged: Sequence[Response]) -> list[Fetched]:

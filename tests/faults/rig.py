@@ -52,6 +52,8 @@ enabled = false
 [limits]
 per_user = 200
 quota = "20 GiB"
+[log]
+level = "warning"
 """
 
 
@@ -120,7 +122,7 @@ class Serve:
                 await asyncio.sleep(0.02)
         return status
 
-    def tail(self, octets: int = 3000) -> str:
+    def tail(self, octets: int = 1500) -> str:
         return self.log.read_bytes()[-octets:].decode("utf-8", "replace") if self.log.exists() else ""
 
     def memory(self, key: str = "VmHWM") -> int:

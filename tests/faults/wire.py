@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -141,10 +140,10 @@ class _Stream:
         self.writer.transport.abort()
 
 
-async def _open(port: int, context: ssl.SSLContext | None = None) -> _Stream:
+async def _open(port: int) -> _Stream:
     try:
         async with asyncio.timeout(WAIT):
-            return _Stream(*await asyncio.open_connection("127.0.0.1", port, limit=LINE, ssl=context))
+            return _Stream(*await asyncio.open_connection("127.0.0.1", port, limit=LINE))
     except OSError as error:
         raise LostError(type(error).__name__) from None
 
@@ -157,9 +156,9 @@ class Imap:
         self._tag = 0
 
     @classmethod
-    async def connect(cls, port: int, name: str = "", password: str = "", context: ssl.SSLContext | None = None) -> "Imap":
+    async def connect(cls, port: int, name: str = "", password: str = "") -> "Imap":
         """Greeted, and logged in when `name` is given. Raises: LostError."""
-        client = cls(await _open(port, context))
+        client = cls(await _open(port))
         greeting = await client.stream.line()
         if not greeting.startswith(b"* OK"):
             raise LostError(greeting.decode("latin-1"))

@@ -223,11 +223,17 @@ class ServerProcess:
             client.login(account.address, account.password)
             yield client
 
+    @contextlib.contextmanager
+    def lmtp(self) -> Iterator[smtplib.LMTP]:
+        """A connection that has said LHLO."""
+        with smtplib.LMTP(HOST, self.lmtp_port, local_hostname="relay.test", timeout=CLIENT_SECONDS) as client:
+            client.ehlo()
+            yield client
+
     def deliver(self, message: bytes, *recipients: str, sender: str = "sender@example.org") -> None:
         """By LMTP; every recipient must be accepted."""
-        with smtplib.LMTP(HOST, self.lmtp_port, local_hostname="relay.test") as client:
-            refused = client.sendmail(sender, recipients, message)
-        assert refused == {}
+        with self.lmtp() as client:
+            assert all(code == 250 for code, _ in deliver(client, message, *recipients, sender=sender))
 
     def api(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         """A request with the token that may do everything; it must succeed."""
@@ -266,6 +272,17 @@ def free_port() -> int:
     with socket.create_server((HOST, 0)) as opened:
         port: int = opened.getsockname()[1]
         return port
+
+
+def deliver(
+    client: smtplib.LMTP, message: bytes, *recipients: str, sender: str = "sender@example.org"
+) -> list[tuple[int, bytes]]:
+    """One transaction; the replies after the data, one for each recipient (smtplib itself reads but one)."""
+    replies = [client.mail(sender), *(client.rcpt(recipient) for recipient in recipients), client.docmd("DATA")]
+    assert [code for code, _ in replies] == [*[250] * (1 + len(recipients)), 354], replies
+    stuffed = re.sub(rb"(?m)^\.", b"..", message)
+    client.send(stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n")
+    return [client.getreply() for _ in recipients]
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -17,7 +17,7 @@ from protocols.net.connection import Connection
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners, Service
 from protocols.net.peer import Networks
-from protocols.net.sockets import ListenError
+from protocols.net.sockets import ListenError, ListeningSocket, listen
 from tests.support.net import client, client_context, echo, on_both_loops, serving, shared_contexts
 
 LOOPBACK = Networks(["127.0.0.0/8"])
@@ -326,10 +326,15 @@ async def test_port_in_use_is_one_clear_error() -> None:
             assert not listeners._sockets  # the first one was given back
 
 
-async def test_port_can_be_shared_between_workers() -> None:
+@on_both_loops
+async def test_one_socket_serves_several_workers() -> None:
+    [opened] = listen("127.0.0.1:0")
     async with Listeners(Limits(0)) as one, Listeners(Limits(0)) as two:
-        [address] = one.start(Service("test", echo, FULL), ["127.0.0.1:0"], reuse_port=True)
-        assert two.start(Service("test", echo, FULL), [address], reuse_port=True) == [address]
+        address = one.serve(Service("test", echo, FULL), opened)
+        assert two.serve(Service("test", echo, FULL), ListeningSocket(opened.sock.dup())) == address
+        await one.drain(1)
+        async with client(int(address.rpartition(":")[2])) as (reader, _):
+            assert await reader.readline()
 
 
 @on_both_loops

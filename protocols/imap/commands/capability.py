@@ -7,7 +7,7 @@ from protocols.imap.session import Session
 
 
 async def _run(session: Session, _: None) -> Reply:
-    session.writer.untagged(f"CAPABILITY {capabilities.announced(session)}".encode("ascii"))
+    session.writer.untagged(capabilities.announced(session))
     return ok("CAPABILITY completed")
 
 

@@ -4,6 +4,7 @@ from protocols.imap.command import ANY, command
 from protocols.imap.reply import Reply, ok
 from protocols.imap.session import Session
 from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.response import id_response
 
 MAX_PAIRS = 30  # RFC 2971 §3.3
 
@@ -21,10 +22,9 @@ def _parse(parser: Parser) -> None:
 
 
 async def _run(session: Session, _: None) -> Reply:
-    fields = f'"name" "{session.settings.name}"'
-    if session.settings.version:
-        fields += f' "version" "{session.settings.version}"'
-    session.writer.untagged(f"ID ({fields})".encode("ascii"))
+    settings = session.settings
+    fields = [("name", settings.name), ("version", settings.version)]
+    session.writer.untagged(id_response(field for field in fields if field[1]))
     return ok("ID completed")
 
 

@@ -49,7 +49,7 @@ async def log_in(session: Session, username: str, password: str) -> Reply:
         # RFC 3501 §7.1: ALERT is shown to the person, who can close another program.
         return no(error.text, "ALERT")
     # RFC 3501 §7.2.1: capabilities may change with the login; the code saves the client a round trip.
-    return ok("Logged in", f"CAPABILITY {capabilities.announced(session)}")
+    return ok("Logged in", capabilities.announced(session).decode("ascii"))
 
 
 LOGIN = command("LOGIN", BEFORE_LOGIN, _parse, _run)

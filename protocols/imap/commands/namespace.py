@@ -3,10 +3,11 @@
 from protocols.imap.command import LOGGED_IN, command, nothing
 from protocols.imap.reply import Reply, ok
 from protocols.imap.session import Session
+from protocols.imap.wire.response import namespace
 
 
 async def _run(session: Session, _: None) -> Reply:
-    session.writer.untagged(b'NAMESPACE (("" "/")) NIL NIL')
+    session.writer.untagged(namespace())
     return ok("NAMESPACE completed")
 
 

@@ -1,0 +1,91 @@
+"""duckmail itself: `duckmail serve` as a child with its embedded databases, everything in a folder of its own."""
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import aiohttp
+
+from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server
+from duckmail import __version__
+
+START_SECONDS = 90.0
+STOP_SECONDS = 30.0
+READY = "duckmail is running"
+
+# Plain logins from loopback as the peers have them; limits that one load generator on one address does not reach.
+CONFIG: Mapping[str, Mapping[str, object]] = {
+    "server": {"data": "var", "hostname": "mail.test"},
+    "imap": {"listen": [f"{HOST}:0"], "listen_tls": [f"{HOST}:0"], "plaintext_login": True},
+    "lmtp": {"listen": [f"{HOST}:0"]},
+    "api": {"listen": [f"{HOST}:0"]},
+    "limits": {"per_network": 0, "per_user": 0, "quota": "100 GiB"},
+}
+
+
+class Duckmail(Server):
+    name = "duckmail"
+
+    def __init__(self, folder: Path, *, config: Mapping[str, Mapping[str, object]] = CONFIG) -> None:
+        super().__init__(folder)
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._api = 0
+
+    async def start(self) -> None:
+        file = self.folder / "duckmail.toml"
+        # JSON's strings, numbers, booleans and lists are TOML's as well.
+        file.write_text(
+            "".join(
+                f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+                for section, values in self._config.items()
+            )
+        )
+        command = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(file)]
+        with (self.folder / "printed").open("wb") as printed, (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=log)
+        async with asyncio.timeout(START_SECONDS):
+            while READY not in (text := (self.folder / "printed").read_text()):
+                if self._process.poll() is not None:
+                    raise NotInstalled(f"duckmail does not start: {(self.folder / 'log').read_text()[-500:]}")
+                await asyncio.sleep(0.05)
+        self.imap, self.imaps, self.lmtp, self._api = (
+            _port(text, label) for label in ("IMAP, STARTTLS", "IMAP, TLS", "LMTP", "API")
+        )
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+            self._process = None
+
+    async def add_accounts(self, accounts: Sequence[Account]) -> None:
+        token = (self.folder / "var" / "api-token").read_text().strip()
+        async with aiohttp.ClientSession(headers={"X-Access-Token": token}) as session:
+            for account in accounts:
+                body = {"username": account.address, "address": account.address, "password": PASSWORD}
+                async with session.post(f"http://{HOST}:{self._api}/users", json=body) as response:
+                    answer = await response.json()
+                    if not answer.get("success"):
+                        raise RuntimeError(f"cannot make {account.address}: {answer}")
+
+    @property
+    def version(self) -> str:
+        return f"duckmail {__version__}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+
+def _port(text: str, label: str) -> int:
+    found = re.search(rf"^ +{re.escape(label)} +\S+:(\d+)$", text, re.MULTILINE)
+    if found is None:
+        raise NotInstalled(f"duckmail does not say where it listens for {label}")
+    return int(found[1])
