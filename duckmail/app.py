@@ -38,7 +38,7 @@ from protocols.lmtp.settings import LmtpSettings
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners, Service
 from protocols.net.peer import Networks
-from protocols.net.sockets import ListenSpec, listen
+from protocols.net.sockets import ListenError, ListeningSocket, listen
 from protocols.net.tls import CertificateFiles, TlsContexts
 from storage.store import Store
 
@@ -46,6 +46,8 @@ log = logging.getLogger("duckmail")
 
 SCAN_THREADS = 2
 HASH_THREADS = 2  # more would take the processor from the loop (libraries.md 3.5: two cores)
+# The kinds of listeners, as people are told of them.
+IMAP, IMAPS, LMTP, API, API_TLS = "IMAP, STARTTLS", "IMAP, TLS", "LMTP", "API", "API, TLS"
 LMTP_OVERLOADED = b"421 4.3.2 Too many connections, try again later\r\n"
 
 
@@ -55,6 +57,44 @@ class Databases:
 
     mongo_uri: str
     redis_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The listening sockets of one kind of listener (`wanted`)."""
+
+    label: str
+    sockets: list[ListeningSocket]
+
+
+def wanted(config: Config) -> list[tuple[str, Sequence[str]]]:
+    """What is to listen where: (label, listeners)."""
+    kinds: list[tuple[bool, str, Sequence[str]]] = [
+        (config.imap.enabled, IMAP, config.imap.listen),
+        (config.imap.enabled, IMAPS, config.imap.listen_tls),
+        (config.lmtp.enabled, LMTP, config.lmtp.listen),
+        (config.api.enabled, API, config.api.listen),
+        (config.api.enabled, API_TLS, config.api.listen_tls),
+    ]
+    return [(label, specs) for enabled, label, specs in kinds if enabled]
+
+
+def open_listeners(config: Config) -> list[Opened]:
+    """Opens all of them; nobody accepts there yet. Raises: ListenError, with none left open."""
+    opened: list[Opened] = []
+    try:
+        for label, specs in wanted(config):
+            opened += [Opened(label, listen(spec)) for spec in specs]
+    except ListenError:
+        close_listeners(opened)
+        raise
+    return opened
+
+
+def close_listeners(opened: Sequence[Opened]) -> None:
+    for one in opened:
+        for each in one.sockets:
+            each.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +181,23 @@ class Server:
         )
         self._listeners = Listeners(self._limits)
         self._api: web.AppRunner | None = None
+        self._opened: Sequence[Opened] = ()
         self._stop = asyncio.Event()
 
-    async def start(self, *, reuse_port: bool = False) -> list[tuple[str, str]]:
-        """Opens all listeners; what listens where, for people. Raises: ListenError."""
-        listening: list[tuple[str, str]] = []
-        for label, service, specs in self._mail_services():
-            opened = self._listeners.start(service, specs, reuse_port=reuse_port)
-            listening += [(label, address) for address in opened]
-        listening += await self._start_api(reuse_port=reuse_port)
-        return listening
+    async def start(self, opened: Sequence[Opened]) -> None:
+        """Accepts on the listeners, and owns them."""
+        self._opened = opened
+        services = self._mail_services()
+        for one in opened:
+            for each in one.sockets:
+                if one.label in services:
+                    self._listeners.serve(services[one.label], each)
+        await self._start_api([one for one in opened if one.label in (API, API_TLS)])
 
-    def _mail_services(self) -> list[tuple[str, Service, Sequence[str]]]:
+    def _mail_services(self) -> dict[str, Service]:
         config, services = self._config, self._services
         proxies = Networks(config.proxy.peers)
-        found: list[tuple[str, Service, Sequence[str]]] = []
+        found: dict[str, Service] = {}
         if config.imap.enabled:
             serve = make_serve(
                 ImapServices(services.auth, services.mail, self._limits.user, services.budget),
@@ -168,10 +210,8 @@ class Server:
                     idle_timeout=config.imap.idle_timeout,
                 ),
             )
-            plain = Service("imap", serve, OVERLOADED, self.tls, proxy_peers=proxies)
-            secure = Service("imaps", serve, OVERLOADED, self.tls, implicit_tls=True, proxy_peers=proxies)
-            found.append(("IMAP, STARTTLS", plain, config.imap.listen))
-            found.append(("IMAP, TLS", secure, config.imap.listen_tls))
+            found[IMAP] = Service("imap", serve, OVERLOADED, self.tls, proxy_peers=proxies)
+            found[IMAPS] = Service("imaps", serve, OVERLOADED, self.tls, implicit_tls=True, proxy_peers=proxies)
         if config.lmtp.enabled:
             lmtp = LmtpServer(
                 LmtpSettings(
@@ -186,27 +226,23 @@ class Server:
                 Networks(config.lmtp.peers).__contains__,
             )
             tls = self.tls if config.lmtp.starttls else None
-            service = Service("lmtp", lmtp.serve, LMTP_OVERLOADED, tls, proxy_peers=proxies)
-            found.append(("LMTP", service, config.lmtp.listen))
+            found[LMTP] = Service("lmtp", lmtp.serve, LMTP_OVERLOADED, tls, proxy_peers=proxies)
         return found
 
-    async def _start_api(self, *, reuse_port: bool) -> list[tuple[str, str]]:
+    async def _start_api(self, opened: Sequence[Opened]) -> None:
         config, services = self._config.api, self._services
-        if not config.enabled:
-            return []
+        if not opened:
+            return
         app = make_app(
             ApiServices(services.users, services.auth, services.tokens, services.store.health),
             ApiSettings(config.access_control, self._api_token, config.cors_origins),
         )
         self._api = make_runner(app)
         await self._api.setup()
-        listening = []
-        for label, specs, tls in (("API", config.listen, None), ("API, TLS", config.listen_tls, self.tls)):
-            for spec in specs:
-                for opened in listen(ListenSpec.parse(spec), reuse_port=reuse_port):
-                    await web.SockSite(self._api, opened.sock, ssl_context=tls.switching() if tls else None).start()
-                    listening.append((label, opened.address))
-        return listening
+        for one in opened:
+            context = self.tls.switching() if one.label == API_TLS else None
+            for each in one.sockets:
+                await web.SockSite(self._api, each.sock, ssl_context=context).start()
 
     def stop(self) -> None:
         """Ends `wait`."""
@@ -223,6 +259,8 @@ class Server:
     async def drain(self) -> None:
         """Stops accepting, says goodbye, lets what is being committed end."""
         event(log, logging.INFO, "stopping", pid=os.getpid())
-        if self._api is not None:
-            await self._api.cleanup()
-        await self._listeners.drain(self._config.server.drain_timeout)
+        async with asyncio.TaskGroup() as tasks:  # beside each other: one may take as long as the other
+            if self._api is not None:
+                tasks.create_task(self._api.cleanup())
+            tasks.create_task(self._listeners.drain(self._config.server.drain_timeout))
+        close_listeners(self._opened)  # aiohttp leaves the paths of unix sockets

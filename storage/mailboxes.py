@@ -22,6 +22,8 @@ MAX_MAILBOXES = 1500
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("mailboxes", [("user", 1), ("path", 1)], {"unique": True, "partialFilterExpression": {"path": {"$exists": True}}}),
+    # Quota is a sum over living and deleted ones: without this index each append would read all mailboxes there are.
+    ("mailboxes", [("user", 1)], {}),
     ("mailboxes", [("gone", 1)], {"sparse": True}),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -31,9 +32,15 @@ CONFIG: Mapping[str, Mapping[str, object]] = {
 class Duckmail(Server):
     name = "duckmail"
 
-    def __init__(self, folder: Path, *, config: Mapping[str, Mapping[str, object]] = CONFIG) -> None:
+    def __init__(
+        self, folder: Path, *, config: Mapping[str, Mapping[str, object]] = CONFIG, source: Path | None = None
+    ) -> None:
+        """`source`: another checkout, to compare with."""
         super().__init__(folder)
         self._config = config
+        self._source = source
+        if source is not None:
+            self.name = f"duckmail:{source.name}"
         self._process: subprocess.Popen[bytes] | None = None
         self._api = 0
 
@@ -48,7 +55,9 @@ class Duckmail(Server):
         )
         command = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(file)]
         with (self.folder / "printed").open("wb") as printed, (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=log)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=printed, stderr=log, env=self._environment()
+            )
         async with asyncio.timeout(START_SECONDS):
             while READY not in (text := (self.folder / "printed").read_text()):
                 if self._process.poll() is not None:
@@ -57,6 +66,9 @@ class Duckmail(Server):
         self.imap, self.imaps, self.lmtp, self._api = (
             _port(text, label) for label in ("IMAP, STARTTLS", "IMAP, TLS", "LMTP", "API")
         )
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self._source)} if self._source else dict(os.environ)
 
     async def stop(self) -> None:
         if self._process is not None:

@@ -7,17 +7,18 @@ import logging
 import resource
 import socket
 import sys
+from collections.abc import Sequence
 
-from duckmail.app import Databases, Server, open_services
+from duckmail.app import Opened, Server, close_listeners, open_listeners, open_services
 from duckmail.cli import firststart
 from duckmail.cli.common import config_arguments, configuration
 from duckmail.cli.databases import databases
-from duckmail.cli.workers import run_workers, share_of, specs
+from duckmail.cli.workers import adopt, run_workers
 from duckmail.config.schema import Config
 from duckmail.errors import DuckmailError
 from duckmail.runtime import log, loop
 from protocols.net.sockets import ListenError
-from protocols.net.tls import TlsError
+from protocols.net.tls import CertificateFiles, TlsContexts, TlsError
 
 MOST_WORKERS = 64
 
@@ -33,7 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_workers, default=1, metavar="N", help="processes on shared ports (default: 1)"
     )
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # the number of this process among them
+    # Of a worker: its number, and the listening sockets that it has from its parent.
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--inherited", default="[]", help=argparse.SUPPRESS)
 
 
 def _workers(text: str) -> int:
@@ -62,42 +65,46 @@ def _raise_file_limit() -> None:
 async def serve(config: Config, args: argparse.Namespace) -> None:
     """One process: all of the server, or one of several workers. Raises: DuckmailError, ListenError, TlsError."""
     worker: int | None = args.worker
-    if worker is not None:
-        config = share_of(config, worker)
     async with contextlib.AsyncExitStack() as stack:
         found = await stack.enter_async_context(databases(config, attach=worker is not None))
         certificate = firststart.certificate(config, _hostname(config))
         token = firststart.api_token(config)
         services = await stack.enter_async_context(open_services(config, found, _slot(config, str(worker or 0))))
-        demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
         server = Server(services, certificate, token.text if token else "")
+        opened = open_listeners(config) if worker is None else adopt(args.inherited)
+        stack.callback(close_listeners, opened)
+        demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
         stack.push_async_callback(server.drain)
-        listening = await server.start(reuse_port=worker is not None)
+        await server.start(opened)
         # What was built stays for the life of the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         if worker is None:
-            print(firststart.welcome(config, demo, token, listening), flush=True)
+            print(firststart.welcome(config, demo, token, _addresses(opened)), flush=True)
         await server.wait(lambda: _reload(server, args))
 
 
 async def serve_many(config: Config, args: argparse.Namespace) -> None:
-    """The parent of several workers: owns the embedded servers and makes what the first start makes."""
+    """The parent of several workers: owns the embedded servers and the listening sockets, and makes what the first
+    start makes. What would end a worker at once ends it first, with its one clear line.
+
+    Raises: DuckmailError, ListenError, TlsError.
+    """
     async with databases(config, attach=False) as found:
-        firststart.certificate(config, _hostname(config))
+        certificate = firststart.certificate(config, _hostname(config))
+        TlsContexts(CertificateFiles(*certificate))
         token = firststart.api_token(config)
-        demo = await _demo(config, found) if config.embedded_mongo else None
-
-        def started() -> None:
-            listening = [*specs(config), ("processes", str(args.workers))]
+        async with open_services(config, found, _slot(config, "parent")) as services:
+            opened = open_listeners(config)
+            demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
+        listening = [*_addresses(opened), ("processes", str(args.workers))]
+        async with run_workers(config, args.config, args.workers, opened) as stopped:
             print(firststart.welcome(config, demo, token, listening), flush=True)
+            await stopped.wait()
 
-        await run_workers(config, args.config, args.workers, started)
 
-
-async def _demo(config: Config, found: Databases) -> firststart.Demo | None:
-    async with open_services(config, found, _slot(config, "parent")) as services:
-        return await firststart.demo_account(config, services.users)
+def _addresses(opened: Sequence[Opened]) -> list[tuple[str, str]]:
+    return [(one.label, each.address) for one in opened for each in one.sockets]
 
 
 def _hostname(config: Config) -> str:

@@ -26,7 +26,7 @@ def html_text(source: str) -> str:
 
 def collapse(text: str) -> str:
     """`text` on one line, runs of blanks as one, invisible characters left out."""
-    return " ".join(_INVISIBLE.sub("", text).split())
+    return " ".join((text if text.isascii() else _INVISIBLE.sub("", text)).split())
 
 
 def _without_silent(source: str) -> str:

@@ -11,8 +11,8 @@ from duckmail.mime.scan import Buffer, Raw, buffer, header_block
 from duckmail.mime.transfer import PIECE, decoded
 
 _MAX_SEARCHED = 16 << 20
-_PREVIEW_SOURCE = 131072
-"""Characters of a part that a preview is made from."""
+_PREVIEW_SOURCE = {"html": 131072, "plain": 8192}
+"""Characters of a part that a preview is made from; HTML often begins with a long style sheet."""
 
 _FIELD_START = re.compile(rb"\n(?![ \t])")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -79,7 +79,7 @@ def preview(raw: Raw, index: Index, length: int) -> str:
     for node in candidates[:10]:
         if _is_attached(octets, node):
             continue
-        source = "".join(_up_to(part_text(octets, node), _PREVIEW_SOURCE))
+        source = "".join(_up_to(part_text(octets, node), _PREVIEW_SOURCE[node.subtype]))
         text = collapse(html_text(source) if node.subtype == "html" else source)
         if text:
             return text if len(text) <= length else text[:length].rstrip() + "…"

@@ -31,18 +31,25 @@ class Child:
     """
 
     def __init__(
-        self, name: str, argv: Sequence[str], output: Path | None, orphaned: signal.Signals = signal.SIGKILL
+        self,
+        name: str,
+        argv: Sequence[str],
+        output: Path | None,
+        orphaned: signal.Signals = signal.SIGKILL,
+        fds: Sequence[int] = (),
     ) -> None:
         """
         Args:
             output: takes what the program prints to stdout and stderr, emptied at each start; None: as ours.
             orphaned: what the kernel sends it when we die. For a database SIGKILL: the data folder is free at once for
                 a restarted owner, and what was acknowledged stands in a journal.
+            fds: open files that it has too, under the same numbers.
         """
         self.name = name
         self._argv = list(argv)
         self._output = output
         self._orphaned = orphaned
+        self._fds = tuple(fds)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,7 +63,13 @@ class Child:
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(self._output.open("wb")) if self._output else None
             self._process = subprocess.Popen(  # noqa: S603  (our own program with our own arguments)
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=0o077
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                umask=0o077,
+                pass_fds=self._fds,
             )
 
     def status(self) -> int | None:

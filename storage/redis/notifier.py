@@ -62,6 +62,7 @@ class Notifier:
 
     async def send(self) -> None:
         """Publishes what is queued, in pipelines; until cancelled."""
+        task = asyncio.current_task()
         while True:
             await self._outgoing.wait()
             self._outgoing.clear()
@@ -75,6 +76,9 @@ class Notifier:
                     log.debug("publish failed", extra={"fields": {"error": type(error).__name__}})
                     self._outbox.clear()
                     await asyncio.sleep(RECONNECT_SECONDS)
+                # redis-py loses a cancellation that comes in the middle of `execute`: nobody would cancel us again.
+                if task is not None and task.cancelling():
+                    return
 
     async def listen(self) -> None:
         """Hears from other processes; reconnects for ever; until cancelled."""

@@ -72,9 +72,7 @@ class Serve:
         self.folder = folder
         self.imap, self.lmtp = free_ports(2)
         folder.mkdir(parents=True, exist_ok=True)
-        text = CONFIG.format(
-            host=HOST, mongo=mongo, database=DATABASE, redis=redis or "none", imap=self.imap, lmtp=self.lmtp
-        )
+        text = CONFIG.format(host=HOST, mongo=mongo, database=DATABASE, redis=redis, imap=self.imap, lmtp=self.lmtp)
         self.file = folder / "duckmail.toml"
         self.file.write_text(text + extra)
         self.config: Config = parse(text + extra, "faults", folder)
@@ -134,19 +132,19 @@ class Serve:
 
 
 class Rig:
-    """A MongoDB, a Valkey unless `redis` is False, and `processes` servers on them."""
+    """A MongoDB, a Valkey, and `processes` servers on them. `redis` False: the servers look for a Valkey in vain."""
 
     def __init__(self, data: Path, processes: int = 1, *, redis: bool = True, extra: str = "") -> None:
         run = make_socket_folder(data)
         self.data = data
         self.mongod = Mongod(data / "mongod", run)
-        self.valkey = Valkey(data / "valkey", run) if redis else None
-        url = self.valkey.url if self.valkey else ""
-        self.serves = [Serve(data / f"serve{n}", self.mongod.uri, url, extra) for n in range(processes)]
+        self.valkey = Valkey(data / "valkey", run)
+        self._redis = redis
+        self.serves = [Serve(data / f"serve{n}", self.mongod.uri, self.valkey.url, extra) for n in range(processes)]
 
     async def start(self) -> None:
         await self.start_mongod()
-        if self.valkey is not None:
+        if self._redis:
             await self.valkey.start()
 
     async def start_serves(self) -> None:
@@ -193,8 +191,7 @@ class Rig:
         for serve in self.serves:
             if serve.alive:
                 serve.kill()
-        if self.valkey is not None:
-            await self.valkey.stop()
+        await self.valkey.stop()
         await self.mongod.stop()
 
 

@@ -218,7 +218,7 @@ class Imap:
 
 
 @asynccontextmanager
-async def imap(port: int, name: str, password: str) -> AsyncIterator[Imap]:
+async def imap(port: int, name: str = "", password: str = "") -> AsyncIterator[Imap]:
     client = await Imap.connect(port, name, password)
     try:
         yield client

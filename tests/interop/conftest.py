@@ -5,9 +5,11 @@ import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pymongo
 import pytest
+from pymongo.database import Database
 
 from tests.interop.programs import Run, run_in
 from tests.support.server_process import Account, Databases, ServerProcess
@@ -16,17 +18,23 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, mongo_uri: str, redis_url: str) -> Iterator[ServerProcess]:
+def database(mongo_uri: str) -> Iterator[Database[dict[str, Any]]]:
+    """The server's database, dropped at the end."""
+    with pymongo.MongoClient[dict[str, Any]](mongo_uri) as client:
+        name = f"interop_{uuid.uuid4().hex[:8]}"
+        yield client[name]
+        client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def server(
+    tmp_path_factory: pytest.TempPathFactory, mongo_uri: str, redis_url: str, database: Database[dict[str, Any]]
+) -> Iterator[ServerProcess]:
     """`duckmail serve` on the run's databases; with STARTTLS for LMTP, and a size limit that tests can reach."""
-    name = f"interop_{uuid.uuid4().hex[:8]}"
-    databases = Databases(mongo_uri, name, redis_url, f"{name}:")
+    databases = Databases(mongo_uri, database.name, redis_url, f"{database.name}:")
     sections = {"lmtp": {"starttls": True}, "limits": {"message_size": 8 * MIB}}
-    try:
-        with ServerProcess(tmp_path_factory.mktemp("interop"), databases, sections) as running:
-            yield running
-    finally:
-        with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
-            client.drop_database(name)
+    with ServerProcess(tmp_path_factory.mktemp("interop"), databases, sections) as running:
+        yield running
 
 
 @pytest.fixture

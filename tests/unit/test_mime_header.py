@@ -106,6 +106,7 @@ def test_lookup_first_and_all() -> None:
         pytest.param(b"(=?ISO-8859-1?Q?a?=  =?ISO-8859-1?Q?b?=)", "(ab)", id="rfc2047-blanks-between-words"),
         pytest.param(b"(=?ISO-8859-1?Q?a_?= =?ISO-8859-2?Q?_b?=)", "(a  b)", id="rfc2047-encoded-blanks"),
         pytest.param(b"=?utf-8?q?=C3?= =?utf-8?q?=A4?=", "ä", id="character-split-between-words"),
+        pytest.param(b"=?iso-8859-1?q?=E4?= =?utf-8?q?=C3=A4?=", "ää", id="adjacent-in-two-charsets"),
         pytest.param(b"=?UTF-8?b?4pi?= =?utf-8?q?=BA?=", "☺", id="split-between-b-and-q"),
         pytest.param(b"=?utf-8?b?w6Q?=", "ä", id="padding-missing"),
         pytest.param(b"=?utf-8?b?w 6!Q=?=", "ä", id="junk-in-base64"),

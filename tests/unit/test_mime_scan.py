@@ -158,8 +158,24 @@ def test_lines_with_hyphens_beyond_the_limit_are_not_looked_at(monkeypatch: pyte
 
 def test_boundary_at_every_place_in_the_search_window() -> None:
     """The search goes in steps; a delimiter may lie across two."""
-    for length in range(scanner._STEP - 80, scanner._STEP - 20):
+    for length in range(scanner._STEP - 40, scanner._STEP + 10):
         assert leaves(MIXED + b"--b\r\n\r\n" + b"x" * length + b"\r\n--b\r\n\r\ny\r\n--b--") == [b"x" * length, b"y"]
+
+
+def test_header_longer_than_what_is_checked_for_stray_lines() -> None:
+    for shift in range(12):
+        header = b"A: %b\r\n" % (b"x" * shift) + b"X-Name: y\r\n" * 60_000 + b"Content-Type: text/html\r\n\r\n"
+        (node,) = scan(header + b"body").nodes
+        assert (node.media_type, node.body_start) == ("text/html", len(header))
+
+
+def test_embedded_headers_end_with_the_part_around_them() -> None:
+    embedding = b"Content-Type: message/rfc822\r\n\r\n"
+    raw = MIXED + b"--b\r\n" + embedding * 3 + b"--b--\r\n"
+    end = raw.index(b"\r\n--b--")
+    for node in scan(raw).nodes[1:]:
+        assert node.body_end == end
+        assert node.header_start <= node.body_start <= end
 
 
 def test_empty_line_at_every_place_in_the_search_window() -> None:
