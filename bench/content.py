@@ -1,5 +1,6 @@
 """Messages made from a seed: ordinary mail, each with a Message-ID of its own, with exactly the size asked for."""
 
+import binascii
 import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -121,17 +122,17 @@ class Mails:
 
 
 def _base64_lines(octets: bytes) -> bytes:
-    import binascii  # noqa: PLC0415
-
     return b"".join(
         binascii.b2a_base64(octets[at : at + 57], newline=False) + b"\r\n" for at in range(0, len(octets), 57)
     )
 
 
 def _fill(head: str, end: str, size: int) -> bytes:
-    """`head`, as many octets of filling lines as are missing, `end`."""
-    missing = size - len(head) - len(end)
-    filling = "<!-- more -->\r\n" * (missing // 15 + 1) if missing > 0 else ""
-    if missing > 0:
-        filling = filling[: missing - 2].rstrip("\r\n").ljust(missing - 2, "-") + "\r\n" if missing >= 2 else ""
-    return (head + filling + end).encode()
+    """`head`, one more paragraph of as many octets as are missing, `end`."""
+    missing = size - len(head) - len(end) - len("<p></p>\r\n")
+    words = " ".join(WORDS)
+    text = "".join(words[at : at + 70] + "\r\n" for at in range(0, len(words), 70))
+    filling = (text * (missing // len(text) + 1))[: max(0, missing)]
+    if filling.endswith("\r"):  # a line end was cut
+        filling = filling[:-1] + " "
+    return f"{head}<p>{filling}</p>\r\n{end}".encode()

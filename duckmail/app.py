@@ -163,8 +163,18 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         )
 
 
+def catch_signals(reload: Callable[[], None]) -> asyncio.Event:
+    """From now on SIGTERM and SIGINT set the event, and SIGHUP calls `reload`."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    return stopped
+
+
 class Server:
-    """The listeners of one process over its services; `async with Server(...)`, then `wait`."""
+    """The listeners of one process over its services: `start`, and `drain` at the end."""
 
     def __init__(self, services: Services, certificate: tuple[Path, Path], api_token: str) -> None:
         """`certificate`: PEM files of certificate and key. `api_token`: may do everything; empty for none.
@@ -182,7 +192,6 @@ class Server:
         self._listeners = Listeners(self._limits)
         self._api: web.AppRunner | None = None
         self._opened: Sequence[Opened] = ()
-        self._stop = asyncio.Event()
 
     async def start(self, opened: Sequence[Opened]) -> None:
         """Accepts on the listeners, and owns them."""
@@ -200,7 +209,7 @@ class Server:
         found: dict[str, Service] = {}
         if config.imap.enabled:
             serve = make_serve(
-                ImapServices(services.auth, services.mail, self._limits.user, services.budget),
+                ImapServices(services.auth, services.mail, self._limits.user, services.budget, services.threads),
                 ImapSettings(
                     version=__version__,
                     starttls=config.imap.starttls,
@@ -243,18 +252,6 @@ class Server:
             context = self.tls.switching() if one.label == API_TLS else None
             for each in one.sockets:
                 await web.SockSite(self._api, each.sock, ssl_context=context).start()
-
-    def stop(self) -> None:
-        """Ends `wait`."""
-        self._stop.set()
-
-    async def wait(self, reload: Callable[[], None]) -> None:
-        """Runs until SIGTERM or SIGINT; SIGHUP calls `reload`."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, reload)
-        await self._stop.wait()
 
     async def drain(self) -> None:
         """Stops accepting, says goodbye, lets what is being committed end."""

@@ -9,11 +9,11 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from duckmail.app import Opened, Server, close_listeners, open_listeners, open_services
+from duckmail.app import Opened, Server, catch_signals, close_listeners, open_listeners, open_services
 from duckmail.cli import firststart
 from duckmail.cli.common import config_arguments, configuration
 from duckmail.cli.databases import databases
-from duckmail.cli.workers import adopt, run_workers
+from duckmail.cli.workers import Inherited, Workers
 from duckmail.config.schema import Config
 from duckmail.errors import DuckmailError
 from duckmail.runtime import log, loop
@@ -34,9 +34,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_workers, default=1, metavar="N", help="processes on shared ports (default: 1)"
     )
-    # Of a worker: its number, and the listening sockets that it has from its parent.
+    # Of a worker: its number, and what it has from its parent.
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--inherited", default="[]", help=argparse.SUPPRESS)
+    parser.add_argument("--inherited", help=argparse.SUPPRESS)
 
 
 def _workers(text: str) -> int:
@@ -65,13 +65,14 @@ def _raise_file_limit() -> None:
 async def serve(config: Config, args: argparse.Namespace) -> None:
     """One process: all of the server, or one of several workers. Raises: DuckmailError, ListenError, TlsError."""
     worker: int | None = args.worker
+    inherited = Inherited(args.inherited, worker) if worker is not None else None
     async with contextlib.AsyncExitStack() as stack:
         found = await stack.enter_async_context(databases(config, attach=worker is not None))
         certificate = firststart.certificate(config, _hostname(config))
         token = firststart.api_token(config)
         services = await stack.enter_async_context(open_services(config, found, _slot(config, str(worker or 0))))
         server = Server(services, certificate, token.text if token else "")
-        opened = open_listeners(config) if worker is None else adopt(args.inherited)
+        opened = inherited.listeners if inherited else open_listeners(config)
         stack.callback(close_listeners, opened)
         demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
         stack.push_async_callback(server.drain)
@@ -79,9 +80,12 @@ async def serve(config: Config, args: argparse.Namespace) -> None:
         # What was built stays for the life of the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        if worker is None:
+        stopped = catch_signals(lambda: _reload(server, args))
+        if inherited:
+            inherited.ready()
+        else:
             print(firststart.welcome(config, demo, token, _addresses(opened)), flush=True)
-        await server.wait(lambda: _reload(server, args))
+        await stopped.wait()
 
 
 async def serve_many(config: Config, args: argparse.Namespace) -> None:
@@ -98,7 +102,9 @@ async def serve_many(config: Config, args: argparse.Namespace) -> None:
             opened = open_listeners(config)
             demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
         listening = [*_addresses(opened), ("processes", str(args.workers))]
-        async with run_workers(config, args.config, args.workers, opened) as stopped:
+        workers = Workers(config, args.config, args.workers, opened)
+        stopped = catch_signals(workers.reload)
+        async with workers:
             print(firststart.welcome(config, demo, token, listening), flush=True)
             await stopped.wait()
 

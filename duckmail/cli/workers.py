@@ -8,16 +8,19 @@ the parent dies, the workers get SIGTERM from the kernel and drain.
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from duckmail.app import Opened, close_listeners
 from duckmail.config.schema import Config
+from duckmail.errors import DuckmailError
 from duckmail.runtime.log import event
 from duckmail.runtime.tasks import Tasks
 from protocols.net.sockets import ListeningSocket
@@ -25,6 +28,7 @@ from storage.embedded.child import Child
 
 logger = logging.getLogger("duckmail.workers")
 
+START_SECONDS = 120.0
 WATCH_SECONDS = 0.1
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
@@ -33,62 +37,129 @@ HEALTHY_SECONDS = 30.0
 END_SECONDS = 1.5
 
 
-@asynccontextmanager
-async def run_workers(
-    config: Config, file: Path | None, count: int, opened: Sequence[Opened]
-) -> AsyncIterator[asyncio.Event]:
-    """Runs `count` workers on the sockets, which it owns; SIGHUP is passed on. Gives what SIGTERM and SIGINT set."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    workers = [_worker(config, file, number, opened) for number in range(count)]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, _pass_on, workers, signal.SIGHUP)
-    try:
-        async with Tasks("workers") as tasks:
-            for worker in workers:
-                worker.start()
-                tasks.start(_watch(worker), worker.name)
-            yield stopped
-    finally:
-        # Before the workers end: nobody is left waiting in a queue that no one will look at.
-        close_listeners(opened)
-        await asyncio.gather(*(worker.stop(config.server.drain_timeout + END_SECONDS) for worker in workers))
+class WorkerError(DuckmailError):
+    """The workers do not start; the text says why, in one line."""
 
 
-def adopt(text: str) -> list[Opened]:
-    """The listening sockets that a worker has from its parent, as `_worker` wrote them down."""
-    return [Opened(label, [ListeningSocket(socket.socket(fileno=fd)) for fd in fds]) for label, fds in json.loads(text)]
+class Workers:
+    """`async with Workers(...) as workers`: they run; at the end they drain and stop. It owns the sockets."""
+
+    def __init__(self, config: Config, file: Path | None, count: int, opened: Sequence[Opened]) -> None:
+        self._opened = opened
+        self._stop_seconds = config.server.drain_timeout + END_SECONDS
+        # A worker writes its number when it serves. Each of them has the end to write to, so it never ends.
+        self._ready, self._tell = os.pipe()
+        os.set_blocking(self._ready, False)
+        self._children = [_child(config, file, number, opened, self._tell) for number in range(count)]
+        self._serving: set[int] = set()
+        self._late: set[int] = set()  # to get SIGHUP when they serve: before that it would end them
+        self._tasks = Tasks("workers")
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        """Returns when all of them serve. Raises: WorkerError."""
+        asyncio.get_running_loop().add_reader(self._ready, self._hear)
+        try:
+            for child in self._children:
+                child.start()
+            async with asyncio.timeout(START_SECONDS):
+                while len(self._serving) < len(self._children):
+                    await self._wait_for_news()
+        except TimeoutError as error:
+            await self._stop()
+            raise WorkerError("The workers do not start in time; see the log") from error
+        except BaseException:
+            await self._stop()
+            raise
+        for number, child in enumerate(self._children):
+            self._tasks.start(self._watch(number, child), child.name)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._tasks.aclose()
+        await self._stop()
+
+    async def _wait_for_news(self) -> None:
+        for child in self._children:
+            if (status := child.status()) is not None:
+                raise WorkerError(f"{child.name} ended at its start (status {status}); see the log")
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(WATCH_SECONDS):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _stop(self) -> None:
+        # Ours first: nobody is left waiting in a queue that no worker will look at.
+        close_listeners(self._opened)
+        await asyncio.gather(*(child.stop(self._stop_seconds) for child in self._children))
+        asyncio.get_running_loop().remove_reader(self._ready)
+        os.close(self._ready)
+        os.close(self._tell)
+
+    def _hear(self) -> None:
+        for number in os.read(self._ready, 256):
+            self._serving.add(number)
+            if number in self._late:
+                self._late.discard(number)
+                self._children[number].send(signal.SIGHUP)
+        self._changed.set()
+
+    def reload(self) -> None:
+        """Passes SIGHUP on."""
+        for number, child in enumerate(self._children):
+            if number in self._serving:
+                child.send(signal.SIGHUP)
+            else:
+                self._late.add(number)
+
+    async def _watch(self, number: int, child: Child) -> None:
+        """Starts the worker again whenever it has ended by itself."""
+        pause = FIRST_PAUSE_SECONDS
+        started = time.monotonic()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            status = child.status()
+            if status is None:
+                continue
+            self._serving.discard(number)
+            event(logger, logging.ERROR, "worker died, starting it again", worker=child.name, status=status)
+            if time.monotonic() - started > HEALTHY_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            started = time.monotonic()
+            child.start()
 
 
-def _pass_on(workers: Sequence[Child], number: signal.Signals) -> None:
-    for worker in workers:
-        worker.send(number)
-
-
-def _worker(config: Config, file: Path | None, number: int, opened: Sequence[Opened]) -> Child:
+def _child(config: Config, file: Path | None, number: int, opened: Sequence[Opened], tell: int) -> Child:
     # With their labels: a configuration file that changes meanwhile must not give a port to another protocol.
     inherited = [(one.label, [each.sock.fileno() for each in one.sockets]) for one in opened]
     argv = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--worker", str(number)]
-    argv += ["--inherited", json.dumps(inherited), "--data", str(config.server.data)]
+    argv += ["--inherited", json.dumps({"ready": tell, "listeners": inherited})]
+    argv += ["--data", str(config.server.data)]
     argv += ["--config", str(file.absolute())] if file else []
     fds = [fd for _, listed in inherited for fd in listed]
-    return Child(f"worker-{number}", argv, None, orphaned=signal.SIGTERM, fds=fds)
+    return Child(f"worker-{number}", argv, None, orphaned=signal.SIGTERM, fds=[*fds, tell])
 
 
-async def _watch(worker: Child) -> None:
-    """Starts `worker` again whenever it has ended by itself."""
-    pause = FIRST_PAUSE_SECONDS
-    started = time.monotonic()
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        status = worker.status()
-        if status is None:
-            continue
-        event(logger, logging.ERROR, "worker died, starting it again", worker=worker.name, status=status)
-        if time.monotonic() - started > HEALTHY_SECONDS:
-            pause = FIRST_PAUSE_SECONDS
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-        started = time.monotonic()
-        worker.start()
+class Inherited:
+    """What a worker has from its parent, as `_child` wrote it down."""
+
+    def __init__(self, text: str, number: int) -> None:
+        found = json.loads(text)
+        self._tell: int = found["ready"]
+        self._number = number
+        self.listeners = [Opened(label, [_adopt(fd) for fd in fds]) for label, fds in found["listeners"]]
+
+    def ready(self) -> None:
+        """Tells the parent that this worker serves."""
+        os.write(self._tell, bytes([self._number]))
+        os.close(self._tell)
+
+
+def _adopt(fd: int) -> ListeningSocket:
+    return ListeningSocket(socket.socket(fileno=fd))

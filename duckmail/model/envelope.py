@@ -31,7 +31,7 @@ class Envelope:
 class Recipient:
     """A resolved recipient: `address` as the sender wrote it, `account` the id of the user it belongs to.
 
-    `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 for no limit.
+    `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 when no limit is within reach.
     """
 
     address: str

@@ -8,6 +8,8 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +34,11 @@ from duckmail.services.recipients import AddressBook, Resolver
 
 LOOKUP_SECONDS = 8.0
 DELIVER_SECONDS = 300.0  # a relay waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
+RECIPIENT_SECONDS = 1.0  # a recipient is remembered: mail comes in bursts, and a look-up costs as much as a commit
+RECIPIENTS = 10_000  # remembered at most
+# Room in an account that what is under way for it does not use up: beyond it the transaction need not add up its
+# mailboxes. Nearer to the quota each message is decided inside its transaction (DESIGN §4).
+AMPLE_ROOM = 256 * 1024 * 1024
 HASH_INLINE = 64 * 1024  # octets; more is hashed in a thread
 HEADER_LIMIT = 256 * 1024  # octets searched for what identifies the message
 PREFIX_LIMIT = 4096  # octets; DESIGN §4
@@ -98,6 +105,7 @@ class Delivery:
         self._quota = quota
         self._resolver = Resolver(store.addresses)
         self._accounts: Batched[str, _Account] = Batched(self._load_accounts)
+        self._known: OrderedDict[str, tuple[float, Recipient]] = OrderedDict()
 
     async def recipient(self, address: str, size: int = 0) -> Recipient:
         """Resolves a recipient and says whether a message of `size` octets (0: unknown) would be accepted now.
@@ -108,13 +116,26 @@ class Delivery:
             OverQuota: it has no room.
             Unavailable: nobody can say now; or the address only forwards, which nothing here can do yet.
         """
+        known = self._known.get(address)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
-                return await self._recipient(address, size)
+                recipient = await self._look_up(address, size)
         except TimeoutError:
             raise Unavailable(address=address, reason="look-up timed out") from None
+        if not recipient.quota:
+            self._remember(recipient)
+        return recipient
 
-    async def _recipient(self, address: str, size: int) -> Recipient:
+    def _remember(self, recipient: Recipient) -> None:
+        """Only who has ample room: nothing about him can then change that a message must not cross."""
+        self._known[recipient.address] = (time.monotonic() + RECIPIENT_SECONDS, recipient)
+        self._known.move_to_end(recipient.address)
+        if len(self._known) > RECIPIENTS:
+            self._known.popitem(last=False)
+
+    async def _look_up(self, address: str, size: int) -> Recipient:
         record = await self._resolver.resolve(address)
         if record is None:
             raise NotFound("No such recipient here")
@@ -133,6 +154,8 @@ class Delivery:
         quota = account.user.limits.quota or self._quota
         if quota and (account.inbox.used >= quota or account.inbox.used + size > quota):
             raise OverQuota("Mailbox full")
+        if quota - account.inbox.used >= AMPLE_ROOM:
+            quota = 0
         return Recipient(address, record.user, account.inbox.mailbox, quota)
 
     async def _load_accounts(self, ids: list[str]) -> dict[str, _Account]:

@@ -4,9 +4,10 @@ Ownership is checked here, once: every operation names the principal's own accou
 through it, by path or by a view that `open` gave.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted
+from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, Unavailable
 from duckmail.model import search
 from duckmail.model.account import Principal, User
 from duckmail.model.flags import DELETED
@@ -175,6 +176,8 @@ class Mail:
             failed += done.failed
             missing += done.missing
             modseq = done.modseq
+        if view.mailbox.modseq < modseq:
+            await self._catch_up(view)
         return StoreResult(changed, failed, missing, modseq)
 
     async def expunge(self, view: View, uids: Ranges | None = None) -> list[int]:
@@ -184,7 +187,18 @@ class Mail:
         gone: list[int] = []
         for chunk in _chunks(_deleted(view, uids)):
             gone += await self._store.committer.submit(Expunge(mailbox, chunk))
+        if gone and view.position(gone[-1]) >= 0:
+            await self._catch_up(view)
         return gone
+
+    async def _catch_up(self, view: View) -> None:
+        """After a change of our own: when another process's change came just before it, the view cannot simply move on
+        by ours, and what is answered from it would be from before the change.
+
+        The change stands, whatever becomes of this.
+        """
+        with contextlib.suppress(Unavailable):
+            await self.sync(view)
 
     async def copy(self, view: View, uids: Ranges, path: str) -> CopyResult:
         """All or none, whatever the number. Raises: NotFound (the target), OverQuota, LimitReached, ..."""
@@ -207,7 +221,10 @@ class Mail:
     async def _move(self, source: View, uids: Ranges, target: Mailbox) -> CopyResult:
         keys = key(self._user, source.mailbox.id), key(self._user, target.id)
         moved = [await self._store.committer.submit(Move(*keys, chunk)) for chunk in _chunks(uids.pick(source.uids))]
-        return _joined(target.uidvalidity, moved)
+        result = _joined(target.uidvalidity, moved)
+        if result.source and source.position(result.source[-1]) >= 0:
+            await self._catch_up(source)
+        return result
 
     def fetch(self, view: View, uids: Sequence[int], needs: Needs) -> AsyncIterator[list[StoredMessage]]:
         """Those of `uids` (ascending) that still exist, ascending, in batches. Raises: Unavailable."""

@@ -3,22 +3,31 @@
 Evaluation is three-valued: a key whose facts are not loaded yet is undecided (None), and And, Or and Not pass that on
 as logic has it. The tiers are tried from cheap to dear: what the view knows, what the message documents list, the
 decoded header and body text. A message is loaded at a tier only while its answer still depends on it.
+
+Criteria come from clients, who may write thousands of keys: work is counted in keys times messages. So much of it is
+done between two turns of the loop, and no search has more of it than `MAX_WORK` (P6).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from duckmail.errors import LimitReached
 from duckmail.mime import text
 from duckmail.model import search
 from duckmail.model.flags import keyword_bit, system_bit
+from duckmail.model.ranges import Ranges
 from storage.contents.texts import SearchText
 from storage.messages import Messages
 from storage.views import View
 
-SLICE = 1_000  # messages decided between two turns of the loop
+SLICE = 1_000  # messages decided between two turns of the loop at most
+SLICE_WORK = 20_000  # keys times messages of that: 2 to 4 ms
+MAX_WORK = 500_000_000  # keys times messages of one search: about a minute, a thousand keys on 500,000 messages
+FEW_KEYS = 500  # compiled on the loop
 TEXT_BATCH = 50  # contents whose decoded text is held at once
 
 LISTED_ADDRESSES = ("from", "to", "cc", "bcc")
@@ -48,16 +57,19 @@ class Search:
         self._view = view
         self._recent_from = recent_from
         self._now = datetime.now(UTC)
+        self._keys = 0  # tests that one message may have to go through
+        self._slice = SLICE
 
     async def run(self, criteria: search.Node) -> list[int]:
-        """Ascending UIDs that match. Raises: Unavailable."""
-        test = self._compile(criteria)
+        """Ascending UIDs that match. Raises: LimitReached (too many keys for so many messages), Unavailable."""
+        few = _count_keys(criteria) <= FEW_KEYS
+        test = self._compile(criteria) if few else await asyncio.to_thread(self._compile, criteria)
         view = self._view
-        candidates = [
-            Candidate(uid, flags, modseq)
-            for uid, flags, modseq in zip(view.uids, view.flags, view.modseqs, strict=True)
-        ]
-        matched, undecided = await _decide(test, candidates)
+        if self._keys * len(view.uids) > MAX_WORK:
+            raise LimitReached("Too many search keys for so many messages", keys=self._keys, messages=len(view.uids))
+        self._slice = max(1, min(SLICE, SLICE_WORK // self._keys))
+        rows = zip(view.uids[:], view.flags[:], view.modseqs[:], strict=True)  # of one moment: the view moves on
+        matched, undecided = await self._decide(test, (Candidate(*row) for row in rows))
         if undecided:
             more, undecided = await self._by_listed(test, undecided)
             matched += more
@@ -76,7 +88,7 @@ class Search:
                 candidate = by_uid[int(document["uid"])]
                 candidate.listed = document
                 loaded.append(candidate)
-            more, rest = await _decide(test, loaded)
+            more, rest = await self._decide(test, loaded)
             matched += more
             undecided += rest
         return matched, undecided
@@ -93,16 +105,31 @@ class Search:
                 matched += await asyncio.to_thread(_matching, test, texts, by_content)
         return matched
 
+    async def _decide(self, test: Test, candidates: Iterable[Candidate]) -> tuple[list[int], list[Candidate]]:
+        """The UIDs that match, and the messages that are undecided."""
+        matched: list[int] = []
+        undecided: list[Candidate] = []
+        for count, candidate in enumerate(candidates, 1):
+            answer = test(candidate)
+            if answer:
+                matched.append(candidate.uid)
+            elif answer is None:
+                undecided.append(candidate)
+            if count % self._slice == 0:
+                await asyncio.sleep(0)
+        return matched, undecided
+
     # -- compiling -------------------------------------------------------------------------------------------------
 
     def _compile(self, node: search.Node) -> Test:
+        self._keys += 1
         match node:
             case search.All():
                 return lambda _message: True
             case search.And(children):
-                return _all([self._compile(child) for child in children])
+                return _all([self._compile(child) for child in _merged(children, every=True)])
             case search.Or(children):
-                return _any([self._compile(child) for child in children])
+                return _any([self._compile(child) for child in _merged(children, every=False)])
             case search.Not(child):
                 return _not(self._compile(child))
             case search.Header() | search.Body() | search.Text():
@@ -121,8 +148,7 @@ class Search:
                 first = self._recent_from
                 return lambda message: bool(first) and message.uid >= first
             case search.Uids(uids):
-                members = set(uids.pick(self._view.uids))
-                return lambda message: message.uid in members
+                return _uids_test(uids)
             case search.ModSeq(least):
                 return lambda message: message.modseq >= least
             case _:
@@ -138,6 +164,67 @@ class Search:
                 return _listed(lambda document: low < int(document["size"]) < high)
             case search.Within(younger, older):
                 return _listed(lambda document: _in_age(self._now - document["idate"], younger, older))
+
+
+def _count_keys(node: search.Node) -> int:
+    """The keys of the tree as the client wrote it."""
+    match node:
+        case search.And(children) | search.Or(children):
+            return 1 + sum(map(_count_keys, children))
+        case search.Not(child):
+            return 1 + _count_keys(child)
+        case _:
+            return 1
+
+
+def _merged(children: Sequence[search.Node], *, every: bool) -> list[search.Node]:
+    """The same with at most one set and one negated set, by interval arithmetic: clients chain thousands (H5)."""
+    sets: list[Ranges] = []
+    negated: list[Ranges] = []
+    rest: list[search.Node] = []
+    for child in children:
+        match child:
+            case search.Uids(uids):
+                sets.append(uids)
+            case search.Not(search.Uids(uids)):
+                negated.append(uids)
+            case _:
+                rest.append(child)
+    if negated:  # De Morgan
+        rest.insert(0, search.Not(search.Uids(_union(negated) if every else _common(negated))))
+    if sets:
+        rest.insert(0, search.Uids(_common(sets) if every else _union(sets)))
+    return rest
+
+
+def _union(sets: Sequence[Ranges]) -> Ranges:
+    return Ranges.from_pairs(pair for uids in sets for pair in uids.pairs)
+
+
+def _common(sets: Sequence[Ranges]) -> Ranges:
+    """What is in all of them; cost grows with their ranges together."""
+    edges = [(first, 1) for uids in sets for first, _ in uids.pairs]
+    edges += [(last + 1, -1) for uids in sets for _, last in uids.pairs]
+    pairs: list[tuple[int, int]] = []
+    depth = start = 0
+    for at, step in sorted(edges):
+        if depth == len(sets):
+            pairs.append((start, at - 1))
+        depth += step
+        start = at
+    return Ranges.from_pairs(pairs)
+
+
+def _uids_test(uids: Ranges) -> Test:
+    """By bisection: memory is what the client wrote, not the messages that it means by that."""
+    firsts = [first for first, _ in uids.pairs]
+    lasts = [last for _, last in uids.pairs]
+
+    def test(message: Candidate) -> Answer:
+        index = bisect_right(firsts, message.uid) - 1
+        return index >= 0 and message.uid <= lasts[index]
+
+    return test
 
 
 def _all(tests: Sequence[Test]) -> Test:
@@ -178,21 +265,6 @@ def _not(test: Test) -> Test:
 
 def _listed(decide: Callable[[dict[str, Any]], bool]) -> Test:
     return lambda message: None if message.listed is None else decide(message.listed)
-
-
-async def _decide(test: Test, candidates: Sequence[Candidate]) -> tuple[list[int], list[Candidate]]:
-    """The UIDs that match, and the messages that are undecided."""
-    matched: list[int] = []
-    undecided: list[Candidate] = []
-    for start in range(0, len(candidates), SLICE):
-        for candidate in candidates[start : start + SLICE]:
-            answer = test(candidate)
-            if answer:
-                matched.append(candidate.uid)
-            elif answer is None:
-                undecided.append(candidate)
-        await asyncio.sleep(0)
-    return matched, undecided
 
 
 def _matching(test: Test, texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Candidate]]) -> list[int]:

@@ -22,8 +22,18 @@ from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.search import BadCharset
 
 
+PARSED_HERE = 2048  # octets of a command; up to 3 us each, so more is parsed in a thread (H7)
+
+
 class _Cut(Exception):
     """The connection ends here, without another word."""
+
+
+def _octets(part: framer.Part) -> int:
+    """What a parser may have to read; streamed literals are not for parsing."""
+    if isinstance(part, bytes):
+        return len(part)
+    return len(part.data) if isinstance(part, framer.Literal) else 0
 
 
 class Driver:
@@ -167,11 +177,9 @@ class Driver:
 
     async def _carry_out(self, command: framer.Command, spec: Command | None) -> Reply:
         session = self._session
-        run = self._prepare(command, spec)
-        if isinstance(run, Reply):
-            return run
         try:
-            return await run(session)
+            run = await self._prepare(command, spec)
+            return run if isinstance(run, Reply) else await run(session)
         except CommitUnknown as error:
             self._log_refusal(command, error)
             raise _Cut from error
@@ -207,13 +215,16 @@ class Driver:
             log, level, "command refused", connection=connection, command=command.name, kind=kind, fields=error.fields
         )
 
-    def _prepare(self, command: framer.Command, spec: Command | None) -> Run | Reply:
+    async def _prepare(self, command: framer.Command, spec: Command | None) -> Run | Reply:
         if spec is None:
             return bad("Unknown command")
         if self._session.state not in spec.states:
             return bad(f"{spec.name} is not allowed now")
+        parser = Parser(command.parts, utf8=self._session.utf8)
         try:
-            return spec.prepare(Parser(command.parts, utf8=self._session.utf8))
+            if sum(map(_octets, command.parts)) <= PARSED_HERE:
+                return spec.prepare(parser)
+            return await self._session.services.threads.run(spec.prepare, parser)
         except BadCharset as error:  # RFC 3501 §6.4.4: NO, and the charsets that would do
             return no(str(error), "BADCHARSET (US-ASCII UTF-8)")
         except ParseError as error:

@@ -16,6 +16,7 @@ from duckmail.errors import DuckmailError, ReadOnly
 from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
+from duckmail.runtime.threads import Pool
 from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
 from protocols.imap.input import Input
@@ -46,12 +47,14 @@ class ImapServices:
     """What the sessions of a server share.
 
     `mail`: the mailboxes of a principal. `user_slot`: counts a session of a user id while entered; LimitReached.
+    `threads`: parse what is long (H7).
     """
 
     auth: Auth
     mail: Callable[[Principal], Mail]
     user_slot: Callable[[str], AbstractContextManager[None]]
     budget: OctetBudget
+    threads: Pool
 
 
 class Session:

@@ -131,10 +131,17 @@ class AppendGroup:
         return UpdateOne({"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}, {"$inc": increments})
 
     async def _mailboxes(self, tx: Tx) -> dict[ObjectId, Document]:
-        """All mailboxes of the users concerned: those written, and the sizes that make up the quota used."""
-        users = list({key.user for key in self._by_mailbox})
-        cursor = tx.mailboxes.find({"user": {"$in": users}}, session=tx.session)
-        return {document["_id"]: document async for document in cursor}
+        """The mailboxes written, and all others of the users with a quota: their sizes make up what is used."""
+        limited = list({append.key.user for append in self.appends if append.quota})
+        written = list(self._by_mailbox)
+        query: Document = {
+            "_id": {"$in": [key.mailbox for key in written]},
+            "user": {"$in": list({key.user for key in written})},
+        }
+        if limited:
+            query = {"$or": [query, {"user": {"$in": limited}}]}
+        found = await tx.mailboxes.find(query, session=tx.session).to_list(None)
+        return {document["_id"]: document for document in found}
 
     def _reject(self, found: dict[ObjectId, Document]) -> None:
         used: dict[ObjectId, int] = {}

@@ -15,7 +15,7 @@ from tests.faults.rig import HOST, PASSWORD, Serve
 from tests.faults.wire import Answer, Imap, Lmtp, LostError, fetched
 
 RETRY_SECONDS = 0.05
-PACE_SECONDS = 0.03  # a worker's longest rest between two changes: clients that never rest starve what starts
+PACE_SECONDS = 0.1  # a worker's longest rest between two changes: clients that never rest starve what starts
 HEADER = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 MOST = 25  # messages that a worker keeps in a mailbox
 

@@ -42,10 +42,10 @@ class Observer(Actor):
             await self.gate.passing()
         elif self.chance.random() < 0.5:
             await self._hear(client, (await self._command(client, "NOOP")).untagged)
-            await asyncio.sleep(self.chance.random() * 0.05)
+            await asyncio.sleep(self.chance.random() * 0.2)
         else:
             await client.idle()
-            await asyncio.sleep(self.chance.random() * 0.3)
+            await asyncio.sleep(self.chance.random() * 0.6)
             await self._hear(client, (await client.done()).untagged)
 
     async def _begin(self, client: Imap) -> None:
@@ -70,7 +70,8 @@ class Observer(Actor):
         self._numbers = now
         later = [event.count for event in events([*listed.untagged, *changes.untagged]) if isinstance(event, Exists)]
         for row in _rows(changes.untagged):
-            self._note(row)
+            if row.number <= len(now):
+                self._note(row)
         await self._fetch_new(client, max([exists, *later]))
         self._modseq = max([modseq, *(seen[1] for seen in self.copy.values())])
 
@@ -83,7 +84,7 @@ class Observer(Actor):
 
     async def _command(self, client: Imap, text: str) -> Answer:
         answer = await client.command(text)
-        if answer.status == "NO" and "[UNAVAILABLE]" in answer.text:
+        if answer.status == "NO" and any(code in answer.text for code in ("[UNAVAILABLE]", "[EXPUNGEISSUED]")):
             raise LostError(answer.text)
         if answer.status != "OK":
             raise Violation(f"{self.name}: {text} answered {answer.status} {answer.text}")
@@ -111,7 +112,11 @@ class Observer(Actor):
                 case Fetched():
                     if event.modseq is not None and event.modseq <= before:
                         raise Violation(f"{self.name}: a change of modseq {event.modseq} came after {before}: {event}")
-                    self._note(event)
+                    # One that arrived in this round is asked for behind it, if it is still there.
+                    if event.number <= len(self._numbers):
+                        if event.uid != self._numbers[event.number - 1]:
+                            raise Violation(f"{self.name}: {event} is UID {self._numbers[event.number - 1]}")
+                        self._note(event)
         return exists
 
     async def _fetch_new(self, client: Imap, exists: int) -> None:

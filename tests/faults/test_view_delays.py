@@ -11,13 +11,14 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.account import Principal
+from duckmail.model.flags import SEEN
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
 from storage.store import Store
 from storage.viewcache import Key, ViewCache
 from storage.views import View
-from tests.support.stores import message, new_account, open_store
+from tests.support.stores import message, new_account, open_store, put
 
 PATHS = ("INBOX", "Other")
 SECONDS = 5.0
@@ -227,3 +228,38 @@ async def test_a_deleted_mailbox_is_gone_for_who_is_opening_it(mongo_uri: str, d
         await mail.delete("Other")
         with pytest.raises(NotFound):
             await views.open(principal.user, other.id, Witness())
+
+
+@pytest.mark.parametrize("what", ["store", "store-nothing-left-to-do", "expunge", "move"])
+async def test_a_change_is_seen_by_who_made_it_although_another_process_was_faster(
+    mongo_uri: str, database_name: str, what: str
+) -> None:
+    """The answer to a command is written from the view: it must not show what was before the command."""
+    async with (
+        open_store(mongo_uri, database_name, slot="one") as one,
+        open_store(mongo_uri, database_name, slot="two") as two,
+    ):
+        principal = await new_account(one)
+        here, there = Mail(one, principal), Mail(two, principal)
+        await here.create("Other")
+        await put(here, "INBOX", range(3), ("\\Deleted",))
+        witness = Witness()
+        view = await here.open("INBOX", witness)
+        witness.watch(view)
+        far = await there.open("INBOX", Witness())
+        seen = FlagChange(FlagOperation.ADD, ("\\Seen",))
+        # Nobody tells the first process of this: no Redis, and the next poll is far away.
+        await there.store_flags(far, Ranges.of(1 if what.startswith("store-") else 3), seen)
+        match what:
+            case "expunge":
+                await here.expunge(view, Ranges.of(1))
+            case "move":
+                await here.move(view, Ranges.of(1), "Other")
+            case _:
+                await here.store_flags(view, Ranges.of(1), seen)
+        if what.startswith("store"):
+            assert view.flags[view.position(1)] & SEEN
+        else:
+            assert view.position(1) < 0
+        assert witness.wrong == []
+        here.close_view(view, witness)

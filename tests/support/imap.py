@@ -55,6 +55,7 @@ async def open_imap(
                 mail=lambda principal: Mail(store, principal),
                 user_slot=Limits(1000, per_user=per_user).user,
                 budget=OctetBudget(budget),
+                threads=pool,
             )
             yield ImapHouse(store, users, services)
     finally:

@@ -339,3 +339,10 @@ async def test_sessions_see_what_was_repaired(filled: Filled) -> None:
     await filled.mail.sync(view)
     assert view.flags[view.position(2)] == 8
     assert view.modseqs[view.position(2)] == view.mailbox.modseq
+
+
+async def test_no_query_about_an_account_reads_all_mailboxes(filled: Filled) -> None:
+    """Quota is asked for with every append, over living and deleted mailboxes."""
+    query = {"find": "mailboxes", "filter": {"user": {"$in": [ObjectId(filled.principal.user)]}}}
+    plan = await filled.database.command({"explain": query, "verbosity": "queryPlanner"})
+    assert "COLLSCAN" not in str(plan["queryPlanner"]["winningPlan"])

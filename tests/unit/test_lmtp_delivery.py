@@ -17,7 +17,7 @@ from duckmail.model.envelope import Envelope, Recipient
 from duckmail.runtime.threads import Pool
 from duckmail.services import delivery as module
 from duckmail.services.batch import Batched
-from duckmail.services.delivery import Delivery, delivery_key, identifies_itself, prefix
+from duckmail.services.delivery import AMPLE_ROOM, Delivery, delivery_key, identifies_itself, prefix
 from duckmail.services.recipients import Resolver, wildcards
 from tests.support.postbox import Postbox
 
@@ -153,6 +153,24 @@ async def test_a_delivery_that_fails_is_temporary(postbox: Postbox, delivery: De
         await delivery.deliver(FROM, RAW, [recipient])
 
 
+async def test_who_has_ample_room_is_remembered_for_a_second(
+    postbox: Postbox, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postbox.add("ample@b.example")
+    postbox.add("near@b.example", quota=AMPLE_ROOM, used=1)
+    delivery = Delivery(postbox, pool, quota=2 * AMPLE_ROOM)
+    for address, asked in (("ample@b.example", 1), ("near@b.example", 3)):
+        postbox.queries.clear()
+        for _ in range(3):
+            await delivery.recipient(address)
+        assert [name for name, _ in postbox.queries].count("users") == asked
+    monkeypatch.setattr("duckmail.services.delivery.RECIPIENT_SECONDS", 0.0)
+    later = Delivery(postbox, pool, quota=2 * AMPLE_ROOM)
+    for _ in range(2):
+        await later.recipient("ample@b.example")
+    assert [name for name, _ in postbox.queries].count("users") == 5
+
+
 # Delivering
 
 
@@ -185,7 +203,7 @@ async def test_an_account_without_inbox_is_temporary(postbox: Postbox, delivery:
     recipient = await delivery.recipient("a@b.example")
     del postbox.filled[user.id]
     with pytest.raises(Unavailable):
-        await delivery.recipient("a@b.example")
+        await Delivery(postbox, delivery._pool).recipient("a@b.example")
     (verdict,) = await delivery.deliver(FROM, RAW, [recipient])
     assert isinstance(verdict.error, Unavailable)
 

@@ -4,19 +4,26 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from duckmail.model import search
+from duckmail.model.ranges import Ranges
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import Reply, ok
 from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.response import search_response
-from protocols.imap.wire.search import SearchKey, contains_modseq, resolve, search_program
+from protocols.imap.wire.search import SearchKey, contains_modseq, message_sets, resolve, search_program
+from protocols.imap.wire.sequence import SequenceSet
 
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
+    """`sets`: those in `key`, each once, with whether they are of UIDs. `modseq`: MODSEQ is among the keys."""
+
     key: SearchKey
     uid: bool
+    sets: tuple[tuple[SequenceSet, bool], ...]
+    modseq: bool
 
 
 def _parse(parser: Parser, *, uid: bool) -> _Arguments:
@@ -24,19 +31,32 @@ def _parse(parser: Parser, *, uid: bool) -> _Arguments:
     returned, _, key = search_program(parser)
     if returned is not None:
         raise ParseError("RETURN needs ESEARCH")
-    return _Arguments(key, uid)
+    return _Arguments(key, uid, tuple(dict.fromkeys(message_sets(key))), contains_modseq(key))
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected = session.mailbox
-    modseq = contains_modseq(arguments.key)
-    if modseq:
+    if arguments.modseq:
         session.enable_condstore()
-    criteria = resolve(arguments.key, lambda numbers, uid: selected.resolve(numbers, uid=uid))
+    criteria = await _criteria(session, selected, arguments)
     found = await session.mail.search(selected.view, criteria, selected.recent_from)
     numbers, highest = await _numbers(selected, found, uid=arguments.uid)
-    session.writer.untagged(search_response(numbers, highest if modseq and numbers else None))
+    session.writer.untagged(search_response(numbers, highest if arguments.modseq and numbers else None))
     return ok("SEARCH completed")
+
+
+async def _criteria(session: Session, selected: Selected, arguments: _Arguments) -> search.Node:
+    """The tree with UIDs in it. A line holds thousands of sets: they are resolved in slices, the rest in a thread."""
+    uids: dict[tuple[SequenceSet, bool], Ranges] = {}
+    for count, (numbers, uid) in enumerate(arguments.sets, 1):
+        uids[numbers, uid] = selected.resolve(numbers, uid=uid)
+        if count % SLICE == 0:
+            await asyncio.sleep(0)
+
+    def resolved() -> search.Node:
+        return resolve(arguments.key, lambda numbers, uid: uids[numbers, uid])
+
+    return resolved() if len(uids) <= SLICE else await session.services.threads.run(resolved)
 
 
 async def _numbers(selected: Selected, found: Sequence[int], *, uid: bool) -> tuple[list[int], int]:

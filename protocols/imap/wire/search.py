@@ -6,7 +6,7 @@ with `*` in them. Its own AND, OR and NOT hold such nodes; `resolve` turns the w
 Keys in a row are one flat list, so is a chain `OR a OR b OR c d` (clients write long ones): neither costs recursion.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -116,6 +116,17 @@ def contains_modseq(tree: SearchKey) -> bool:
     if isinstance(tree, Every | Either):
         return any(contains_modseq(key) for key in tree.keys)
     return contains_modseq(tree.key) if isinstance(tree, Unless) else isinstance(tree, search.ModSeq)
+
+
+def message_sets(tree: SearchKey) -> Iterator[tuple[SequenceSet, bool]]:
+    """What `resolve` will ask for, in order."""
+    if isinstance(tree, Messages):
+        yield tree.set, tree.uid
+    elif isinstance(tree, Every | Either):
+        for key in tree.keys:
+            yield from message_sets(key)
+    elif isinstance(tree, Unless):
+        yield from message_sets(tree.key)
 
 
 def resolve(tree: SearchKey, to_uids: Callable[[SequenceSet, bool], Ranges]) -> search.Node:

@@ -1,0 +1,239 @@
+"""The whole server on loopback, and clients that say what no honest client says."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pymongo
+from aiohttp import ClientSession
+
+from duckmail import app
+from duckmail.config.schema import Config
+from duckmail.services.access import SYSTEM
+from duckmail.services.users import NewUser
+from tests.support.net import client_context, make_certificate
+
+HOST = "127.0.0.1"
+DOMAIN = "mail.test"
+TOKEN = "a-static-token"
+SECONDS = 30.0  # for anything that is expected to come
+PASSWORD = "secret"
+
+
+class Wire:
+    """One connection, by lines. What the server says is bounded by the test's patience only."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, port: int, **options: Any) -> Self:
+        return cls(*await asyncio.open_connection(HOST, port, limit=1 << 26, **options))
+
+    async def send(self, data: bytes) -> None:
+        """In pieces: a client that writes 20 MB at once would hold the loop that it shares with the server."""
+        for start in range(0, len(data), 1 << 16):
+            self.writer.write(data[start : start + (1 << 16)])
+            await self.writer.drain()
+
+    async def line(self, seconds: float = SECONDS) -> bytes:
+        """Without its CRLF. Raises EOFError: the server has closed the connection."""
+        async with asyncio.timeout(seconds):
+            try:
+                found = await self.reader.readline()
+            except ConnectionError:
+                found = b""
+        if not found:
+            raise EOFError
+        return found.removesuffix(b"\r\n")
+
+    async def rest(self, seconds: float = SECONDS) -> bytes:
+        """All until the server closes."""
+        found = b""
+        async with asyncio.timeout(seconds):
+            with suppress(ConnectionError):
+                while data := await self.reader.read(1 << 16):
+                    found += data
+        return found
+
+    async def start_tls(self) -> None:
+        """The handshake, as a client that has read the server's word."""
+        await self.writer.start_tls(client_context(), server_hostname=DOMAIN)
+
+    async def close(self) -> None:
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+
+class Imap(Wire):
+    """`tags` counts up by itself: an answer to what was never sent as a command shows."""
+
+    tags = 0
+
+    async def greeting(self) -> bytes:
+        return await self.line()
+
+    async def login(self, name: str = "anna") -> None:
+        assert (await self.command(f"LOGIN {name}@{DOMAIN} {PASSWORD}")).startswith("OK")
+
+    async def command(self, text: str | bytes, seconds: float = 60.0) -> str:
+        """The tagged answer without its tag."""
+        return (await self.answers(text, seconds))[-1]
+
+    async def answers(self, text: str | bytes, seconds: float = 60.0) -> list[str]:
+        """Every line up to the tagged answer, the last without its tag."""
+        self.tags += 1
+        tag = f"t{self.tags}"
+        octets = text.encode("latin-1") if isinstance(text, str) else text
+        await self.send(tag.encode() + b" " + octets + b"\r\n")
+        return await self.until(tag, seconds)
+
+    async def until(self, tag: str, seconds: float = 60.0) -> list[str]:
+        said: list[str] = []
+        while True:
+            line = (await self.line(seconds)).decode("latin-1")
+            if line.startswith(f"{tag} "):
+                return [*said, line.removeprefix(f"{tag} ")]
+            said.append(line)
+
+
+class Lmtp(Wire):
+    async def reply(self) -> str:
+        """The last line of the next reply."""
+        while (line := (await self.line()).decode("latin-1"))[3:4] == "-":
+            pass
+        return line
+
+    async def ask(self, line: str | bytes) -> str:
+        await self.send((line.encode() if isinstance(line, str) else line) + b"\r\n")
+        return await self.reply()
+
+    async def deliver(self, message: bytes, recipient: str) -> str:
+        """The reply behind the final dot; `message` without its last line end."""
+        for line in ("MAIL FROM:<a@example.org>", f"RCPT TO:<{recipient}>"):
+            answer = await self.ask(line)
+            assert answer.startswith("250"), answer
+        assert (await self.ask("DATA")).startswith("354")
+        await self.send(message.replace(b"\r\n.", b"\r\n..") + b"\r\n.\r\n")
+        return await self.reply()
+
+
+@dataclass
+class House:
+    """A running server: its ports, and what is behind it. `errors`: what it has logged that nobody expected."""
+
+    services: app.Services
+    ports: dict[str, int]
+    errors: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def imap(self, name: str = "", *, preamble: bytes = b"") -> AsyncIterator[Imap]:
+        """A session that was greeted, and logged in if there is a `name`. `preamble`: octets before all others."""
+        client = await Imap.open(self.ports[app.IMAP])
+        try:
+            await client.send(preamble)
+            assert (await client.greeting()).startswith(b"* OK")
+            if name:
+                await client.login(name)
+            yield client
+        finally:
+            await client.close()
+
+    @asynccontextmanager
+    async def lmtp(self, *, preamble: bytes = b"") -> AsyncIterator[Lmtp]:
+        """A session that has said LHLO."""
+        client = await Lmtp.open(self.ports[app.LMTP])
+        try:
+            await client.send(preamble)
+            assert (await client.reply()).startswith("220")
+            assert (await client.ask("LHLO relay.test")).startswith("250")
+            yield client
+        finally:
+            await client.close()
+
+    async def api(self, method: str, path: str, **options: Any) -> tuple[int, str]:
+        """Status and text of a request with the token that may do everything."""
+        headers = {"X-Access-Token": TOKEN, **options.pop("headers", {})}
+        url = f"http://{HOST}:{self.ports[app.API]}{path}"
+        async with ClientSession() as session, session.request(method, url, headers=headers, **options) as response:
+            return response.status, await response.text()
+
+    async def add_user(self, name: str) -> None:
+        await self.services.users.create(NewUser(username=name, password=PASSWORD), SYSTEM)
+
+
+class _Errors(logging.Handler):
+    """Keeps what is logged as an error: an exception that nobody expected is one (H1)."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._errors = errors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        reason = record.exc_info[1] if record.exc_info else ""
+        self._errors.append(f"{record.name}: {record.getMessage()}: {reason!r}")
+
+
+@asynccontextmanager
+async def running(
+    mongo_uri: str, redis_url: str, folder: Path, sections: dict[str, dict[str, object]], users: Sequence[str] = ()
+) -> AsyncIterator[House]:
+    """The server as `duckmail serve` builds it, but in this process, on ports that the kernel chose."""
+    name = f"t_hostile_{uuid.uuid4().hex[:8]}"
+    free = {"listen": (f"{HOST}:0",)}
+    given: dict[str, dict[str, object]] = {
+        "server": {"hostname": DOMAIN, "drain_timeout": 2.0},
+        "mongo": {"database": name},
+        "redis": {"prefix": f"{name}:"},
+        "imap": {**free, "listen_tls": (f"{HOST}:0",), "plaintext_login": True},
+        "lmtp": {**free, "starttls": True},
+        "api": free,
+    }
+    for section, values in sections.items():
+        given.setdefault(section, {}).update(values)
+    config = Config.model_validate(given)
+    certificate = make_certificate(folder, DOMAIN)
+    errors: list[str] = []
+    handler = _Errors(errors)
+    logging.getLogger("duckmail").addHandler(handler)
+    try:
+        async with app.open_services(config, app.Databases(mongo_uri, redis_url), name) as services:
+            server = app.Server(services, (certificate.certificate, certificate.key), TOKEN)
+            opened = app.open_listeners(config)
+            ports = {one.label: int(one.sockets[0].address.rpartition(":")[2]) for one in opened}
+            await server.start(opened)
+            house = House(services, ports, errors)
+            for user in users:
+                await house.add_user(user)
+            try:
+                yield house
+            finally:
+                await server.drain()
+    finally:
+        logging.getLogger("duckmail").removeHandler(handler)
+        with pymongo.MongoClient[dict[str, Any]](mongo_uri) as client:
+            client.drop_database(name)
+
+
+async def worst_wait(house: House, work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
+    """Seconds that another user's NOOP waited at most while `work` ran, and that `work` took."""
+    waits: list[float] = []
+    async with house.imap("bert") as other:
+        task = asyncio.get_running_loop().create_task(work())  # type: ignore[arg-type]
+        begun = time.monotonic()
+        while not task.done():
+            asked = time.monotonic()
+            await other.command("NOOP")
+            waits.append(time.monotonic() - asked)
+            await asyncio.sleep(0.002)
+        await task
+        return max(waits), time.monotonic() - begun
+
