@@ -50,7 +50,7 @@ GROUP_END = Address(None, None, None, None)
 
 def addresses(value: bytes) -> list[Address]:
     """The entries of an unfolded address list, in order."""
-    return _Parser(value[:MAX_LIST]).run()
+    return _Parser(value[:MAX_LIST]).run() if value else []
 
 
 class _Parser:

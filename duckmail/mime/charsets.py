@@ -160,6 +160,8 @@ class _Utf7Decoder:
 
 
 def _key(name: str) -> str:
+    if not name:
+        return name
     return _JUNK.sub("", name[:80].lower().removeprefix("x-"))
 
 

@@ -1,7 +1,7 @@
 """The ENVELOPE of a message (RFC 9051 §7.5.2, RFC 3501 §7.4.2), ready for the wire."""
 
 from duckmail.mime.address import GROUP_END, Address, addresses
-from duckmail.mime.header import Lookup
+from duckmail.mime.header import Lookup, fields_of
 from duckmail.mime.imapdata import nstring, string
 from duckmail.mime.index import Index
 from duckmail.mime.scan import Raw, buffer, header_block
@@ -17,7 +17,7 @@ def envelope(raw: Raw, index: Index) -> bytes:
 
 def envelope_of(block: bytes) -> bytes:
     """The ENVELOPE of the message with this header block."""
-    lookup = Lookup(block)
+    lookup = fields_of(block)
     sender = _addresses(lookup, b"from")
     # "If the Sender or Reply-To lines are absent ..., or are present but empty, the server sets the corresponding
     # member of the envelope to be the same value as the from member."

@@ -4,7 +4,8 @@ A block is the octets of a header with or without its empty line. Field names ar
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from duckmail.mime import charsets
@@ -12,6 +13,8 @@ from duckmail.mime.base64 import base64_octets
 
 MAX_FIELDS = 10_000
 """Fields that `fields` gives: a header of 64 MiB may hold 20 million."""
+_INDEXED = 16384  # octets of a block whose fields are listed; a longer one is searched for each name
+_KEPT = 32  # blocks whose `Lookup` is kept: a message's headers are looked at a dozen times while it is analysed
 
 # RFC 5322 §2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; §4.5 allows blanks before the colon.
 _FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:", re.MULTILINE)
@@ -19,6 +22,7 @@ _NAME = re.compile(rb"[!-9;-~]+")
 _COLON = re.compile(rb"[ \t]*:")
 # RFC 5322 §2.2.3: a line that starts with a blank continues the one before it.
 _REST = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
+_WHOLE_FIELD = re.compile(_FIELD.pattern + b"(" + _REST.pattern + b")", re.MULTILINE)
 # RFC 2047 §2, more tolerant: blanks inside the text occur. RFC 2231 §5: charset*language.
 _WORD = re.compile(rb"=\?([^?*\s]{1,64})(?:\*[^?\s]{0,64})?\?([BbQq])\?([^?]*)\?=")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
@@ -51,16 +55,20 @@ def fields(block: bytes) -> list[Field]:
 
 
 class Lookup:
-    """Finds fields by name in one block. Searching costs no time per field, only per hit."""
+    """Finds fields by name in one block. Searching a long one costs no time and memory per field, only per hit."""
 
-    __slots__ = ("_lowered", "block")
+    __slots__ = ("_listed", "_lowered", "block")
 
     def __init__(self, block: bytes) -> None:
         self.block = block
-        self._lowered = b"\n" + block.lower()
+        self._listed = _list_fields(block) if len(block) <= _INDEXED else None
+        self._lowered = b"" if self._listed is not None else b"\n" + block.lower()
 
-    def spans(self, name: bytes) -> Iterator[tuple[int, int, int]]:
+    def spans(self, name: bytes) -> Iterable[tuple[int, int, int]]:
         """(field start, body start, field end) of each field called `name` (lower case), in order."""
+        return self._search(name) if self._listed is None else self._listed.get(name, ())
+
+    def _search(self, name: bytes) -> Iterator[tuple[int, int, int]]:
         at = 0
         while (at := self._lowered.find(b"\n" + name, at)) >= 0:
             # `_lowered` is one octet ahead, so the position of its LF is that of the field in `block`.
@@ -81,6 +89,23 @@ class Lookup:
     def all(self, name: bytes) -> list[bytes]:
         """The unfolded bodies of all fields called `name` (lower case)."""
         return [unfold(self.block[start:end]) for _, start, end in self.spans(name)]
+
+
+def fields_of(block: bytes) -> Lookup:
+    """The `Lookup` of a block; that of a short one is kept for who asks next."""
+    return _kept_lookup(block) if len(block) <= _INDEXED else Lookup(block)
+
+
+@lru_cache(_KEPT)
+def _kept_lookup(block: bytes) -> Lookup:
+    return Lookup(block)
+
+
+def _list_fields(block: bytes) -> dict[bytes, list[tuple[int, int, int]]]:
+    listed: dict[bytes, list[tuple[int, int, int]]] = {}
+    for match in _WHOLE_FIELD.finditer(block):
+        listed.setdefault(match[1].lower(), []).append((match.start(), match.start(2), match.end()))
+    return listed
 
 
 def _field_end(block: bytes, at: int) -> int:

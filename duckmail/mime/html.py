@@ -7,7 +7,11 @@ in lexbor), and a preview is made of every message that arrives. These are fixed
 import html
 import re
 
-_SILENT = re.compile(r"<!--|<(style|script|title|template|noscript|svg|select)\b", re.IGNORECASE)
+_SILENT_NAMES = "style|script|title|template|noscript|svg|select"
+# Both cases written out: with a first octet that has none, `search` runs at the speed of `find`.
+_SILENT = re.compile(
+    "<(?:!--|(" + re.sub("[a-z]", lambda letter: f"[{letter[0]}{letter[0].upper()}]", _SILENT_NAMES) + r")\b)"
+)
 # Between these there is a gap on the screen; other tags may stand inside a word.
 _BLOCK = re.compile(
     r"</?(?:p|div|br|hr|tr|td|th|li|ul|ol|h[1-6]|table|blockquote|pre|section|article|body)\b[^>]*+>?", re.I

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from duckmail.mime import charsets
@@ -10,6 +11,8 @@ from duckmail.mime.header import decode as decode_words
 MAX_VALUE = 65536
 """Octets of a field body that are read."""
 MAX_PARAMETERS = 1000
+_KEPT = 256  # values of Content-Type that are remembered: every message looks at each of its own several times ...
+_KEPT_VALUE = 200  # ... when they have at most so many octets
 MAX_TOKEN = 100
 """Octets of a type, subtype or disposition; a longer one is no usable value."""
 
@@ -66,7 +69,11 @@ class Structured:
 
 def media_type(value: bytes) -> Structured:
     """The body of a Content-Type field. `text` alone, as old mailers write, is text/plain (RFC 1049)."""
-    value = without_comments(value[:MAX_VALUE])
+    return _kept_media_type(value) if len(value) <= _KEPT_VALUE else _media_type(value[:MAX_VALUE])
+
+
+def _media_type(value: bytes) -> Structured:
+    value = without_comments(value)
     match = _MEDIA_TYPE.match(value)
     if match:
         return Structured((match[1] + b"/" + match[2]).lower().decode("ascii"), _parameters(value[match.end() :]))
@@ -74,6 +81,9 @@ def media_type(value: bytes) -> Structured:
     if match and match[1].lower() == b"text":
         return Structured("text/plain", _parameters(value[match.end() :]))
     return Structured("")
+
+
+_kept_media_type = lru_cache(_KEPT)(_media_type)
 
 
 def disposition(value: bytes) -> Structured:

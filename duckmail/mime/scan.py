@@ -8,7 +8,7 @@ from mmap import mmap
 from typing import NamedTuple
 
 from duckmail.mime import parameters
-from duckmail.mime.header import Lookup
+from duckmail.mime.header import fields_of
 from duckmail.mime.index import Index, Kind, Node
 
 MAX_DEPTH = 100
@@ -316,7 +316,7 @@ class _Scanner:
 
 
 def _describe(header: bytes, in_digest: bool) -> _Described:
-    lookup = Lookup(header)
+    lookup = fields_of(header)
     encoding = parameters.token(lookup.first(b"content-transfer-encoding") or b"") or "7bit"
     declared = lookup.first(b"content-type")
     if declared is None:

@@ -5,7 +5,7 @@ from urllib.parse import quote_from_bytes
 
 from duckmail.mime import charsets, parameters
 from duckmail.mime.envelope import MAX_TEXT, envelope_of
-from duckmail.mime.header import Lookup
+from duckmail.mime.header import Lookup, fields_of
 from duckmail.mime.imapdata import nstring, string
 from duckmail.mime.index import Index, Kind, Node
 from duckmail.mime.parameters import Parameter, Structured
@@ -38,7 +38,7 @@ def bodystructure(raw: Raw, index: Index) -> bytes:
 
 def _multipart(node: Node, block: bytes, children: list[bytes]) -> bytes:
     """body-type-mpart = 1*body SP media-subtype SP body-ext-mpart"""
-    lookup = Lookup(block)
+    lookup = fields_of(block)
     return b"(%b %b %b %b)" % (
         b"".join(children),
         _upper(node.subtype),
@@ -50,7 +50,7 @@ def _multipart(node: Node, block: bytes, children: list[bytes]) -> bytes:
 def _single(octets: Buffer, index: Index, position: int, block: bytes, children: list[bytes]) -> bytes:
     """body-type-1part = (body-type-basic / body-type-msg / body-type-text) SP body-ext-1part"""
     node = index.nodes[position]
-    lookup = Lookup(block)
+    lookup = fields_of(block)
     type_, subtype = node.type, node.subtype
     if node.kind is Kind.LEAF and node.media_type in ("message/rfc822", "message/global"):
         type_, subtype = "application", "octet-stream"  # body-type-msg needs an envelope and a body, it has none

@@ -8,7 +8,7 @@ from email.utils import parsedate_tz
 
 from duckmail.mime import charsets, parameters
 from duckmail.mime.address import addresses
-from duckmail.mime.header import Lookup, decode
+from duckmail.mime.header import Lookup, decode, fields_of
 from duckmail.mime.index import Index, Kind, Node
 from duckmail.mime.parameters import Structured
 from duckmail.mime.scan import Buffer, Raw, buffer, header_block
@@ -73,7 +73,7 @@ class Summary:
 
 def summary(raw: Raw, index: Index) -> Summary:
     octets = buffer(raw)
-    lookup = Lookup(header_block(octets, index.nodes[0]))
+    lookup = fields_of(header_block(octets, index.nodes[0]))
     moment, day = parse_date(lookup.first(b"date") or b"")
     return Summary(
         subject=decode((lookup.first(b"subject") or b"")[:MAX_TEXT]),
@@ -149,7 +149,7 @@ def _attachments(octets: Buffer, index: Index) -> Iterator[Attachment]:
 
 def _attachment(octets: Buffer, node: Node, path: str, related: bool) -> Attachment | None:
     """None for the message's own text: plain or HTML, and not marked as a file."""
-    lookup = Lookup(header_block(octets, node))
+    lookup = fields_of(header_block(octets, node))
     disposition = parameters.disposition(lookup.first(b"content-disposition") or b"")
     filename = _text(disposition, "filename")
     if node.media_type in ("text/plain", "text/html") and disposition.value != "attachment" and not filename:

@@ -4,15 +4,17 @@ import re
 from collections.abc import Iterator
 
 from duckmail.mime import charsets, parameters
-from duckmail.mime.header import Lookup, decode_words
+from duckmail.mime.header import decode_words, fields_of
 from duckmail.mime.html import collapse, html_text
 from duckmail.mime.index import Index, Kind, Node
 from duckmail.mime.scan import Buffer, Raw, buffer, header_block
 from duckmail.mime.transfer import PIECE, decoded
 
 _MAX_SEARCHED = 16 << 20
-_PREVIEW_SOURCE = {"html": 131072, "plain": 8192}
-"""Characters of a part that a preview is made from; HTML often begins with a long style sheet."""
+_PREVIEW_SOURCE = {"html": (1024, 131072), "plain": (1024, 8192)}
+"""Characters of a part that a preview is made from; HTML often begins with a long style sheet. Few are tried first."""
+_PREVIEW_MARGIN = 64
+"""Characters at the end of a text whose source was cut that may not be what is there: half an entity, say."""
 
 _FIELD_START = re.compile(rb"\n(?![ \t])")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -58,7 +60,7 @@ def _pieces(octets: Buffer, index: Index) -> Iterator[str]:
 
 def part_text(octets: Buffer, node: Node) -> Iterator[str]:
     """The text of one leaf, transfer encoding and charset undone, in pieces of at most 64 Ki characters."""
-    declared = parameters.media_type(Lookup(header_block(octets, node)).first(b"content-type") or b"")
+    declared = parameters.media_type(fields_of(header_block(octets, node)).first(b"content-type") or b"")
     charset = declared.parameter("charset")
     decoder = charsets.decoder(charset.text if charset else "")
     for piece in decoded(octets, node.body_start, node.body_end, node.encoding):
@@ -79,11 +81,23 @@ def preview(raw: Raw, index: Index, length: int) -> str:
     for node in candidates[:10]:
         if _is_attached(octets, node):
             continue
-        source = "".join(_up_to(part_text(octets, node), _PREVIEW_SOURCE[node.subtype]))
-        text = collapse(html_text(source) if node.subtype == "html" else source)
+        text = _beginning(octets, node, length)
         if text:
             return text if len(text) <= length else text[:length].rstrip() + "…"
     return ""
+
+
+def _beginning(octets: Buffer, node: Node, length: int) -> str:
+    """The text of one leaf on one line: all of it, or its beginning, longer than `length`."""
+    text = ""
+    for characters in _PREVIEW_SOURCE[node.subtype]:
+        source = "".join(_up_to(part_text(octets, node), characters))
+        text = collapse(html_text(source) if node.subtype == "html" else source)
+        if len(source) < characters:
+            return text
+        if len(text) > length + _PREVIEW_MARGIN:
+            break
+    return text
 
 
 def own_leaves(index: Index) -> Iterator[Node]:
@@ -97,7 +111,7 @@ def own_leaves(index: Index) -> Iterator[Node]:
 
 
 def _is_attached(octets: Buffer, node: Node) -> bool:
-    value = Lookup(header_block(octets, node)).first(b"content-disposition")
+    value = fields_of(header_block(octets, node)).first(b"content-disposition")
     return value is not None and parameters.disposition(value).value == "attachment"
 
 

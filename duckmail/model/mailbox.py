@@ -9,6 +9,7 @@ INBOX = "INBOX"
 SEPARATOR = "/"
 MAX_LEVELS = 128
 MAX_LEVEL_LENGTH = 512
+MAX_PATH = 4096  # characters; every LIST handles all paths of the account
 SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important")
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -66,6 +67,8 @@ def normalise_path(path: str) -> str:
         raise InvalidInput("Mailbox names have no control characters")
     if len(levels) > MAX_LEVELS:
         raise Cannot(f"Mailbox names have at most {MAX_LEVELS} levels")
+    if len(path) > MAX_PATH:
+        raise Cannot(f"Mailbox names have at most {MAX_PATH} characters")
     if any(len(level) > MAX_LEVEL_LENGTH for level in levels):
         raise Cannot(f"Any part of the mailbox path cannot be longer than {MAX_LEVEL_LENGTH} chars long")
     return SEPARATOR.join(levels)

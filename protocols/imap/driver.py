@@ -21,7 +21,6 @@ from protocols.imap.wire import framer
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.search import BadCharset
 
-
 PARSED_HERE = 2048  # octets of a command; up to 3 us each, so more is parsed in a thread (H7)
 
 

@@ -1,5 +1,7 @@
 """The way in: framed events from a connection, each waited for with a timeout."""
 
+from time import monotonic
+
 from protocols.imap.wire.framer import BEFORE_LOGIN, ContinuationLine, Event, Framer, Malformed
 from protocols.imap.writer import Writer
 from protocols.net.connection import Connection
@@ -28,14 +30,16 @@ class Input:
         """The next event; what was written is handed over before waiting, so pipelined commands share a write.
 
         Raises:
-            Silence: nothing came for `timeout` seconds; ask again to go on waiting.
+            Silence: no event within `timeout` seconds, whatever came (one octet a minute is none, H3); ask again to go
+                on waiting.
             Disconnected: the client is gone.
         """
+        deadline = monotonic() + timeout
         while (event := self.framer.next_event()) is None:
             await self._writer.flush()
             self.waiting = True
             try:
-                data = await self._connection.receive(timeout)
+                data = await self._connection.receive(max(0.0, deadline - monotonic()))
             except TimeoutError:
                 raise Silence from None
             finally:

@@ -4,6 +4,7 @@ What the client sees as the message is the prefix (header lines of its own) and 
 the first octets of BODY[] and the header know of the prefix; everything inside parts is a range of the content.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from duckmail.mime.header import select_fields
@@ -12,6 +13,8 @@ from duckmail.model.message import Content, Needs, StoredMessage
 from protocols.imap.wire.fetch import BodySection
 from protocols.imap.wire.response import literal_header
 from protocols.imap.writer import Writer
+
+SEARCHED_HERE = 1 << 20  # octets of header times names looked for: a millisecond or two; more is done in a thread (H7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ async def find(message: StoredMessage, item: BodySection) -> Octets | None:
 async def _whole(message: StoredMessage, item: BodySection) -> Octets | None:
     content = message.content
     if not item.path and item.part is SectionPart.HEADER:
-        return Octets(_selected(message.prefix + message.header, item))
+        return Octets(await _selected(message.prefix + message.header, item))
     if content is None:
         raise AssertionError("a section was asked for without its content")
     if not item.path and item.part is SectionPart.BODY:
@@ -79,9 +82,14 @@ async def _whole(message: StoredMessage, item: BodySection) -> Octets | None:
         return None
     if item.fields:
         block = b"".join([piece async for piece in content.read(*span)])
-        return Octets(_selected(block, item))
+        return Octets(await _selected(block, item))
     return Octets(b"", content, *span)
 
 
-def _selected(block: bytes, item: BodySection) -> bytes:
-    return select_fields(block, frozenset(item.fields), item.invert) if item.fields else block
+async def _selected(block: bytes, item: BodySection) -> bytes:
+    if not item.fields:
+        return block
+    names = frozenset(item.fields)
+    if len(block) * len(names) <= SEARCHED_HERE:
+        return select_fields(block, names, item.invert)
+    return await asyncio.to_thread(select_fields, block, names, item.invert)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from bson.binary import Binary
 from bson.int64 import Int64
 from bson.objectid import ObjectId
-from pymongo import UpdateOne
 
 from duckmail.errors import DuckmailError, NotFound, OverQuota
 from duckmail.model.flags import to_mask
@@ -17,6 +16,7 @@ from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
 from storage.documents import message_document
 from storage.mailboxes import to_mailbox
+from storage.mongo import commands
 from storage.mongo.client import Document
 from storage.views import Delta
 
@@ -84,11 +84,8 @@ class AppendGroup:
         return [content for content in unique.values() if not content.inserted]
 
     async def _write(self, tx: Tx) -> list[Outcome]:
-        await tx.mailboxes.bulk_write(
-            [self._increment(key, appends) for key, appends in self._by_mailbox.items()],
-            ordered=False,
-            session=tx.session,
-        )
+        increments = [self._increment(key, appends) for key, appends in self._by_mailbox.items()]
+        await commands.update(tx.database, "mailboxes", increments, tx.session)
         found = await self._mailboxes(tx)
         self._reject(found)
         await self._add_keywords(tx, found)
@@ -106,9 +103,9 @@ class AppendGroup:
                 deliveries += append_deliveries(append, made, mailbox, moment)
                 outcomes[append] = Outcome(_results(made, mailbox))
             self._give_delta(outcomes, appends, mailbox, documents)
-        await tx.messages.insert_many(documents, session=tx.session, ordered=False)
+        await commands.insert(tx.database, "messages", documents, tx.session)
         if deliveries:
-            await tx.database["deliveries"].insert_many(deliveries, session=tx.session, ordered=False)
+            await commands.insert(tx.database, "deliveries", deliveries, tx.session)
         return [outcomes[append] for append in self.appends]
 
     @staticmethod
@@ -122,13 +119,14 @@ class AppendGroup:
         outcomes[last] = Outcome(outcomes[last].result, (Delta(to_mailbox(mailbox), added=added),))
 
     @staticmethod
-    def _increment(key: Key, appends: Sequence[Append]) -> UpdateOne:
+    def _increment(key: Key, appends: Sequence[Append]) -> Document:
         total: dict[str, int] = {"modseq": 1}
         for append in appends:
             for name, amount in append.amounts().items():
                 total[name] = total.get(name, 0) + amount
         increments = {name: Int64(amount) for name, amount in total.items() if amount}
-        return UpdateOne({"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}, {"$inc": increments})
+        query = {"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}
+        return {"q": query, "u": {"$inc": increments}}
 
     async def _mailboxes(self, tx: Tx) -> dict[ObjectId, Document]:
         """The mailboxes written, and all others of the users with a quota: their sizes make up what is used."""

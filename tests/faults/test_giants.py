@@ -53,7 +53,7 @@ async def neighbour(serve: Serve) -> AsyncIterator[Neighbour]:
     try:
         yield seen
     finally:
-        output, _ = await process.communicate()
+        output, _ = await process.communicate(b"")
     seen.waits = json.loads(output)
 
 

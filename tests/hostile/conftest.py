@@ -1,7 +1,6 @@
 """One server for all of these tests; whatever they send, none of it may be an error that nobody expected."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 

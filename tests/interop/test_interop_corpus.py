@@ -36,17 +36,35 @@ def messages() -> Corpus:
 
 
 def large() -> Iterator[tuple[str, bytes]]:
-    """With attachments that are stored apart, decoded and once: the same file in several framings and messages."""
+    """With attachments that are stored apart: one file in several messages and framings, stored decoded and once; and
+    base64 that no encoder would make again, each differing in its middle from what decoding and encoding would give."""
     data = octets(LARGE)
     one, other = attachment(data, "a.bin"), attachment(data[:200_000], "b.bin")
     yield "large-one", multipart(plain("first"), one)
     yield "large-two", multipart(plain("second"), one, other)
     yield "large-lf", multipart(plain("third"), one).replace(b"\r\n", b"\n")
-    yield "large-unended", multipart(plain("fourth"), one)[:-30]
-    yield (
-        "large-broken",
-        multipart(plain("fifth"), one).replace(b"AAAA", b"A*AA", 1).replace(b"\r\n\r\n", b"\r\n\r\n=", 3),
-    )
+    yield "large-lines-of-60", multipart(plain("fourth"), attachment(data, "c.bin", 60))
+    yield "large-cut-off", multipart(plain("fifth"), one)[:-30]
+    head, digits = one.split(b"\r\n\r\n", 1)
+    lines = digits.split(b"\r\n")
+    middle = len(lines) // 2
+    for name, line in (
+        ("short-line", lines[middle][:40] + b"\r\n" + lines[middle][40:]),
+        ("long-line", lines[middle] + lines[middle]),
+        ("empty-line", b"\r\n" + lines[middle]),
+        ("space-at-the-end", lines[middle] + b" "),
+        ("tab-in-front", b"\t" + lines[middle]),
+        ("foreign-sign", lines[middle][:20] + b"*" + lines[middle][21:]),
+        ("padding", lines[middle][:-2] + b"=="),
+        ("lone-lf", lines[middle] + b"\n" + lines[middle]),
+    ):
+        body = b"\r\n".join([*lines[:middle], line, *lines[middle + 1 :]])
+        yield f"large-base64-{name}", multipart(plain(name), head + b"\r\n\r\n" + body)
+    # The last sign holds bits that nobody decodes: other bits there give the same octets.
+    spare = attachment(data[:-2], "spare.bin")
+    assert spare.endswith(b"==")
+    last = spare[-3:-2]
+    yield "large-base64-spare-bits", multipart(plain("spare"), spare[:-3] + (b"B" if last != b"B" else b"C") + b"==")
 
 
 def fetched(client: IMAPClient, items: Sequence[str]) -> Iterator[tuple[int, dict[bytes, object]]]:

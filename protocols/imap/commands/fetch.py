@@ -21,6 +21,8 @@ from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.sequence import SequenceSet
 
+LOADED_SLICE = 50  # messages written between two turns of the loop, when more than the view's arrays is read
+
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
@@ -92,10 +94,12 @@ async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Se
     writer = session.writer
     written = 0
     async for batch in session.mail.fetch(selected.view, uids, plan.needs):
-        for message in batch:
+        for count, message in enumerate(batch, 1):
             new = message.uid in seen
             written += await plan.write(writer, selected, message, seen=new, condstore=session.condstore)
             await writer.room()
+            if count % LOADED_SLICE == 0:
+                await asyncio.sleep(0)
         await asyncio.sleep(0)
     return written
 
