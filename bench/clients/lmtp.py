@@ -1,6 +1,7 @@
 """A lean LMTP client: one connection, transactions pipelined as a relay does it (RFC 2920)."""
 
 import asyncio
+import time
 from typing import cast
 
 TIMEOUT = 60.0
@@ -64,15 +65,21 @@ class LmtpClient(asyncio.Protocol):
             if not answer.startswith(expected):
                 raise LmtpError(answer.decode("utf-8", "replace"))
 
-    async def deliver(self, message: bytes, *recipients: str, sender: str = "sender@example.net") -> None:
-        """One transaction; returns when every recipient has its 250. `message`: dot-stuffed, ends with CRLF."""
+    async def deliver(self, message: bytes, *recipients: str, sender: str = "sender@example.net") -> float:
+        """One transaction; returns when every recipient has its 250. `message`: dot-stuffed, ends with CRLF.
+
+        Gives the seconds from its begin to the last octet of the message.
+        """
+        begun = time.perf_counter()
         to = "".join(f"RCPT TO:<{recipient}>\r\n" for recipient in recipients)
         size = f" SIZE={len(message)}" if self._size else ""
         self.write(f"MAIL FROM:<{sender}>{size}\r\n{to}DATA\r\n".encode())
         answers = await self.replies(2 + len(recipients))
         if [answer[:3] for answer in answers] != [b"250"] * (1 + len(recipients)) + [b"354"]:
             raise LmtpError(str(answers))
+        sent = time.perf_counter()
         await self.command(message + b".\r\n", b"250", len(recipients))
+        return sent - begun
 
     def close(self) -> None:
         if self._transport is not None:

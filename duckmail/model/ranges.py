@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Inclusive (first, last) pairs, ascending, disjoint, not adjacent. Build with `of`, `from_pairs`, `from_sorted`."""
+    """Inclusive (first, last) pairs, ascending, disjoint, not adjacent. Built by `of` and the `from_` methods."""
 
     pairs: tuple[tuple[int, int], ...] = ()
 

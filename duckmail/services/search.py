@@ -4,13 +4,13 @@ Evaluation is three-valued: a key whose facts are not loaded yet is undecided (N
 as logic has it. The tiers are tried from cheap to dear: what the view knows, what the message documents list, the
 decoded header and body text. A message is loaded at a tier only while its answer still depends on it.
 
-Criteria come from clients, who may write thousands of keys: work is counted in keys times messages. So much of it is
-done between two turns of the loop, and no search has more of it than `MAX_WORK` (P6).
+Criteria come from clients, who may write thousands of keys: others have their turn at the loop in between, and no
+search is more work than `MAX_WORK` (P6).
 """
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,14 +20,14 @@ from duckmail.mime import text
 from duckmail.model import search
 from duckmail.model.flags import keyword_bit, system_bit
 from duckmail.model.ranges import Ranges
+from duckmail.runtime.turns import Turns
 from storage.contents.texts import SearchText
 from storage.messages import Messages
 from storage.views import View
 
-SLICE = 1_000  # messages decided between two turns of the loop at most
-SLICE_WORK = 10_000  # keys times messages of that: 1 to 3 ms
 MAX_WORK = 100_000_000  # keys times messages of one search, about half a minute: a thousand keys on 100,000 messages
 FEW_KEYS = 500  # compiled on the loop
+KEPT = 1024 * 1024  # characters of a body's text that are kept for the next key
 TEXT_BATCH = 50  # contents whose decoded text is held at once
 
 LISTED_ADDRESSES = ("from", "to", "cc", "bcc")
@@ -44,7 +44,7 @@ class Candidate:
     modseq: int
     listed: dict[str, Any] | None = None
     header: str | None = None
-    body: SearchText | None = None
+    body: "_Folded | None" = None
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -58,7 +58,6 @@ class Search:
         self._recent_from = recent_from
         self._now = datetime.now(UTC)
         self._keys = 0  # tests that one message may have to go through
-        self._slice = SLICE
 
     async def run(self, criteria: search.Node) -> list[int]:
         """Ascending UIDs that match. Raises: LimitReached (too many keys for so many messages), Unavailable."""
@@ -67,7 +66,6 @@ class Search:
         view = self._view
         if self._keys * len(view.uids) > MAX_WORK:
             raise LimitReached("Too many search keys for so many messages", keys=self._keys, messages=len(view.uids))
-        self._slice = max(1, min(SLICE, SLICE_WORK // self._keys))
         rows = zip(view.uids[:], view.flags[:], view.modseqs[:], strict=True)  # of one moment: the view moves on
         matched, undecided = await self._decide(test, (Candidate(*row) for row in rows))
         if undecided:
@@ -109,14 +107,14 @@ class Search:
         """The UIDs that match, and the messages that are undecided."""
         matched: list[int] = []
         undecided: list[Candidate] = []
-        for count, candidate in enumerate(candidates, 1):
+        turns = Turns()
+        for candidate in candidates:
             answer = test(candidate)
             if answer:
                 matched.append(candidate.uid)
             elif answer is None:
                 undecided.append(candidate)
-            if count % self._slice == 0:
-                await asyncio.sleep(0)
+            await turns.pause()
         return matched, undecided
 
     # -- compiling -------------------------------------------------------------------------------------------------
@@ -272,10 +270,11 @@ def _matching(test: Test, texts: Sequence[SearchText], by_content: Mapping[str, 
     """CPU work: decoding what is not kept decoded, and looking through it."""
     matched = []
     for found in texts:
+        header, body = found.header.casefold(), _Folded(found)
         for candidate in by_content[found.id]:
             prefix = (candidate.listed or {}).get("prefix", b"")
-            candidate.header = text.decoded_header(prefix) + found.header
-            candidate.body = found
+            candidate.header = text.decoded_header(prefix).casefold() + header
+            candidate.body = body
             if test(candidate):
                 matched.append(candidate.uid)
             candidate.header = candidate.body = None
@@ -315,7 +314,7 @@ def _text_test(node: search.Header | search.Body | search.Text) -> Test:
             return lambda message: (
                 None
                 if message.header is None or message.body is None
-                else needle in message.header.casefold() or _contains(message.body, needle)
+                else needle in message.header or _contains(message.body, needle)
             )
 
 
@@ -343,16 +342,39 @@ def _values(message: Candidate, name: str) -> list[str]:
         for line in (message.header or "").splitlines():
             field_name, colon, value = line.partition(":")
             if colon:
-                message.fields.setdefault(field_name.strip().lower(), []).append(value.strip().casefold())
+                message.fields.setdefault(field_name.strip(), []).append(value.strip())
     return message.fields.get(name, [])
 
 
-def _contains(body: SearchText, needle: str) -> bool:
+class _Folded:
+    """The text of a body without case, piece by piece: decoded once for all keys unless it is long."""
+
+    def __init__(self, text: SearchText) -> None:
+        self._text = text
+        self._kept: list[str] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[str] = []
+        size = 0
+        for piece in self._text.body:
+            folded = piece.casefold()
+            size += len(folded)
+            if size <= KEPT:
+                kept.append(folded)
+            yield folded
+        if size <= KEPT:
+            self._kept = kept
+
+
+def _contains(body: _Folded, needle: str) -> bool:
     """Whether the text holds `needle`, also across the pieces that it comes in."""
     keep = len(needle) - 1
     tail = ""
-    for piece in body.body:
-        text_here = tail + piece.casefold()
+    for piece in body:
+        text_here = tail + piece
         if needle in text_here:
             return True
         tail = text_here[-keep:] if keep > 0 else ""

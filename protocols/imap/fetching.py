@@ -1,5 +1,6 @@
 """FETCH data: what each item needs to be loaded, and how it is written."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,14 +14,17 @@ from protocols.imap.wire.parser import ParseError
 from protocols.imap.wire.response import internal_date
 from protocols.imap.writer import Writer
 
+SHORTENED_HERE = 32 * 1024  # octets of BODYSTRUCTURE made BODY on the loop: some 3 ms
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One message as it is about to be written. `position`: in the view, at this moment."""
+    """One message as it is about to be written. `position`: in the view, at this moment. `body`: b"" if not wanted."""
 
     selected: Selected
     position: int
     message: StoredMessage
+    body: bytes
 
     @property
     def uid(self) -> int:
@@ -61,11 +65,18 @@ def _envelope(row: Row) -> bytes:
 
 
 def _body(row: Row) -> bytes:
-    return b"BODY " + body(row.message.bodystructure)
+    return b"BODY " + row.body
 
 
 def _bodystructure(row: Row) -> bytes:
     return b"BODYSTRUCTURE " + row.message.bodystructure
+
+
+async def _short(bodystructure: bytes) -> bytes:
+    """BODY of it. A message of 10,000 parts takes 80 ms (H7)."""
+    if len(bodystructure) <= SHORTENED_HERE:
+        return body(bodystructure)
+    return await asyncio.to_thread(body, bodystructure)
 
 
 # The same three for `Plan.lines`; of number, UID, flags and mod-sequence.
@@ -194,11 +205,12 @@ class Plan:
         # Found before the first octet is written, so what fails here fails cleanly. It may wait: places in the view
         # are looked up afterwards, and not used behind another wait.
         found = [(name, await sections.find(message, section)) for name, section in self.sections]
+        short = await _short(message.bodystructure) if "BODY" in self.names else b""
         position = selected.view.position(message.uid)
         if position < 0:
             return False
         writer.new_keywords(selected)
-        line = self.line(Row(selected, position, message), seen=seen, condstore=condstore)
+        line = self.line(Row(selected, position, message, short), seen=seen, condstore=condstore)
         if not found:
             writer.untagged(line + b")")
             return True

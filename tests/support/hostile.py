@@ -232,9 +232,9 @@ async def worst_wait(house: House, work: Callable[[], Awaitable[object]]) -> tup
         task = asyncio.get_running_loop().create_task(work())  # type: ignore[arg-type]
         begun = time.monotonic()
         while not task.done():
-            asked = time.monotonic()
-            await other.command("NOOP")
-            waits.append(time.monotonic() - asked)
+            due = time.monotonic() + 0.002
             await asyncio.sleep(0.002)
+            await other.command("NOOP")
+            waits.append(time.monotonic() - due)
         await task
         return max(waits), time.monotonic() - begun

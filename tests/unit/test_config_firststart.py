@@ -105,7 +105,7 @@ def test_configured_certificate_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_long_host_names_fit_into_a_certificate() -> None:
-    key, crt = firststart.self_signed("a" * 60 + ".example.com", datetime.now(UTC))
+    _, crt = firststart.self_signed("a" * 60 + ".example.com", datetime.now(UTC))
     assert x509.load_pem_x509_certificate(crt)
 
 

@@ -154,7 +154,12 @@ def test_generated_file_holds_every_key_and_changes_nothing() -> None:
 
 
 def test_shown_configuration_reads_back_as_itself() -> None:
-    text = 'imap.login_timeout = 61.5\nlimits.message_size = 1048577\nlmtp.listen = ["unix:/a b,mode=0666,group=mail"]\nserver.hostname = "a.b"'
+    text = """
+imap.login_timeout = 61.5
+limits.message_size = 1048577
+lmtp.listen = ["unix:/a b,mode=0666,group=mail"]
+server.hostname = "a.b"
+"""
     config = parse(text, "x.toml", HERE)
     assert parse(show(config), "y.toml", HERE) == config.model_copy(
         update={"server": config.server.model_copy(update={"data": HERE / "var"})}

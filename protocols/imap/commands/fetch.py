@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from duckmail.model.flags import SEEN
 from duckmail.model.message import FlagChange, FlagOperation
 from duckmail.model.ranges import Ranges
+from duckmail.runtime.turns import Turns
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.fetching import Plan
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
@@ -20,8 +21,6 @@ from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.sequence import SequenceSet
-
-LOADED_SLICE = 50  # messages written between two turns of the loop, when more than the view's arrays is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +90,14 @@ async def _from_view(session: Session, selected: Selected, plan: Plan, uids: Seq
 
 async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Sequence[int], seen: set[int]) -> int:
     """How many messages were written; those expunged meanwhile are left out."""
-    writer = session.writer
+    writer, turns = session.writer, Turns()
     written = 0
     async for batch in session.mail.fetch(selected.view, uids, plan.needs):
-        for count, message in enumerate(batch, 1):
+        for message in batch:
             new = message.uid in seen
             written += await plan.write(writer, selected, message, seen=new, condstore=session.condstore)
             await writer.room()
-            if count % LOADED_SLICE == 0:
-                await asyncio.sleep(0)
-        await asyncio.sleep(0)
+            await turns.pause()
     return written
 
 

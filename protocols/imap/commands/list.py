@@ -1,9 +1,9 @@
 """LIST and LSUB (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154)."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from duckmail.runtime.turns import Turns
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.patterns import Pattern
 from protocols.imap.reply import Reply, ok
@@ -14,7 +14,6 @@ from protocols.imap.wire.response import list_response
 
 SPECIAL_USE = "SPECIAL-USE"
 MANY = 100  # mailboxes; the tree of more is made in a thread
-SLICE_CHARACTERS = 10_000  # of names matched between two turns of the loop: up to 5 ms (H6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
 async def _matching(session: Session, text: str) -> AsyncIterator[Entry]:
     """The names that the pattern `text` matches, in order."""
     pattern = Pattern(text)
-    characters = 0
+    turns = Turns()
     mailboxes = await session.mail.mailboxes()
     many = len(mailboxes) > MANY
     for entry in await session.services.threads.run(entries, mailboxes) if many else entries(mailboxes):
@@ -83,7 +82,7 @@ async def _matching(session: Session, text: str) -> AsyncIterator[Entry]:
             yield entry
         characters += len(entry.path)
         if characters > SLICE_CHARACTERS:
-            characters = 0
+            turns = Turns()
             await asyncio.sleep(0)
 
 

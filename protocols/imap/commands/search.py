@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from duckmail.model import search
 from duckmail.model.ranges import Ranges
+from duckmail.runtime.turns import Turns
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import Reply, ok
 from protocols.imap.selected import Selected
@@ -46,12 +47,12 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
 
 
 async def _criteria(session: Session, selected: Selected, arguments: _Arguments) -> search.Node:
-    """The tree with UIDs in it. A line holds thousands of sets: they are resolved in slices, the rest in a thread."""
+    """The tree with UIDs in it. A line holds thousands of sets: others run meanwhile; the tree is made in a thread."""
     uids: dict[tuple[SequenceSet, bool], Ranges] = {}
-    for count, (numbers, uid) in enumerate(arguments.sets, 1):
+    turns = Turns()
+    for numbers, uid in arguments.sets:
         uids[numbers, uid] = selected.resolve(numbers, uid=uid)
-        if count % SLICE == 0:
-            await asyncio.sleep(0)
+        await turns.pause()
 
     def resolved() -> search.Node:
         return resolve(arguments.key, lambda numbers, uid: uids[numbers, uid])

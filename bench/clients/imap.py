@@ -1,0 +1,137 @@
+"""A lean IMAP client: raw octets in and out, no parsing beyond finding the end of an answer.
+
+The end is the line that begins with the command's tag, looked for only at the end of what has arrived: a tag holds
+random characters, so no message can fake it, and megabytes of literals cost the load generator next to nothing.
+"""
+
+import asyncio
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+from typing import cast
+
+TIMEOUT = 300.0  # the slowest command: a search through all texts
+_TAIL = 1024  # octets at the end of an answer that hold its last line
+
+
+class ImapError(Exception):
+    """An answer that was not OK, or none."""
+
+
+class ImapClient(asyncio.Protocol):
+    """`await connect(...)`, then `command` as often as wanted."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._tail = b""
+        self._end = b""
+        self._waiter: asyncio.Future[None] | None = None
+        self._tag = secrets.token_hex(3)
+        self._count = 0
+        self.watch: Callable[[bytes], None] | None = None  # sees unasked-for data as it arrives (IDLE)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiter is None:
+            if self.watch is not None:
+                self.watch(data)
+            return
+        self._chunks.append(data)
+        self._look(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(exc or ImapError("connection closed"))
+
+    def _look(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL:]
+        if not self._tail.endswith(b"\r\n") or self._waiter is None or self._waiter.done():
+            return
+        last = self._tail[self._tail.rfind(b"\r\n", 0, -2) + 2 :] if self._tail.count(b"\r\n") > 1 else self._tail
+        # A greeting and a continuation request are alone on their line; an answer ends with its tag's line.
+        if last.startswith(self._end):
+            self._waiter.set_result(None)
+
+    # The dialogue
+
+    async def until(self, end: bytes, data: bytes = b"") -> bytes:
+        """Sends `data`, then all that arrives up to and with a last line that begins with `end`."""
+        assert self._transport is not None
+        self._chunks, self._tail, self._end = [], b"", end
+        self._waiter = asyncio.get_running_loop().create_future()
+        if data:
+            self._transport.write(data)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._waiter
+        finally:
+            self._waiter = None
+        return b"".join(self._chunks)
+
+    def write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def tag(self) -> bytes:
+        self._count += 1
+        return f"{self._tag}{self._count}".encode()
+
+    async def command(self, line: bytes) -> bytes:
+        """One command (without its tag and line end); the whole answer. Raises: ImapError when it is not OK."""
+        tag = self.tag()
+        answer = await self.until(tag + b" ", tag + b" " + line + b"\r\n")
+        _check(answer, tag, line)
+        return answer
+
+    async def login(self, name: str, password: str) -> float:
+        """Seconds that LOGIN took."""
+        begun = time.perf_counter()
+        await self.command(f'LOGIN "{name}" "{password}"'.encode())
+        return time.perf_counter() - begun
+
+    async def append(self, mailbox: str, message: bytes) -> None:
+        """By a non-synchronizing literal (RFC 7888)."""
+        tag = self.tag()
+        line = b'%b APPEND "%b" {%d+}\r\n%b\r\n' % (tag, mailbox.encode(), len(message), message)
+        _check(await self.until(tag + b" ", line), tag, b"APPEND")
+
+    async def idle(self) -> None:
+        """Begins IDLE; from now on what arrives goes to `watch`."""
+        await self.until(b"+ ", self.tag() + b" IDLE\r\n")
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _check(answer: bytes, tag: bytes, line: bytes) -> None:
+    last = answer[answer.rfind(b"\r\n", 0, -2) + 2 :] if b"\r\n" in answer[:-2] else answer
+    if not last.startswith(tag + b" OK"):
+        raise ImapError(f"{line[:60].decode('ascii', 'replace')}: {last.decode('utf-8', 'replace').strip()}")
+
+
+async def connect(host: str, port: int, tls: ssl.SSLContext | None = None) -> ImapClient:
+    """A connection after the greeting."""
+    loop = asyncio.get_running_loop()
+    client = ImapClient()
+    client._end = b"* OK"  # the greeting may arrive before anybody waits for it
+    client._waiter = loop.create_future()
+    await loop.create_connection(lambda: client, host, port, ssl=tls)
+    async with asyncio.timeout(TIMEOUT):
+        await client._waiter
+    client._waiter = None
+    return client
+
+
+def client_context() -> ssl.SSLContext:
+    """TLS without a look at the certificate: it is self-signed, and on loopback."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
