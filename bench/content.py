@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-WORDS = (
+_TEXT = (
     "about after again agree answer before begin best between budget change city client come copy could customer date "
     "day delivery detail document during early every example figure find first follow friday from general give group "
     "have help here house idea invoice keep kind know large last later letter line list little long look make march "
@@ -14,7 +14,8 @@ WORDS = (
     "report right room same schedule second see send service should show since small some soon start still store "
     "summer system table take team thank their there these thing think three time today travel under until update "
     "very visit wait water week well what when where which while will with without word work world write year"
-).split()
+)
+WORDS = _TEXT.split()
 NAMES = ("Anna Berg", "Boris Lang", "Carla Diaz", "Dmitri Novak", "Eva Lind", "Frank Moss", "Gina Rossi", "Hugo Blum")
 BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 

@@ -1,6 +1,7 @@
 """What a run costs: processor time and memory of process trees, read from /proc."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,11 @@ def _all() -> list[_Stat]:
     return [stat for stat in found if stat is not None]
 
 
-def _tree(root: int) -> list[_Stat]:
+def _trees(roots: Sequence[int]) -> list[_Stat]:
     children: dict[int, list[_Stat]] = {}
     for stat in _all():
         children.setdefault(stat.parent, []).append(stat)
-    first = _stat(root)
-    found = [first] if first else []
+    found = [first for root in roots if (first := _stat(root)) is not None]
     for stat in found:  # grows while it is walked
         found += children.get(stat.pid, [])
     return found
@@ -69,10 +69,10 @@ class Cpu:
 DATABASES = ("mongod", "valkey-server", "redis-server")
 
 
-def cpu(root: int) -> Cpu:
-    """The processor time of the tree under `root` (with its ended children), of its databases and of this process."""
+def cpu(roots: Sequence[int]) -> Cpu:
+    """The processor time of the trees under `roots` (with ended children), of their databases and of this process."""
     server = database = 0
-    for stat in _tree(root):
+    for stat in _trees(roots):
         if stat.name in DATABASES:
             database += stat.ticks + stat.reaped
         else:
@@ -88,9 +88,9 @@ def _machine() -> float:
     return (sum(field[:3]) + sum(field[5:7])) / TICKS
 
 
-def memory(root: int) -> int:
-    """Octets of memory of the tree under `root` without its databases; shared pages count in parts (Pss)."""
-    return sum(_pss(stat.pid) for stat in _tree(root) if stat.name not in DATABASES)
+def memory(roots: Sequence[int], *, databases: bool = False) -> int:
+    """Octets of memory of the trees under `roots`, without or only the databases; shared pages count in parts (Pss)."""
+    return sum(_pss(stat.pid) for stat in _trees(roots) if (stat.name in DATABASES) == databases)
 
 
 def _pss(pid: int) -> int:
@@ -107,8 +107,3 @@ def _pss(pid: int) -> int:
 def steal() -> float:
     """Seconds that the host took from this machine."""
     return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]) / TICKS
-
-
-def pid_tree(root: int) -> list[int]:
-    """The processes under `root`, itself first."""
-    return [stat.pid for stat in _tree(root)]

@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 from api.app import make_app, make_runner
+from api.door import Door
 from api.services import ApiServices, ApiSettings
 from duckmail import __version__
 from duckmail.config.schema import Config
@@ -37,7 +38,7 @@ from protocols.lmtp.server import LmtpServer
 from protocols.lmtp.settings import LmtpSettings
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners, Service
-from protocols.net.peer import Networks
+from protocols.net.peer import Networks, Peer
 from protocols.net.sockets import ListenError, ListeningSocket, listen
 from protocols.net.tls import CertificateFiles, TlsContexts
 from storage.store import Store
@@ -191,6 +192,7 @@ class Server:
         )
         self._listeners = Listeners(self._limits)
         self._api: web.AppRunner | None = None
+        self._doors: list[asyncio.Server] = []
         self._opened: Sequence[Opened] = ()
 
     async def start(self, opened: Sequence[Opened]) -> None:
@@ -248,14 +250,31 @@ class Server:
         )
         self._api = make_runner(app)
         await self._api.setup()
+        inside = self._api.server
+        if inside is None:
+            raise AssertionError("the API's runner is not set up")
+
+        def door() -> Door:
+            return Door(inside, self._admit)
+
+        loop = asyncio.get_running_loop()
         for one in opened:
             context = self.tls.switching() if one.label == API_TLS else None
             for each in one.sockets:
-                await web.SockSite(self._api, each.sock, ssl_context=context).start()
+                self._doors.append(await loop.create_server(door, sock=each.sock, ssl=context))
+
+    @contextmanager
+    def _admit(self, address: object) -> Iterator[None]:
+        """Counts a connection of the API among all others. `address`: as the socket names its peer."""
+        peer = Peer.of(address[0], address[1]) if isinstance(address, tuple) else Peer("", 0, unix=True)
+        with self._limits.connection(), self._limits.network(peer):
+            yield
 
     async def drain(self) -> None:
         """Stops accepting, says goodbye, lets what is being committed end."""
         event(log, logging.INFO, "stopping", pid=os.getpid())
+        for door in self._doors:
+            door.close()
         async with asyncio.TaskGroup() as tasks:  # beside each other: one may take as long as the other
             if self._api is not None:
                 tasks.create_task(self._api.cleanup())

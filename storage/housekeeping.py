@@ -117,9 +117,12 @@ async def archive_stub(committer: Committer, key: Key) -> None:
 
 
 async def take_back(database: Database, committer: Committer, undo: ObjectId) -> None:
-    """Removes what an unfinished copy had put into its target, then its record."""
+    """Removes what an unfinished copy had put into its target, then its record.
+
+    The record is marked first: a copier that was only slow, not dead, can add nothing behind that, nor finish.
+    """
     async with operation():
-        record = await database["undos"].find_one({"_id": undo})
+        record = await database["undos"].find_one_and_update({"_id": undo}, {"$set": {"taken": True}})
     if record is None:
         return
     key = Key(record["user"], record["mailbox"])

@@ -42,16 +42,21 @@ class Lease:
         self._leases = database["leases"]
         self._transactions = transactions
         self._slot = slot
+        self._sessions: list[Binary] = []
 
     async def acquire(self) -> None:
         """Ends what an earlier process of this slot left open, and records this one."""
-        sessions = self._transactions.start()
+        self._sessions = self._transactions.start()
         async with operation():
             old = await self._leases.find({"slot": self._slot.name}).to_list(None)
         await self._end(old)
-        document = {"slot": self._slot.name, "pid": os.getpid(), "sessions": sessions}
+        await self.renew()
+
+    async def renew(self) -> None:
+        """Writes all of it: a process that stalled was taken for dead, and its record is gone."""
+        document = {"slot": self._slot.name, "pid": os.getpid(), "sessions": self._sessions}
         update = [{"$set": {**{key: {"$literal": value} for key, value in document.items()}, **_expiry()}}]
-        async with operation():
+        async with operation(5):
             await self._leases.update_one({"_id": self.id}, update, upsert=True)
 
     async def keep(self) -> None:
@@ -59,8 +64,7 @@ class Lease:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                async with operation(5):
-                    await self._leases.update_one({"_id": self.id}, [{"$set": _expiry()}])
+                await self.renew()
                 await self.end_expired()
             except Unavailable as error:
                 log.warning("lease not renewed", extra={"fields": error.fields})

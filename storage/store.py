@@ -10,7 +10,7 @@ from typing import Self
 from bson.objectid import ObjectId
 from redis.asyncio import Redis
 
-from duckmail.errors import DuckmailError
+from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
@@ -18,6 +18,7 @@ from storage import addresses, mailboxes, rows, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
+from storage.changes.copy import undo_query
 from storage.committer import Committer
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
@@ -40,6 +41,7 @@ from storage.views import Delta
 log = logging.getLogger("duckmail.storage")
 
 DRAIN_SECONDS = 5.0
+TAKE_BACK_SECONDS = 2.0
 
 INDEXES: tuple[IndexSpec, ...] = (
     *rows.INDEXES,
@@ -174,10 +176,29 @@ class Store:
         try:
             yield identifier
         except BaseException:
-            await take_back(self.database, self.committer, identifier)
+            if not await self._taken_back(identifier):
+                self.tasks.start(self._take_back(identifier), "take back")
             raise
         async with operation():
-            await undos.delete_one({"_id": identifier})
+            finished = await undos.delete_one(undo_query(identifier))
+        if not finished.deleted_count:
+            # This process stalled, was taken for dead, and what it copied is being removed.
+            raise Unavailable(error="the copy was taken back")
+
+    async def _taken_back(self, undo: ObjectId) -> bool:
+        try:
+            await take_back(self.database, self.committer, undo)
+        except DuckmailError as error:
+            log.warning("a copy is not taken back yet", extra={"fields": error.fields})
+            return False
+        return True
+
+    async def _take_back(self, undo: ObjectId) -> None:
+        """Until it is done; should this process end before, housekeeping does it."""
+        while True:
+            await asyncio.sleep(TAKE_BACK_SECONDS)
+            if await self._taken_back(undo):
+                return
 
     async def ping(self) -> None:
         """Raises: Unavailable when MongoDB has no primary that answers."""

@@ -30,6 +30,7 @@ class ImapClient(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._tag = secrets.token_hex(3)
         self._count = 0
+        self._plus = False  # LITERAL+ (RFC 7888)
         self.watch: Callable[[bytes], None] | None = None  # sees unasked-for data as it arrives (IDLE)
 
     # asyncio.Protocol
@@ -93,17 +94,30 @@ class ImapClient(asyncio.Protocol):
         """Seconds that LOGIN took."""
         begun = time.perf_counter()
         await self.command(f'LOGIN "{name}" "{password}"'.encode())
-        return time.perf_counter() - begun
+        took = time.perf_counter() - begun
+        self._plus = b"LITERAL+" in await self.command(b"CAPABILITY")
+        return took
 
     async def append(self, mailbox: str, message: bytes) -> None:
-        """By a non-synchronizing literal (RFC 7888)."""
+        """In one piece where the server allows it."""
         tag = self.tag()
-        line = b'%b APPEND "%b" {%d+}\r\n%b\r\n' % (tag, mailbox.encode(), len(message), message)
-        _check(await self.until(tag + b" ", line), tag, b"APPEND")
+        line = b'%b APPEND "%b" {%d%b}\r\n' % (tag, mailbox.encode(), len(message), b"+" if self._plus else b"")
+        literal = message + b"\r\n"
+        if self._plus:
+            literal = line + literal
+        else:
+            await self.until(b"+", line)
+        _check(await self.until(tag + b" ", literal), tag, b"APPEND")
 
-    async def idle(self) -> None:
-        """Begins IDLE; from now on what arrives goes to `watch`."""
-        await self.until(b"+ ", self.tag() + b" IDLE\r\n")
+    async def idle(self) -> bytes:
+        """Begins IDLE; from now on what arrives goes to `watch`. Gives what `done` asks for."""
+        tag = self.tag()
+        await self.until(b"+ ", tag + b" IDLE\r\n")
+        return tag
+
+    async def done(self, tag: bytes) -> None:
+        """Ends IDLE."""
+        _check(await self.until(tag + b" ", b"DONE\r\n"), tag, b"IDLE")
 
     def close(self) -> None:
         if self._transport is not None:

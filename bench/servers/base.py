@@ -2,12 +2,18 @@
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from storage.embedded.child import LAUNCHER
 
 HOST = "127.0.0.1"
 DOMAIN = "mail.test"
@@ -55,8 +61,14 @@ class Server(ABC):
 
     @property
     @abstractmethod
-    def pid(self) -> int:
-        """The process whose tree is the whole server."""
+    def pids(self) -> Sequence[int]:
+        """The processes whose trees are the whole server, its databases included."""
+
+
+def start_bound(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A child that gets SIGTERM when this program dies, however it dies. Call it from the main thread."""
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(signal.SIGTERM))]
+    return subprocess.Popen([*launcher, *command], stdin=subprocess.DEVNULL, **options)
 
 
 def free_ports(count: int) -> list[int]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server, free_ports, is_root
+from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server, free_ports, is_root, start_bound
 from duckmail.cli.firststart import self_signed
 
 START_SECONDS = 20.0
@@ -87,7 +87,7 @@ class Dovecot(Server):
         self._binary = binary
         self.imap, self.imaps, self.lmtp = free_ports(3)
         for name in ("run", "state", "mail"):
-            (self.folder / name).mkdir()
+            (self.folder / name).mkdir(exist_ok=True)
         key, certificate = self_signed("localhost", datetime.now(UTC))
         (self.folder / "server.key").write_bytes(key)
         (self.folder / "server.crt").write_bytes(certificate)
@@ -104,7 +104,7 @@ class Dovecot(Server):
             )
         )
         os.chown(self.folder / "mail", *self._owner())
-        self._process = subprocess.Popen([binary, "-F", "-c", str(self.folder / "dovecot.conf")])
+        self._process = start_bound([binary, "-F", "-c", str(self.folder / "dovecot.conf")])
         await self._ready()
 
     def _owner(self) -> tuple[int, int]:
@@ -153,9 +153,9 @@ class Dovecot(Server):
         return f"Dovecot {printed.split()[0]}, {self.format}"
 
     @property
-    def pid(self) -> int:
+    def pids(self) -> Sequence[int]:
         assert self._process is not None
-        return self._process.pid
+        return (self._process.pid,)
 
 
 class DovecotSdbox(Dovecot):

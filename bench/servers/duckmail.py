@@ -12,11 +12,12 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server
+from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server, start_bound
 from duckmail import __version__
 
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
+FSCK_SECONDS = 600.0
 READY = "duckmail is running"
 
 # Plain logins from loopback as the peers have them; limits that one load generator on one address does not reach.
@@ -38,6 +39,7 @@ class Duckmail(Server):
         """`source`: another checkout, to compare with."""
         super().__init__(folder)
         self._config = config
+        self._file = folder / "duckmail.toml"
         self._source = source
         if source is not None:
             self.name = f"duckmail:{source.name}"
@@ -45,19 +47,16 @@ class Duckmail(Server):
         self._api = 0
 
     async def start(self) -> None:
-        file = self.folder / "duckmail.toml"
         # JSON's strings, numbers, booleans and lists are TOML's as well.
-        file.write_text(
+        self._file.write_text(
             "".join(
                 f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
                 for section, values in self._config.items()
             )
         )
-        command = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(file)]
+        command = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(self._file)]
         with (self.folder / "printed").open("wb") as printed, (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=printed, stderr=log, env=self._environment()
-            )
+            self._process = start_bound(command, stdout=printed, stderr=log, env=self._environment())
         async with asyncio.timeout(START_SECONDS):
             while READY not in (text := (self.folder / "printed").read_text()):
                 if self._process.poll() is not None:
@@ -76,6 +75,13 @@ class Duckmail(Server):
             await asyncio.to_thread(self._process.wait, STOP_SECONDS)
             self._process = None
 
+    def fsck(self) -> subprocess.CompletedProcess[str]:
+        """`duckmail fsck` beside the running server; status 1 when it found differences."""
+        command = [sys.executable, "-P", "-m", "duckmail.cli", "fsck", "--deep", "--config", str(self._file)]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=FSCK_SECONDS, check=False, env=self._environment()
+        )
+
     async def add_accounts(self, accounts: Sequence[Account]) -> None:
         token = (self.folder / "var" / "api-token").read_text().strip()
         async with aiohttp.ClientSession(headers={"X-Access-Token": token}) as session:
@@ -91,9 +97,9 @@ class Duckmail(Server):
         return f"duckmail {__version__}"
 
     @property
-    def pid(self) -> int:
+    def pids(self) -> Sequence[int]:
         assert self._process is not None
-        return self._process.pid
+        return (self._process.pid,)
 
 
 def _port(text: str, label: str) -> int:

@@ -78,6 +78,11 @@ class Place:
             self._full = True
         return self.FULL
 
+    async def restart(self) -> None:
+        """The server anew, its data as it was: nothing is in its memory."""
+        await self.server.stop()
+        await self.server.start()
+
     async def login(self, account: Account, tls: bool = False) -> ImapClient:
         """A session of the account, by TLS if asked for."""
         port, context = (self.server.imaps, imap.client_context()) if tls else (self.server.imap, None)
@@ -121,5 +126,5 @@ class Work(ABC):
     @abstractmethod
     async def run(self) -> Outcome: ...
 
-    async def finish(self) -> None:
+    async def finish(self) -> None:  # noqa: B027 (most need it, not all)
         """Gives back what `prepare` opened."""

@@ -17,12 +17,14 @@ class Idle(Work):
     tls: ClassVar[bool] = False
 
     async def prepare(self) -> None:
+        # Memory that earlier work has used and given back would be used again, and hide what a connection costs.
+        await self.place.restart()
         self._clients: list[ImapClient] = []
         # What the first connection of an account loads is its mailbox's, not the connection's.
         for number in range(len(self.place.accounts)):
             await self._open(number)
         await asyncio.sleep(SETTLE)
-        self._before = memory(self.place.server.pid)
+        self._before = memory(self.place.server.pids)
 
     async def _open(self, number: int) -> None:
         client = await self.place.login(self.place.accounts[number % len(self.place.accounts)], tls=self.tls)
@@ -34,7 +36,7 @@ class Idle(Work):
         for number in range(self.sizes.idle):
             await self._open(number)
         await asyncio.sleep(SETTLE)
-        grown = memory(self.place.server.pid) - self._before
+        grown = memory(self.place.server.pids) - self._before
         return Outcome(self.sizes.idle, octets=grown / self.sizes.idle)
 
     async def finish(self) -> None:

@@ -60,8 +60,7 @@ class OpenCold(Work):
 
     async def prepare(self) -> None:
         await self.place.full_mailbox()
-        await self.place.server.stop()
-        await self.place.server.start()
+        await self.place.restart()
         other = await self.place.login(self.place.accounts[0])  # the processes are there, the mailbox is not loaded
         await other.command(b"SELECT INBOX")
         other.close()

@@ -276,9 +276,9 @@ class Selected:
 
     def _flag_updates(self, announced: int) -> Iterator[Update]:
         """Of messages the client had before this update; those that arrived with it are for the client to fetch."""
-        view = self.view
+        view, told = self.view, self._told
         for uid in view.changed_since(self._modseq):
-            if uid < announced and self._told.get(uid) != view.modseqs[view.position(uid)]:
+            if uid < announced and (uid not in told or told[uid] != view.modseqs[view.position(uid)]):
                 yield FlagUpdate(uid)
         self._modseq = view.mailbox.modseq
         self._told.clear()

@@ -7,6 +7,7 @@ The loop that reads commands is in `driver`.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
 from protocols.imap.input import Input
-from protocols.imap.selected import Selected
+from protocols.imap.selected import Selected, Update
 from protocols.imap.settings import ImapSettings
 from protocols.imap.wire.framer import AFTER_LOGIN
 from protocols.imap.writer import Writer
@@ -78,6 +79,7 @@ class Session:
         self._mail: Mail | None = None
         self._claimed = 0  # uidnext of the selected mailbox when \Recent was last claimed
         self._slot = ExitStack()
+        self._pending: deque[Update] = deque()  # what the client is being told of the selected mailbox
 
     # Who
 
@@ -170,6 +172,7 @@ class Session:
     async def deselect(self) -> None:
         """Leaves the selected mailbox, if any. What this session has announced is not \\Recent to the next one."""
         selected, self.selected = self.selected, None
+        self._pending.clear()
         if selected is None:
             return
         self.state = State.AUTHENTICATED
@@ -189,18 +192,38 @@ class Session:
         """
         if self.selected is None:
             return
-        updates = self.selected.updates(expunge=expunge)
-        for start in range(0, len(updates), SLICE):
-            self.writer.updates(self.selected, updates[start : start + SLICE], modseq=self.condstore)
-            if len(updates) > SLICE:
+        await self._write_pending(self.selected)  # what pushing has left
+        self._pending.extend(self.selected.updates(expunge=expunge))
+        await self._write_pending(self.selected)
+
+    async def _write_pending(self, selected: Selected) -> None:
+        while self._pending:
+            self._write_slice(selected)
+            if self._pending:
                 await self.writer.room()
                 await asyncio.sleep(0)
 
-    def push_updates(self) -> None:
-        """The same in IDLE, from a call that cannot wait; EXPUNGE may be sent there."""
-        if self.selected is not None:
-            self.writer.updates(self.selected, self.selected.updates(expunge=True), modseq=self.condstore)
-            self.writer.push()
+    def _write_slice(self, selected: Selected) -> None:
+        count = min(SLICE, len(self._pending))
+        self.writer.updates(selected, [self._pending.popleft() for _ in range(count)], modseq=self.condstore)
+
+    def push_updates(self) -> bool:
+        """The same in IDLE, from a call that cannot wait: one slice; whether there is more. EXPUNGE may be sent there.
+
+        New changes are only asked for when the last ones are out: their sequence numbers build on those.
+        """
+        if self.selected is None:
+            return False
+        if not self._pending:
+            self._pending.extend(self.selected.updates(expunge=True))
+        self._write_slice(self.selected)
+        self.writer.push()
+        return bool(self._pending) or self.selected.has_updates()
+
+    @property
+    def half_pushed(self) -> bool:
+        """`push_updates` has begun to tell of changes that it must go on with."""
+        return bool(self._pending)
 
     async def end_upload(self) -> None:
         """Lets go of the streamed literals and their share of the octet budget."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from duckmail.errors import NotFound, OverQuota
+from duckmail.errors import NotFound, OverQuota, Unavailable
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
@@ -56,12 +56,20 @@ class Copy(Change):
         await tx.messages.insert_many(copies, session=tx.session, ordered=False)
         if self._undo is not None:
             pair = [Int64(base), Int64(base + len(found) - 1)]
-            await tx.database["undos"].update_one({"_id": self._undo}, {"$push": {"uids": pair}}, session=tx.session)
+            note = {"$push": {"uids": pair}}
+            noted = await tx.database["undos"].update_one(undo_query(self._undo), note, session=tx.session)
+            if not noted.matched_count:
+                raise Unavailable(error="the copy is being taken back")
         added = [(int(copy["uid"]), int(copy["flags"])) for copy in copies]
         result = CopyResult(
             int(document["uidvalidity"]), [int(message["uid"]) for message in found], [uid for uid, _ in added]
         )
         return Outcome(result, (Delta(after(document, {}, keywords), added=added),))
+
+
+def undo_query(undo: ObjectId) -> Document:
+    """The record of a copy that goes on: who takes it back has not begun."""
+    return {"_id": undo, "taken": {"$exists": False}}
 
 
 async def read_source(tx: Tx, source: Key, uids: Sequence[int]) -> tuple[list[str], list[Document]]:

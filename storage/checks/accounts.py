@@ -166,7 +166,8 @@ class _Examination:
             {"$project": {"mailbox": 1, "modseq": 1, "uids": 1, "first": {"$arrayElemAt": ["$uids", 0]}}},
             {"$sort": {"mailbox": 1, "first": 1}},
         ]
-        cursor = await self._database["expunged"].aggregate(pipeline, session=self._session, allowDiskUse=True)
+        expunged = self._database["expunged"]
+        cursor = await expunged.aggregate(pipeline, session=self._session, allowDiskUse=True, batchSize=BATCH)
         async for row in cursor:
             tally = self._tallies.get(row["mailbox"])
             if tally is None:
@@ -180,7 +181,7 @@ class _Examination:
     async def _messages(self, stones: AsyncIterator[_Stone]) -> None:
         """One walk over all messages by mailbox and UID, beside the tombstones in the same order."""
         messages = self._database["messages"].find({"user": self._user}, _MESSAGE, session=self._session)
-        messages = messages.sort([("mailbox", 1), ("uid", 1)]).allow_disk_use(True)
+        messages = messages.sort([("mailbox", 1), ("uid", 1)]).allow_disk_use(True).batch_size(BATCH)
         stone = await anext(stones, None)
         batch: list[Document] = []
         async for message in messages:
@@ -246,6 +247,7 @@ class _Examination:
     async def _archived(self) -> None:
         """Messages that can be restored have their content too."""
         cursor = self._database["archived"].find({"user": self._user}, {"content": 1}, session=self._session)
+        cursor = cursor.batch_size(BATCH)
         batch: list[Document] = []
         async for message in cursor:
             self._found.archived += 1

@@ -11,11 +11,13 @@ from bson.objectid import ObjectId
 from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure
 
 from duckmail.errors import Unavailable
+from duckmail.runtime.tasks import Tasks
 from storage.mongo.client import Database, operation
 
 log = logging.getLogger("duckmail.storage")
 
-LEASE = timedelta(minutes=10)
+LEASE = timedelta(seconds=10)
+RENEW_SECONDS = 3.0
 WAIT_SECONDS = 600.0
 
 IndexSpec = tuple[str, list[tuple[str, int]], dict[str, Any]]
@@ -72,11 +74,25 @@ class Schema:
             while not await self._lock(owner):  # noqa: ASYNC110 -- the lock is in the database
                 await asyncio.sleep(0.5)
         try:
-            if not await self._current():
-                await self._run()
+            async with Tasks("schema") as tasks:
+                tasks.start(self._keep(owner), "lease")
+                if not await self._current():
+                    await self._run()
         finally:
             async with operation():
                 await self._database["schema"].delete_one({"_id": "lease", "owner": owner})
+
+    async def _keep(self, owner: ObjectId) -> None:
+        """A short lease, renewed: who is killed in the middle holds up the next one for no longer than that."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            expires = datetime.now(UTC) + LEASE
+            try:
+                async with operation(5):
+                    query = {"_id": "lease", "owner": owner}
+                    await self._database["schema"].update_one(query, {"$set": {"expires": expires}})
+            except Unavailable as error:
+                log.warning("schema lease not renewed", extra={"fields": error.fields})
 
     async def _current(self) -> bool:
         found = await self.version()

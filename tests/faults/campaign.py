@@ -1,8 +1,8 @@
 """One run: clients at work, processes killed at random moments, everything compared."""
 
 import asyncio
-import os
 import random
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -161,6 +161,8 @@ class Campaign:
         for observer in self._observers:
             observer.compare(found[observer.account][observer.path])
         self.result.comparisons += 1
+        kills = f"{self.result.kills} kills of duckmail, {self.result.mongod_kills} of mongod"
+        print(f"{kills}, {len(self._ledger.waits)} operations: all as it should be", file=sys.stderr, flush=True)
         self._watch_gate.open()
         self._gate.open()
 
@@ -184,15 +186,14 @@ class Campaign:
         self._gate.open()
 
 
-async def run(plan: Plan, data: Path | None = None) -> Result:
-    """The result; its `violation` is empty when all promises were kept."""
-    async with rig(plan.processes, accounts=plan.accounts, redis=plan.redis, data=data) as servers:
+async def run(plan: Plan, logs: Path | None = None) -> Result:
+    """The result; its `violation` is empty when all promises were kept; else the logs go to the folder `logs`."""
+    async with rig(plan.processes, accounts=plan.accounts, redis=plan.redis) as servers:
         campaign = Campaign(plan, servers)
         try:
             await campaign.run()
         except AssertionError as error:
             campaign.result.violation = f"seed {plan.seed}: {error}"
-            for serve in servers.serves:
-                keep = Path(f"faults-{plan.seed}-{serve.folder.name}-{os.getpid()}.log")
-                keep.write_text(serve.tail(1 << 20))
+            for serve in servers.serves if logs else ():
+                (logs / f"faults-{plan.seed}-{serve.folder.name}.log").write_text(serve.tail(1 << 20))
         return campaign.result

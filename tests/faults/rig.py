@@ -66,7 +66,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Serve:
-    """One `duckmail serve` process with a data folder and ports of its own."""
+    """One `duckmail serve` process with a data folder and ports of its own; databases too where `mongo` is empty."""
 
     def __init__(self, folder: Path, mongo: str, redis: str, extra: str = "") -> None:
         self.folder = folder
@@ -89,9 +89,12 @@ class Serve:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        argv = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(self.file)]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(self.command("serve"), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def command(self, *words: str) -> list[str]:
+        """A duckmail command with this configuration."""
+        return [sys.executable, "-P", "-m", "duckmail.cli", *words, "--config", str(self.file)]
 
     async def ready(self) -> float:
         """Waits for IMAP's greeting; the seconds that took. Raises: AssertionError with the end of its log."""

@@ -26,10 +26,12 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     mongod_count = args.count // 10 if args.mongod_count is None else args.mongod_count
-    result = loop.run(run(Plan(args.seed, args.count, mongod_count, args.processes, not args.no_redis)))
-    text = json.dumps(result.figures(), indent=2)
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
+    plan = Plan(args.seed, args.count, mongod_count, args.processes, not args.no_redis)
+    result = loop.run(run(plan, args.json.parent if args.json else None))
+    text = json.dumps(result.figures(), indent=2)
+    if args.json is not None:
         args.json.write_text(text + "\n")
     print(text)
     if result.violation:

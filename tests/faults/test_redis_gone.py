@@ -64,8 +64,8 @@ async def round_trip(servers: Rig, label: str) -> dict[str, float]:
 
 
 def check(took: dict[str, float], push: float) -> None:
-    late = {what: limit for what, limit in (("push to the other", push), ("store seen by the other", push))}
-    assert {what: took[what] for what, limit in late.items() if took[what] > limit} == {}
+    assert took["push to the other"] < push
+    assert took["store seen by the other"] < push
     assert took["push in the same process"] < PROMPT_SECONDS
     assert took["delivery"] < 2
     assert took["store"] < 2
@@ -80,7 +80,7 @@ async def servers() -> AsyncIterator[Rig]:
 
 async def test_stopped_for_the_whole_run() -> None:
     async with rig(2, redis=False) as running:
-        for number in range(3):
+        for number in range(2):
             check(await round_trip(running, f"never-{number}"), PUSH_SECONDS)
 
 
@@ -93,8 +93,7 @@ async def test_killed_in_the_middle_and_back(servers: Rig) -> None:
     os.kill(servers.valkey.child.pid, signal.SIGKILL)
     while servers.valkey.child.status() is None:
         await asyncio.sleep(0.01)
-    for number in range(2):
-        check(await round_trip(servers, f"gone-{number}"), PUSH_SECONDS)
+    check(await round_trip(servers, "gone"), PUSH_SECONDS)
     await servers.valkey.start()
     await asyncio.sleep(3)  # a reconnect is tried every second
     check(await round_trip(servers, "back"), PROMPT_SECONDS)
@@ -104,7 +103,6 @@ async def test_frozen_in_the_middle(servers: Rig) -> None:
     """It takes connections and never answers: worse than gone."""
     os.kill(servers.valkey.child.pid, signal.SIGSTOP)
     try:
-        for number in range(2):
-            check(await round_trip(servers, f"frozen-{number}"), PUSH_SECONDS)
+        check(await round_trip(servers, "frozen"), PUSH_SECONDS)
     finally:
         os.kill(servers.valkey.child.pid, signal.SIGCONT)

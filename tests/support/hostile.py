@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 
 from duckmail import app
 from duckmail.config.schema import Config
+from duckmail.runtime.tasks import Tasks
 from duckmail.services.access import SYSTEM
 from duckmail.services.users import NewUser
 from tests.support.net import client_context, make_certificate
@@ -133,6 +134,7 @@ class House:
     """A running server: its ports, and what is behind it. `errors`: what it has logged that nobody expected."""
 
     services: app.Services
+    server: app.Server
     ports: dict[str, int]
     errors: list[str] = field(default_factory=list)
 
@@ -161,11 +163,21 @@ class House:
         finally:
             await client.close()
 
+    def proxied(self, host: str = "192.0.2.7") -> bytes:
+        """The header of a client at `host`, where a proxy must say who connects."""
+        return f"PROXY TCP4 {host} 192.0.2.1 40000 143\r\n".encode()
+
+    async def connect(self) -> Imap:
+        """An IMAP connection on which nothing was said."""
+        return await Imap.open(self.ports[app.IMAP])
+
+    def client(self) -> ClientSession:
+        """Of the API, with the token that may do everything."""
+        return ClientSession(f"http://{HOST}:{self.ports[app.API]}", headers={"X-Access-Token": TOKEN})
+
     async def api(self, method: str, path: str, **options: Any) -> tuple[int, str]:
-        """Status and text of a request with the token that may do everything."""
-        headers = {"X-Access-Token": TOKEN, **options.pop("headers", {})}
-        url = f"http://{HOST}:{self.ports[app.API]}{path}"
-        async with ClientSession() as session, session.request(method, url, headers=headers, **options) as response:
+        """Status and text of one request."""
+        async with self.client() as client, client.request(method, path, **options) as response:
             return response.status, await response.text()
 
     async def add_user(self, name: str) -> None:
@@ -212,7 +224,7 @@ async def running(
             opened = app.open_listeners(config)
             ports = {one.label: int(one.sockets[0].address.rpartition(":")[2]) for one in opened}
             await server.start(opened)
-            house = House(services, ports, errors)
+            house = House(services, server, ports, errors)
             for user in users:
                 await house.add_user(user)
             try:
@@ -225,16 +237,50 @@ async def running(
             client.drop_database(name)
 
 
-async def worst_wait(house: House, work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Seconds that another user's NOOP waited at most while `work` ran, and that `work` took."""
-    waits: list[float] = []
-    async with house.imap("bert") as other:
-        task = asyncio.get_running_loop().create_task(work())  # type: ignore[arg-type]
+@dataclass
+class Watch:
+    """What others felt. `wait`: seconds that another user's NOOP took at most. `hold`: seconds of processor time that
+    the loop's thread spent at most without a turn for others, whatever else the machine is doing."""
+
+    wait: float = 0.0
+    hold: float = 0.0
+    took: float = 0.0
+
+
+async def watched(house: House, work: Callable[[], Coroutine[Any, Any, object]]) -> Watch:
+    """Runs `work` while another user asks NOOP after NOOP."""
+    found = Watch()
+
+    async def ask() -> None:
+        async with house.imap("bert") as other:
+            while True:
+                due = time.monotonic() + 0.002
+                await asyncio.sleep(0.002)
+                await other.command("NOOP")
+                found.wait = max(found.wait, time.monotonic() - due)
+
+    async def beat() -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0.001)
+            found.hold = max(found.hold, time.thread_time() - before)
+
+    async with Tasks("watch") as tasks:
+        tasks.start(ask(), "ask")
+        tasks.start(beat(), "beat")
+        await asyncio.sleep(0.05)  # bert is logged in
+        found.wait = found.hold = 0.0
         begun = time.monotonic()
-        while not task.done():
-            due = time.monotonic() + 0.002
-            await asyncio.sleep(0.002)
-            await other.command("NOOP")
-            waits.append(time.monotonic() - due)
-        await task
-        return max(waits), time.monotonic() - begun
+        await work()
+        found.took = time.monotonic() - begun
+    return found
+
+
+async def cost(work: Callable[[], Coroutine[Any, Any, object]], runs: int = 2) -> float:
+    """Seconds of processor time of this process, all threads: the least of some runs."""
+    least = float("inf")
+    for _ in range(runs):
+        begun = time.process_time()
+        await work()
+        least = min(least, time.process_time() - begun)
+    return least

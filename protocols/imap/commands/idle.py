@@ -12,6 +12,8 @@ from protocols.imap.input import Silence
 from protocols.imap.reply import Reply, bad, ok
 from protocols.imap.session import Session
 
+PAUSE = 0.1  # seconds until a client that was told half of many changes is looked at again
+
 
 class _Push:
     """Writes the mailbox's changes while IDLE runs; several of one turn of the loop go out together."""
@@ -38,8 +40,11 @@ class _Push:
             session.bye("The selected mailbox was deleted")
             session.writer.push()
             session.connection.close()
-        elif not session.connection.write_paused:  # a client that does not read is told later, in fewer words
-            session.push_updates()
+        elif session.connection.write_paused:  # a client that does not read is told later, in fewer words
+            if session.half_pushed:
+                self._scheduled = asyncio.get_running_loop().call_later(PAUSE, self._push)
+        elif session.push_updates():  # thousands of changes at once are a slice for each turn of the loop
+            self.wake()
 
 
 async def _run(session: Session, _: None) -> Reply:

@@ -80,10 +80,7 @@ async def _matching(session: Session, text: str) -> AsyncIterator[Entry]:
     for entry in await session.services.threads.run(entries, mailboxes) if many else entries(mailboxes):
         if pattern.matches(entry.path):
             yield entry
-        characters += len(entry.path)
-        if characters > SLICE_CHARACTERS:
-            turns = Turns()
-            await asyncio.sleep(0)
+        await turns.pause()
 
 
 def _attributes(entry: Entry) -> list[str]:
