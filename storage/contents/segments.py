@@ -15,7 +15,7 @@ from storage.blobs.framing import Framing, decoded_pieces, find_core
 from storage.blobs.parts import NewPart
 from storage.mongo.client import Document
 
-LEAF_PART = 64 * 1024  # GridFS costs small bodies three times an inline one
+LEAF_PART = 192 * 1024  # encoded octets; a smaller one costs more as a part of its own (docs/adr/0010)
 MAX_INLINE_RUN = 256 * 1024
 MAX_INLINE = 1024 * 1024
 

@@ -15,7 +15,7 @@ from tests.support.contents import Store, attachment, base64_lines, multipart, o
 
 SMALL = b"From: a@example.org\r\nSubject: hi\r\n\r\nhello\r\n"
 DATA = octets(700_000)
-LARGE = multipart(plain("see below"), attachment(DATA), attachment(octets(80_000, 2), line=60), plain("bye"))
+LARGE = multipart(plain("see below"), attachment(DATA), attachment(octets(180_000, 2), line=60), plain("bye"))
 EMBEDDED = multipart(plain("forwarded"), b"Content-Type: message/rfc822\r\n\r\n" + LARGE, boundary="=_outer")
 
 
@@ -91,7 +91,7 @@ async def test_attachments_are_stored_once_and_decoded_however_they_are_wrapped(
     ids = [await store.add(raw) for raw in raws]
     assert (await store.counts())["parts"] == 2
     lengths = sorted([row["length"] async for row in store.database["parts"].find({})])
-    assert lengths == [80_000, len(DATA)]
+    assert lengths == sorted([180_000, len(DATA)])
     for identifier, raw in zip(ids, raws, strict=True):
         assert await read(await one(store, identifier)) == raw
 
