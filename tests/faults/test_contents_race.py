@@ -17,7 +17,7 @@ SECONDS = 6.0
 UNTOUCHED = timedelta(seconds=1.5)
 DYING = timedelta(seconds=0.5)
 FRESH = timedelta(seconds=0.3)
-RAWS = [multipart(attachment(octets(50_000 + seed, seed)), subject=str(seed)) for seed in range(40)]
+RAWS = [multipart(attachment(octets(150_000 + seed, seed)), subject=str(seed)) for seed in range(40)]
 
 
 async def user(store: Store, chance: random.Random, end: float, stored: list[int]) -> None:

@@ -303,7 +303,7 @@ async def test_a_store_in_use_has_no_differences(filled: Filled) -> None:
         view = await mail.open(path, listener)
         number = base
         while not stop.is_set():
-            raw = multipart(plain(f"{number}"), attachment(octets(100_000, seed=number)))
+            raw = multipart(plain(f"{number}"), attachment(octets(150_000, seed=number)))
             await mail.append(path, [NewMessage(await mail.prepare(raw))])
             await put(mail, path, [number, number + 1])
             await mail.store_flags(view, Ranges.of(*view.uids[:2]), FlagChange(ADD, ("\\Deleted", f"k{number % 40}")))

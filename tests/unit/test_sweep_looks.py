@@ -63,7 +63,7 @@ async def test_what_somebody_names_stays(store: Store, later: datetime, referrer
 
 
 async def test_batches_cover_everything(store: Store, later: datetime) -> None:
-    raws = [multipart(attachment(octets(70_000, seed))) for seed in range(7)]
+    raws = [multipart(attachment(octets(170_000, seed))) for seed in range(7)]
     ids = [await store.add(raw) for raw in raws]
     await name(store, ids[3])
     sweep = Sweep(store.database, batch=2)
