@@ -21,7 +21,8 @@ from bench.work import WORKS
 from bench.work.base import QUICK, Sizes, Work
 from duckmail.runtime import loop
 
-SERVERS = ("duckmail", "dovecot", "dovecot-sdbox", "wildduck")
+DEFAULT = ("duckmail", "dovecot", "dovecot-sdbox", "wildduck")
+SERVERS = (*DEFAULT, "duckmail-2")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -29,7 +30,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="decides the mails; equal seeds give equal mails")
     parser.add_argument("--count", type=int, default=3, help="runs of each work item; the best counts (default: 3)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: shows that it works, measures nothing")
-    parser.add_argument("--servers", default=",".join(SERVERS), help=f"of {','.join(SERVERS)} (default: all installed)")
+    parser.add_argument(
+        "--servers",
+        default=",".join(DEFAULT),
+        help=f"of {','.join(SERVERS)}; duckmail-2 is `--workers 2` (default: all but that, where installed)",
+    )
     parser.add_argument("--only", default="", metavar="NAMES", help=f"of {','.join(work.name for work in WORKS)}")
     parser.add_argument("--compare", type=Path, action="append", default=[], help="one more duckmail, of this checkout")
     parser.add_argument("--wildduck", type=Path, default=None, help="the folder of an installed wildduck package")
@@ -54,6 +59,7 @@ def _listed(parser: argparse.ArgumentParser, option: str, text: str, known: "tup
 def makers(args: argparse.Namespace) -> list[tuple[str, Callable[[Path], Server]]]:
     known: dict[str, Callable[[Path], Server]] = {
         "duckmail": Duckmail,
+        "duckmail-2": partial(Duckmail, workers=2),
         "dovecot": Dovecot,
         "dovecot-sdbox": DovecotSdbox,
         "wildduck": partial(WildDuck, package=args.wildduck),

@@ -1,8 +1,8 @@
 """The committer: the one way in which mailboxes change.
 
 Every mailbox has one FIFO per process; a change waits in the FIFOs of all its mailboxes. Appends at the heads of many
-FIFOs commit together in one transaction (a group: at most 64 mailboxes, 4 MB); any other change is a transaction of
-its own. Several disjoint groups are in flight. After the commit: answer, then publish.
+FIFOs commit together in one transaction (a group: at most 64 mailboxes, 1,000 messages, 4 MB); any other change is a
+transaction of its own. Several disjoint groups are in flight. After the commit: answer, then publish.
 
 A group that conflicts is run again once, then its mailboxes go on alone with jittered back-off, so that one contested
 mailbox delays nobody else. After an error that is not transient the group is run again item by item.
@@ -12,10 +12,9 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from bson.errors import BSONError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -34,10 +33,12 @@ from storage.views import Delta
 log = logging.getLogger("duckmail.storage")
 
 GROUP_MAILBOXES = 64
+GROUP_MESSAGES = 1_000
 GROUP_OCTETS = 4 * 1024 * 1024
 IN_FLIGHT = 4
 BESIDE = 32  # mailboxes that wait before another group of appends starts beside the ones in flight
 QUEUE_LIMIT = 20_000
+QUEUE_SECONDS = 30.0  # that a change waits for its turn
 
 Publish = Callable[[Delta], None]
 
@@ -45,19 +46,45 @@ Publish = Callable[[Delta], None]
 class _Item:
     """A change on its way, and who waits for it."""
 
-    __slots__ = ("change", "future")
+    __slots__ = ("change", "expires", "future")
 
     def __init__(self, change: Change, future: asyncio.Future[Any]) -> None:
         self.change = change
         self.future = future
+        self.expires = time.monotonic() + QUEUE_SECONDS
 
     def succeed(self, result: object) -> None:
         if not self.future.done():
             self.future.set_result(result)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: DuckmailError) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+class _Group:
+    """Appends that will commit together."""
+
+    def __init__(self) -> None:
+        self.items: list[_Item] = []
+        self._mailboxes = self._messages = self._octets = 0
+
+    def take(self, queue: Iterable[_Item]) -> None:
+        """The appends at the head of one mailbox's queue, as many as there is room for; the first of all always has."""
+        self._mailboxes += 1
+        for item in queue:
+            append = item.change
+            if not isinstance(append, Append):
+                return
+            messages, octets = self._messages + len(append.messages), self._octets + append.octets
+            if self.items and (messages > GROUP_MESSAGES or octets > GROUP_OCTETS):
+                return
+            self.items.append(item)
+            self._messages, self._octets = messages, octets
+
+    @property
+    def full(self) -> bool:
+        return self._mailboxes >= GROUP_MAILBOXES or self._messages >= GROUP_MESSAGES or self._octets >= GROUP_OCTETS
 
 
 class _NothingToDo(Exception):
@@ -85,6 +112,7 @@ class Committer:
         self._waiting = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = False
         self.publish: Publish = lambda _delta: None
         self.mix_users = True  # False on a sharded cluster: a transaction then stays on one user's shard
 
@@ -93,10 +121,10 @@ class Committer:
 
         Raises: DuckmailError of the change, Unavailable (nothing changed), CommitUnknown.
         """
-        if self._waiting >= QUEUE_LIMIT:
-            raise Unavailable(error="committer queue is full")
+        if self._closed or self._waiting >= QUEUE_LIMIT:
+            raise Unavailable(error="committer queue is closed or full")
         item = _Item(change, asyncio.get_running_loop().create_future())
-        item.future.add_done_callback(_retrieve)
+        item.future.add_done_callback(self._answered)
         for key in change.keys:
             self._queues.setdefault(key, deque()).append(item)
             if key not in self._busy:
@@ -104,14 +132,17 @@ class Committer:
         self._idle.clear()
         self._waiting += 1
         self._pump()
-        try:
-            # A client that vanishes meanwhile does not take back what may already be committing.
-            return await asyncio.shield(item.future)
-        finally:
-            self._waiting -= 1
+        # A client that vanishes meanwhile does not take back what may already be committing.
+        return await asyncio.shield(item.future)
+
+    def _answered(self, future: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # seen, whether or not somebody still waits
 
     async def drain(self, seconds: float) -> bool:
-        """Waits until nothing is queued or in flight; False when `seconds` were not enough."""
+        """Takes no more, and waits until nothing is queued or in flight; False when `seconds` were not enough."""
+        self._closed = True
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
@@ -122,6 +153,10 @@ class Committer:
     # -- scheduling ------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
+        if self._tasks.closed:  # the process ends: nobody will carry out what has not begun
+            for key in self._ready:
+                _fail(self._queues.pop(key), Unavailable(error="the process ends"))
+            self._ready.clear()
         while self._in_flight < IN_FLIGHT and (items := self._next()):
             keys = {key for item in items for key in item.change.keys}
             for key in keys:
@@ -131,45 +166,38 @@ class Committer:
             if isinstance(items[0].change, Append):
                 self._gathering.add(id(items))
             self._tasks.start(self._carry_out(items, keys), "commit")
+        if not self._queues:
+            self._idle.set()
 
     def _next(self) -> list[_Item]:
         """The next group of appends, or one other change; empty when nothing can start."""
-        group: list[_Item] = []
-        octets = mailboxes = 0
+        group = _Group()
         # A transaction for each append as it comes costs twice as much processor time as a group of sixteen.
         gather = bool(self._gathering) and len(self._ready) < BESIDE
         for key in self._ready:
             head = self._queues[key][0]
             if not isinstance(head.change, Append):
-                if not group and self._can_start(head):
+                if not group.items and self._can_start(head):
                     return [head]
-                continue
-            if gather:
-                continue
-            if group and not self.mix_users and key.user != group[0].change.keys[0].user:
-                continue
-            for item in self._queues[key]:
-                if not isinstance(item.change, Append) or (group and octets + item.change.octets > GROUP_OCTETS):
+            elif not gather and (self.mix_users or not group.items or key.user == group.items[0].change.keys[0].user):
+                group.take(self._queues[key])
+                if group.full:
                     break
-                group.append(item)
-                octets += item.change.octets
-            mailboxes += 1
-            if mailboxes >= GROUP_MAILBOXES or octets >= GROUP_OCTETS:
-                break
-        return group
+        return group.items
 
     def _can_start(self, item: _Item) -> bool:
         return all(key not in self._busy and self._queues[key][0] is item for key in item.change.keys)
 
     async def _carry_out(self, items: Sequence[_Item], keys: set[Key]) -> None:
         try:
+            now = time.monotonic()
+            _fail([item for item in items if item.expires < now], Unavailable(error="waited too long for its turn"))
             await self._group(items)
+        except DuckmailError as error:
+            _fail(items, error)
         except BaseException as error:
-            failure = error if isinstance(error, DuckmailError) else Unavailable(error=type(error).__name__)
-            for item in items:
-                item.fail(failure)
-            if not isinstance(error, DuckmailError):
-                raise
+            _fail(items, CommitUnknown(error=type(error).__name__))  # cancelled, perhaps in the middle of a commit
+            raise
         finally:
             self._in_flight -= 1
             self._gathering.discard(id(items))
@@ -187,29 +215,30 @@ class Committer:
                 self._ready[key] = None
             else:
                 del self._queues[key]
-        if not self._queues:
-            self._idle.set()
 
     # -- committing ------------------------------------------------------------------------------------------------
 
     async def _group(self, items: Sequence[_Item]) -> None:
         """One group: at once, once more after a conflict, then mailbox by mailbox or item by item."""
-        pending = list(items)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        pending = [item for item in items if not item.future.done()]
         for attempt in (1, 2):
-            try:
-                pending = await self._attempt(pending)
-            except PyMongoError as error:
-                self._pass(items)
-                if not is_transient(error):
-                    await self._one_by_one([[item] for item in pending], error)
-                    return
-                await asyncio.sleep(backoff(attempt))
             if not pending:
                 return
+            try:
+                pending = await self._attempt(pending)
+            except DuckmailError:
+                raise
+            except Exception as error:
+                self._pass(items)
+                if not is_transient(error):
+                    await self._one_by_one([[item] for item in pending], error, deadline)
+                    return
+                await asyncio.sleep(backoff(attempt))
         by_mailbox: dict[tuple[Key, ...], list[_Item]] = {}
         for item in pending:
             by_mailbox.setdefault(item.change.keys, []).append(item)
-        await self._one_by_one(list(by_mailbox.values()), None)
+        await self._one_by_one(list(by_mailbox.values()), None, deadline)
 
     def _pass(self, items: Sequence[_Item]) -> None:
         """A group that is in trouble holds the others back no longer."""
@@ -217,29 +246,31 @@ class Committer:
             self._gathering.discard(id(items))
             self._pump()
 
-    async def _one_by_one(self, units: Sequence[list[_Item]], error: PyMongoError | None) -> None:
+    async def _one_by_one(self, units: Sequence[list[_Item]], error: Exception | None, deadline: float) -> None:
         """Each unit alone; the ones of one mailbox in their order, different mailboxes beside each other."""
         lanes: dict[tuple[Key, ...], list[list[_Item]]] = {}
         for unit in units:
             lanes.setdefault(unit[0].change.keys, []).append(unit)
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes.values():
-                tasks.create_task(self._lane(lane, error))
+                tasks.create_task(self._lane(lane, error, deadline))
 
-    async def _lane(self, units: Sequence[list[_Item]], error: PyMongoError | None) -> None:
+    async def _lane(self, units: Sequence[list[_Item]], error: Exception | None, deadline: float) -> None:
         for unit in units:
             try:
-                await self._persist(unit, error)
-            except (DuckmailError, BSONError) as failure:
-                for item in unit:
-                    item.fail(failure)
+                await self._persist(unit, error, deadline)
+            except DuckmailError as failure:
+                _fail(unit, failure)
+            except Exception as failure:
+                # Something in the change itself: the others in its group are not to suffer from it.
+                log.exception("a change cannot be carried out")
+                _fail(unit, Unavailable(error=type(failure).__name__))
 
-    async def _persist(self, unit: list[_Item], error: PyMongoError | None) -> None:
+    async def _persist(self, unit: list[_Item], error: Exception | None, deadline: float) -> None:
         """Tries until the deadline. `error`: what the unit has failed with already.
 
         Raises: Unavailable, CommitUnknown.
         """
-        deadline = time.monotonic() + DEADLINE_SECONDS
         attempt = 0
         while unit:
             attempt += 1
@@ -332,10 +363,9 @@ class Committer:
         ]
 
 
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Marks the exception as seen, for waiters that went away."""
-    if not future.cancelled():
-        future.exception()
+def _fail(items: Iterable[_Item], error: DuckmailError) -> None:
+    for item in items:
+        item.fail(error)
 
 
 def _applying(items: Sequence[_Item], contents: Contents) -> Callable[[Tx], Awaitable[list[Outcome]]]:

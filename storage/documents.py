@@ -12,8 +12,13 @@ from duckmail.model.message import NewMessage
 from storage.contents.prepared import PreparedContent
 from storage.mongo.client import Document
 
-LISTED = 8 * 1024  # octets of address fields kept here, for listing, sorting and search
-MAX_ATTACHMENTS = 100
+# Octets (UTF-8) at most, so that documents are small whoever has written the messages.
+LISTED = 8 * 1024  # of subject and address fields, for listing, sorting and search
+ATTACHMENTS = 8 * 1024
+IDENTIFIER = 1_000
+# What BSON adds: to an attachment, to a pair of name and address.
+ENTRY = 160
+ADDRESS = 30
 
 
 def message_document(new: NewMessage, content: PreparedContent, moment: datetime) -> Document:
@@ -25,11 +30,10 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
         "size": Int64(len(new.prefix) + content.size),
         "content": ObjectId(content.id),
         "hdate": summary.date or new.idate or moment,
-        "msgid": summary.message_id[:1000],
-        "subject": summary.subject[:LISTED],
+        "msgid": _clipped(summary.message_id, IDENTIFIER),
         "intro": summary.intro,
-        "attachments": [_attachment(item) for item in summary.attachments[:MAX_ATTACHMENTS]],
-        **_listed_addresses(summary),
+        "attachments": _attachments(summary),
+        **_listed(summary),
     }
     if summary.sent_day is not None:
         document["sentday"] = summary.sent_day.toordinal()
@@ -41,13 +45,25 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
     return document
 
 
-def _attachment(item: object) -> Document:
+def _attachments(summary: Summary) -> list[Document]:
+    """The first ones."""
     names = ("path", "filename", "content_type", "disposition", "encoding", "size", "cid", "related")
-    return {name: getattr(item, name) for name in names}
+    kept: list[Document] = []
+    octets = 0
+    for item in summary.attachments:
+        document: Document = {name: getattr(item, name) for name in names}
+        octets += ENTRY + sum(_octets(value) for value in document.values() if isinstance(value, str))
+        if octets > ATTACHMENTS:
+            break
+        kept.append(document)
+    return kept
 
 
-def _listed_addresses(summary: Summary) -> Document:
-    """The address fields as [name, address] pairs, whole or, beyond the limit, cut with `cut` set."""
+def _listed(summary: Summary) -> Document:
+    """Subject and address fields as [name, address] pairs; `cut` is set when they are not whole."""
+    subject = _clipped(summary.subject, LISTED // 2)
+    document: Document = {"subject": subject}
+    room = LISTED - _octets(subject)
     fields = {
         "from": summary.from_,
         "replyto": summary.reply_to,
@@ -55,22 +71,35 @@ def _listed_addresses(summary: Summary) -> Document:
         "cc": summary.cc,
         "bcc": summary.bcc,
     }
-    document: Document = {}
+    cut = len(subject) < len(summary.subject)
     for name, addresses in fields.items():
-        kept = _within(addresses)
+        kept = _within(addresses, room)
+        room -= sum(map(_pair_octets, kept))
+        cut = cut or len(kept) < len(addresses)
         if kept:
             document[name] = [list(pair) for pair in kept]
-        if len(kept) < len(addresses):
-            document["cut"] = True
+    if cut:
+        document["cut"] = True
     return document
 
 
-def _within(addresses: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _within(addresses: Sequence[tuple[str, str]], room: int) -> list[tuple[str, str]]:
     kept: list[tuple[str, str]] = []
-    octets = 0
-    for name, address in addresses:
-        octets += len(name) + len(address) + 16
-        if octets > LISTED:
+    for pair in addresses:
+        room -= _pair_octets(pair)
+        if room < 0:
             break
-        kept.append((name, address))
+        kept.append(pair)
     return kept
+
+
+def _pair_octets(pair: tuple[str, str]) -> int:
+    return _octets(pair[0]) + _octets(pair[1]) + ADDRESS
+
+
+def _octets(text: str) -> int:
+    return len(text.encode())
+
+
+def _clipped(text: str, octets: int) -> str:
+    return text.encode()[:octets].decode(errors="ignore") if len(text) * 4 > octets else text

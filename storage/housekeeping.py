@@ -3,12 +3,16 @@
 - A deleted mailbox is a stub whose messages are still to be archived.
 - A COPY beyond one transaction has an undo record until its last chunk; one whose process is gone is taken back.
 - Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
-- Archived messages older than their keep are dropped; contents that nobody names are swept.
+- Archived messages older than their keep are dropped, and stubs of which no tombstone tells any more; contents that
+  nobody names are swept.
+
+What fails is logged and left for the next time; it keeps nothing else from being done.
 """
 
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 from bson.objectid import ObjectId
@@ -45,32 +49,37 @@ class Housekeeping:
         self._committer = committer
         self._lease = lease
         self._sweep = Sweep(database)
-        self._swept = datetime.now(UTC)
 
     async def run(self) -> None:
         """Every half minute, when no other process is at it; until cancelled."""
         while True:
             await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 -- no secret
-            try:
-                if await self._claim():
-                    await self.once()
-            except DuckmailError as error:
-                log.warning("housekeeping failed", extra={"fields": error.fields})
+            await quietly(self._round(), "housekeeping")
+
+    async def _round(self) -> None:
+        if await self._claim({"_id": "housekeeping", "owner": self._lease.id}, LEASE):
+            await self.once()
 
     async def once(self) -> None:
-        """All of it now. Raises: DuckmailError; the rest is done the next time."""
-        await self.archive_stubs()
-        await self.take_back()
-        await self.prune_tombstones()
-        await self.drop_archived()
-        if datetime.now(UTC) - self._swept >= SWEEP_EVERY:
-            self._swept = datetime.now(UTC)
+        """All of it now."""
+        await quietly(self.archive_stubs(), "archiving deleted mailboxes")
+        await quietly(self.take_back(), "taking back copies")
+        await quietly(self.prune_tombstones(), "pruning tombstones")
+        await quietly(self.drop_stubs(), "dropping stubs")
+        await quietly(self.drop_archived(), "dropping archived messages")
+        await quietly(self._sweep_in_turn(), "the sweep")
+
+    async def _sweep_in_turn(self) -> None:
+        if await self._claim({"_id": "sweep"}, SWEEP_EVERY):
             await self._sweep.run()
 
-    async def _claim(self) -> bool:
+    async def _claim(self, claim: Document, time: timedelta) -> bool:
+        """For `time`, unless another process holds it. An owner holds it on; without one it is nobody's again."""
         now = datetime.now(UTC)
-        query = {"_id": "housekeeping", "$or": [{"expires": {"$lt": now}}, {"owner": self._lease.id}]}
-        update = {"$set": {"owner": self._lease.id, "expires": now + LEASE}}
+        query: Document = {"_id": claim["_id"], "$or": [{"expires": {"$lt": now}}]}
+        if "owner" in claim:
+            query["$or"].append({"owner": claim["owner"]})
+        update = {"$set": {**claim, "expires": now + time}}
         try:
             async with operation():
                 await self._database["schema"].update_one(query, update, upsert=True)
@@ -86,7 +95,7 @@ class Housekeeping:
             query = {"gone": {"$exists": True}, "messages": {"$gt": 0}}
             stubs = await self._database["mailboxes"].find(query).to_list(BATCH)
         for stub in stubs:
-            await archive_stub(self._committer, Key(stub["user"], stub["_id"]))
+            await quietly(archive_stub(self._committer, Key(stub["user"], stub["_id"])), "archiving a deleted mailbox")
 
     async def take_back(self) -> None:
         """Undoes copies whose process died before their last chunk."""
@@ -94,7 +103,7 @@ class Housekeeping:
             alive = [row["_id"] for row in await self._database["leases"].find({}, {"_id": 1}).to_list(None)]
             undos = await self._database["undos"].find({"lease": {"$nin": alive}}).to_list(BATCH)
         for undo in undos:
-            await take_back(self._database, self._committer, undo["_id"])
+            await quietly(take_back(self._database, self._committer, undo["_id"]), "taking back a copy")
 
     async def prune_tombstones(self) -> None:
         horizon = datetime.now(UTC) - KEEP_TOMBSTONES
@@ -102,12 +111,29 @@ class Housekeeping:
             cursor = self._database["expunged"].find({"at": {"$lt": horizon}}, {"user": 1, "mailbox": 1})
             old = await cursor.to_list(BATCH)
         for user, mailbox in {(row["user"], row["mailbox"]) for row in old}:
-            await self._committer.submit(Prune(Key(user, mailbox), horizon))
+            await quietly(self._committer.submit(Prune(Key(user, mailbox), horizon)), "pruning a mailbox")
+
+    async def drop_stubs(self) -> None:
+        """Deleted mailboxes that are empty, and of which no tombstone tells any more."""
+        horizon = datetime.now(UTC) - KEEP_TOMBSTONES
+        async with operation():
+            query = {"gone": {"$lt": horizon}, "messages": 0}
+            for stub in await self._database["mailboxes"].find(query, {"user": 1}).to_list(BATCH):
+                tombstone = {"user": stub["user"], "mailbox": stub["_id"]}
+                if await self._database["expunged"].find_one(tombstone, {"_id": 1}) is None:
+                    await self._database["mailboxes"].delete_one({"_id": stub["_id"], "user": stub["user"]})
 
     async def drop_archived(self) -> None:
         horizon = datetime.now(UTC) - KEEP_ARCHIVED
         async with operation():
             await self._database["archived"].delete_many({"archived": {"$lt": horizon}})
+
+
+async def quietly(work: Awaitable[object], what: str) -> None:
+    try:
+        await work
+    except DuckmailError as error:
+        log.warning("housekeeping: %s failed", what, extra={"fields": error.fields})
 
 
 async def archive_stub(committer: Committer, key: Key) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
-from pymongo.errors import PyMongoError
 
 from duckmail.errors import Unavailable
 from storage.mongo.client import Database, operation
@@ -80,14 +79,14 @@ class Lease:
     async def _end(self, leases: list[dict[str, object]]) -> None:
         for lease in leases:
             sessions = lease.get("sessions")
-            if isinstance(sessions, list):
-                await self._transactions.kill([Binary(session, 4) for session in sessions])
+            if isinstance(sessions, list) and not await self._transactions.kill([Binary(s, 4) for s in sessions]):
+                continue  # the lease stays: it is what names the sessions
             async with operation(5):
                 await self._leases.delete_one({"_id": lease["_id"]})
             log.info("ended the sessions of a dead process", extra={"fields": {"slot": lease.get("slot")}})
 
     async def release(self) -> None:
-        with contextlib.suppress(Unavailable, PyMongoError):
+        with contextlib.suppress(Unavailable):
             async with operation(2):
                 await self._leases.delete_one({"_id": self.id})
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from bson.int64 import Int64
 from bson.objectid import ObjectId
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
@@ -19,6 +19,7 @@ from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
 MAX_MAILBOXES = 1500
+MAX_STUBS = 6000  # deleted ones, which stay for as long as tombstones
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("mailboxes", [("user", 1), ("path", 1)], {"unique": True, "partialFilterExpression": {"path": {"$exists": True}}}),
@@ -149,8 +150,7 @@ class Mailboxes:
 
         async def run(session: AsyncClientSession) -> Document:
             uidvalidity = await self._bump_tree(owner, session)
-            if await self._mailboxes.count_documents({"user": owner}, session=session) >= MAX_MAILBOXES:
-                raise LimitReached("The account has its maximum number of mailboxes")
+            await self._check_number(owner, session)
             document = new_document(owner, path, special_use, uidvalidity, retention)
             await self._mailboxes.insert_one(document, session=session)
             return document
@@ -168,17 +168,16 @@ class Mailboxes:
         owner = object_id(user)
 
         async def run(session: AsyncClientSession) -> None:
-            await self._bump_tree(owner, session)
-            query = {"user": owner, "$or": [{"path": path}, {"path": below(path)}]}
-            found = await self._mailboxes.find(query, {"path": 1}, session=session).to_list(None)
-            if not any(row["path"] == path for row in found):
+            # The mailboxes first, in few steps: deliveries change them all the time, and the transaction only gets
+            # through if nobody does between its beginning and its writes.
+            top = {"user": owner, "path": path}
+            moved = await self._mailboxes.update_one(top, {"$set": {"path": new_path}}, session=session)
+            if not moved.matched_count:
                 raise NotFound("No such mailbox")
-            names = {row["_id"]: new_path + row["path"][len(path) :] for row in found}
-            taken = {"user": owner, "path": {"$in": list(names.values())}}
-            if await self._mailboxes.find_one(taken, {"_id": 1}, session=session) is not None:
-                raise AlreadyExists("Mailbox already exists")
-            moves = [UpdateOne({"_id": row, "user": owner}, {"$set": {"path": name}}) for row, name in names.items()]
-            await self._mailboxes.bulk_write(moves, session=session, ordered=True)
+            rest = {"$substrBytes": ["$path", len(path.encode()), -1]}
+            renamed = [{"$set": {"path": {"$concat": [{"$literal": new_path}, rest]}}}]
+            await self._mailboxes.update_many({"user": owner, "path": below(path)}, renamed, session=session)
+            await self._bump_tree(owner, session)
 
         try:
             await self._transactions.run(run)
@@ -193,7 +192,6 @@ class Mailboxes:
         owner = object_id(user)
 
         async def run(session: AsyncClientSession) -> Document:
-            await self._bump_tree(owner, session)
             document = await self._mailboxes.find_one_and_update(
                 {"user": owner, "path": path},
                 {"$set": {"gone": datetime.now(UTC), "was": path}, "$unset": {"path": 1}, "$inc": {"modseq": Int64(1)}},
@@ -202,6 +200,7 @@ class Mailboxes:
             )
             if document is None:
                 raise NotFound("No such mailbox")
+            await self._bump_tree(owner, session)
             return document
 
         return to_mailbox(await self._transactions.run(run))
@@ -229,6 +228,14 @@ class Mailboxes:
         if before is None:
             raise NotFound("No such mailbox")
         return int(before["recentuid"])
+
+    async def _check_number(self, owner: ObjectId, session: AsyncClientSession) -> None:
+        """Raises: LimitReached."""
+        living = await self._mailboxes.count_documents({"user": owner, "path": {"$exists": True}}, session=session)
+        if living >= MAX_MAILBOXES:
+            raise LimitReached("The account has its maximum number of mailboxes")
+        if await self._mailboxes.count_documents({"user": owner}, session=session) >= living + MAX_STUBS:
+            raise LimitReached("The account has deleted too many mailboxes lately")
 
     async def _bump_tree(self, owner: ObjectId, session: AsyncClientSession) -> int:
         """Counts one change of the user's folder tree; returns a fresh uidvalidity, larger than any before."""

@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 
+from duckmail.errors import NotFound, Unavailable
 from duckmail.model.message import Needs, StoredMessage
 from storage.changes.append import LARGEST_DOCUMENT
-from storage.changes.base import uid_query
+from storage.changes.base import CHUNK, MEASURED, chunks, uid_query
 from storage.contents.contents import Contents
 from storage.contents.stored import StoredContent
 from storage.contents.texts import SearchText
 from storage.mongo.client import Collection, Database, Document, object_id, operation
 
 BATCH = 500  # messages in one query
+FEW = 100  # messages that fit one transaction whatever they are
 BODY_OCTETS = 4 * 1024 * 1024  # of inline content loaded at once
 LISTED = ("subject", "from", "to", "cc", "bcc", "msgid", "hdate", "sentday", "cut")
 
@@ -41,6 +43,17 @@ class Messages:
         async for documents in self._documents(user, mailbox, uids, projection):
             yield documents
 
+    async def chunks(self, user: str, mailbox: str, uids: Sequence[int], most: int = CHUNK) -> list[list[int]]:
+        """Those of `uids` (ascending) that exist, in runs that one transaction can copy or archive; a few come back as
+        they are.
+        """
+        if len(uids) <= FEW:
+            return [list(uids)] if uids else []
+        query = {"user": object_id(user), "mailbox": object_id(mailbox), "uid": uid_query(uids)}
+        async with operation():
+            measured = await self._messages.find(query, MEASURED).sort("uid", 1).to_list(None)
+        return chunks(measured, most)
+
     async def _documents(
         self, user: str, mailbox: str, uids: Sequence[int], projection: Document
     ) -> AsyncIterator[list[Document]]:
@@ -61,16 +74,28 @@ class Messages:
         messages = []
         for document in documents:
             content = contents.get(str(document["content"]))
+            if content is None and needs & (Needs.CONTENT | Needs.HEADER):
+                raise _missing(document)
             if needs & (Needs.ENVELOPE | Needs.BODYSTRUCTURE) and "envelope" not in document:
-                structures = await self._contents.structures(str(document["content"]))
-                document["envelope"], document["bodystructure"] = structures
+                document["envelope"], document["bodystructure"] = await self._structures(document)
             header = await content.header_block() if content is not None and Needs.HEADER in needs else b""
             messages.append(_message(document, content if Needs.CONTENT in needs else None, header))
         return messages
 
+    async def _structures(self, document: Document) -> tuple[bytes, bytes]:
+        try:
+            return await self._contents.structures(str(document["content"]))
+        except NotFound:
+            raise _missing(document) from None
+
     def texts(self, documents: Sequence[Document]) -> AsyncIterator[list[SearchText]]:
         """What SEARCH TEXT and BODY look in, per content (which messages may share), in batches of bounded size."""
         return self._contents.search_texts(list({str(document["content"]) for document in documents}))
+
+
+def _missing(document: Document) -> Unavailable:
+    """Damage from outside: nobody must take an empty message for the one that was stored."""
+    return Unavailable(error="a content is missing", content=str(document["content"]), message=str(document["_id"]))
 
 
 def _projection(needs: Needs) -> Document:

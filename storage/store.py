@@ -28,7 +28,7 @@ from storage.housekeeping import Housekeeping, new_undo, take_back
 from storage.leases import INDEXES as LEASE_INDEXES
 from storage.leases import Lease, Slot
 from storage.messages import Messages
-from storage.mongo.client import connect, database, object_id, operation
+from storage.mongo.client import close, connect, database, object_id, operation
 from storage.mongo.schema import IndexSpec, Migration, Schema
 from storage.mongo.transactions import Transactions
 from storage.redis.client import connect as connect_redis
@@ -125,15 +125,15 @@ class Store:
         if not await self.committer.drain(DRAIN_SECONDS):
             log.warning("changes were still waiting at the end")
         await self.tasks.aclose()
-        await self.lease.release()
-        await self.transactions.aclose()
+        if await self.transactions.aclose():
+            await self.lease.release()
         await self._close_clients()
 
     async def _close_clients(self) -> None:
         for redis in self._redis:
             with contextlib.suppress(Exception):
                 await redis.aclose()
-        await self.client.close()
+        await close(self.client)
 
     def _publish(self, delta: Delta) -> None:
         if self.notifier is not None:

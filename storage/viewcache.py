@@ -37,6 +37,7 @@ class _Entry:
         self.lock = asyncio.Lock()
         self.started = 0  # syncs begun, to share one between callers
         self.finished = 0
+        self.failure: DuckmailError | None = None  # of the one that finished last
         self.opening = 0  # who waits for the view: the entry stays for them
 
 
@@ -143,19 +144,32 @@ class ViewCache:
         return entry
 
     async def _refresh(self, key: Key, entry: _Entry) -> None:
-        """Loads or syncs; callers that wait while one runs share the next."""
+        """Loads or syncs; callers that wait while one runs share the next, and its failure: were each to try for itself
+        while MongoDB does not answer, the last of many would wait for hours.
+        """
         ticket = entry.started
         async with entry.lock:
-            if entry.finished > ticket:
-                return  # another caller's began after this call
+            if entry.finished > ticket:  # another caller's began after this call
+                if entry.failure is not None:
+                    raise entry.failure
+                return
             entry.started += 1
             mine = entry.started
-            if entry.view is None:
-                entry.view = await self._load(key)
-                self._evict(keep=key)
-            else:
-                await self._catch_up(key, entry.view)
+            entry.failure = None
+            try:
+                await self._bring_up(key, entry)
+            except DuckmailError as error:
+                entry.failure = error
             entry.finished = mine
+            if entry.failure is not None:
+                raise entry.failure
+
+    async def _bring_up(self, key: Key, entry: _Entry) -> None:
+        if entry.view is None:
+            entry.view = await self._load(key)
+            self._evict(keep=key)
+        else:
+            await self._catch_up(key, entry.view)
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[AsyncClientSession]:

@@ -16,6 +16,7 @@ from typing import Protocol
 from duckmail.model.mailbox import Mailbox
 
 CHANGES_REMEMBERED = 256
+UIDS_REMEMBERED = 8_192  # in all of them
 
 
 class ViewListener(Protocol):
@@ -54,7 +55,8 @@ class View:
         self.modseqs = rows.modseqs
         self.gone = False
         self._listeners: list[ViewListener] = []
-        self._changes: deque[tuple[int, list[int]]] = deque(maxlen=CHANGES_REMEMBERED)
+        self._changes: deque[tuple[int, list[int]]] = deque()
+        self._remembered = 0
         self._changes_from = mailbox.modseq
 
     def position(self, uid: int) -> int:
@@ -138,6 +140,7 @@ class View:
         removed = [uid for uid in self.uids if uid not in alive]
         self.uids, self.flags, self.modseqs = rows.uids, rows.flags, rows.modseqs
         self._changes.clear()
+        self._remembered = 0
         self._changes_from = mailbox.modseq
         self.mailbox = mailbox
         self._notify(removed)
@@ -159,9 +162,11 @@ class View:
             self.modseqs = _without(self.modseqs, doomed)
 
     def _moved_to(self, mailbox: Mailbox, touched: list[int], expunged: Sequence[int]) -> None:
-        if len(self._changes) == CHANGES_REMEMBERED:
-            self._changes_from = self._changes[0][0]
         self._changes.append((mailbox.modseq, touched))
+        self._remembered += len(touched)
+        while len(self._changes) > CHANGES_REMEMBERED or self._remembered > UIDS_REMEMBERED:
+            self._changes_from, forgotten = self._changes.popleft()
+            self._remembered -= len(forgotten)
         self.mailbox = mailbox
         self._notify(expunged)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-TIMEOUT = 300.0  # the slowest command: a search through all texts
+TIMEOUT = 60.0  # the slowest command: a search through all texts
 _TAIL = 1024  # octets at the end of an answer that hold its last line
 
 
@@ -51,12 +51,15 @@ class ImapClient(asyncio.Protocol):
             self._waiter.set_exception(exc or ImapError("connection closed"))
 
     def _look(self, data: bytes) -> None:
-        self._tail = (self._tail + data)[-_TAIL:]
-        if not self._tail.endswith(b"\r\n") or self._waiter is None or self._waiter.done():
+        received = self._tail + data
+        self._tail = received[-_TAIL:]
+        if not received.endswith(b"\r\n") or self._waiter is None or self._waiter.done():
             return
-        last = self._tail[self._tail.rfind(b"\r\n", 0, -2) + 2 :] if self._tail.count(b"\r\n") > 1 else self._tail
-        # A greeting and a continuation request are alone on their line; an answer ends with its tag's line.
-        if last.startswith(self._end):
+        if self._end.startswith(b"+"):  # other responses may stand behind a continuation request, and no literals
+            found = (b"\r\n" + received).find(b"\r\n" + self._end) >= 0
+        else:
+            found = _last_line(self._tail).startswith(self._end)
+        if found:
             self._waiter.set_result(None)
 
     # The dialogue
@@ -71,6 +74,8 @@ class ImapClient(asyncio.Protocol):
         try:
             async with asyncio.timeout(TIMEOUT):
                 await self._waiter
+        except TimeoutError:
+            raise ImapError(f"no {end!r} in {TIMEOUT:.0f} s, but {self._tail[-200:]!r}") from None
         finally:
             self._waiter = None
         return b"".join(self._chunks)
@@ -124,8 +129,13 @@ class ImapClient(asyncio.Protocol):
             self._transport.close()
 
 
+def _last_line(answer: bytes) -> bytes:
+    before = answer.rfind(b"\r\n", 0, -2)
+    return answer[before + 2 :] if before >= 0 else answer
+
+
 def _check(answer: bytes, tag: bytes, line: bytes) -> None:
-    last = answer[answer.rfind(b"\r\n", 0, -2) + 2 :] if b"\r\n" in answer[:-2] else answer
+    last = _last_line(answer)
     if not last.startswith(tag + b" OK"):
         raise ImapError(f"{line[:60].decode('ascii', 'replace')}: {last.decode('utf-8', 'replace').strip()}")
 

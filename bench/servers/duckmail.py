@@ -34,15 +34,23 @@ class Duckmail(Server):
     name = "duckmail"
 
     def __init__(
-        self, folder: Path, *, config: Mapping[str, Mapping[str, object]] = CONFIG, source: Path | None = None
+        self,
+        folder: Path,
+        *,
+        config: Mapping[str, Mapping[str, object]] = CONFIG,
+        source: Path | None = None,
+        workers: int = 1,
     ) -> None:
-        """`source`: another checkout, to compare with."""
+        """`source`: another checkout, to compare with. `workers`: processes on shared ports."""
         super().__init__(folder)
         self._config = config
         self._file = folder / "duckmail.toml"
         self._source = source
+        self._workers = workers
         if source is not None:
             self.name = f"duckmail:{source.name}"
+        elif workers > 1:
+            self.name = f"duckmail-{workers}"
         self._process: subprocess.Popen[bytes] | None = None
         self._api = 0
 
@@ -55,6 +63,8 @@ class Duckmail(Server):
             )
         )
         command = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(self._file)]
+        if self._workers > 1:
+            command += ["--workers", str(self._workers)]
         with (self.folder / "printed").open("wb") as printed, (self.folder / "log").open("ab") as log:
             self._process = start_bound(command, stdout=printed, stderr=log, env=self._environment())
         async with asyncio.timeout(START_SECONDS):

@@ -48,6 +48,7 @@ def _workers(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     config = configuration(args)
     log.setup(config.log.level, sys.stderr)
+    sys.unraisablehook = log.unraisable
     _raise_file_limit()
     try:
         loop.run(serve_many(config, args) if args.workers > 1 and args.worker is None else serve(config, args))

@@ -4,10 +4,13 @@ Nothing is an error: what has no @ becomes a mailbox without a domain, what is b
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_LIST = 2 << 20
 """Octets of one list that are read; 20,000 addresses are about 1 MiB."""
+_KEPT = 32  # lists that are remembered ...
+_KEPT_VALUE = 1000  # ... when they have at most so many octets
 
 # One token behind any blanks. A word is an RFC 2047 word, whatever is in it, or anything but blanks and specials: so
 # dot-atoms, raw UTF-8 and stray characters are words too.
@@ -50,7 +53,15 @@ GROUP_END = Address(None, None, None, None)
 
 def addresses(value: bytes) -> list[Address]:
     """The entries of an unfolded address list, in order."""
-    return _Parser(value[:MAX_LIST]).run() if value else []
+    if not value:
+        return []
+    # ENVELOPE and the summary ask for the same fields of a message, one after the other.
+    return list(_kept(value)) if len(value) <= _KEPT_VALUE else _Parser(value[:MAX_LIST]).run()
+
+
+@lru_cache(_KEPT)
+def _kept(value: bytes) -> tuple[Address, ...]:
+    return tuple(_Parser(value).run())
 
 
 class _Parser:

@@ -82,6 +82,8 @@ class Lookup:
 
     def first(self, name: bytes) -> bytes | None:
         """The unfolded body of the first field called `name` (lower case)."""
+        if self._listed is not None and name not in self._listed:
+            return None
         for _, start, end in self.spans(name):
             return unfold(self.block[start:end])
         return None

@@ -67,6 +67,9 @@ class Structured:
         return found
 
 
+_NOTHING = Structured("")
+
+
 def media_type(value: bytes) -> Structured:
     """The body of a Content-Type field. `text` alone, as old mailers write, is text/plain (RFC 1049)."""
     return _kept_media_type(value) if len(value) <= _KEPT_VALUE else _media_type(value[:MAX_VALUE])
@@ -88,6 +91,8 @@ _kept_media_type = lru_cache(_KEPT)(_media_type)
 
 def disposition(value: bytes) -> Structured:
     """The body of a Content-Disposition field."""
+    if not value:
+        return _NOTHING
     value = without_comments(value[:MAX_VALUE])
     match = _VALUE.match(value)
     if match:

@@ -1,6 +1,7 @@
 """BODYSTRUCTURE of a message (RFC 9051 §7.5.2 and §9), ready for the wire, and BODY out of it."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote_from_bytes
 
 from duckmail.mime import charsets, parameters
@@ -11,6 +12,7 @@ from duckmail.mime.index import Index, Kind, Node
 from duckmail.mime.parameters import Parameter, Structured
 from duckmail.mime.scan import Buffer, Raw, buffer, header_block
 
+_KEPT = 512  # words in capitals that are remembered; none is longer than `parameters.MAX_TOKEN`
 _MAX_LANGUAGES = 100
 _LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,100}+")
 # RFC 2231 §7: attribute-char; letters, digits and "_.-~" are always among the safe ones.
@@ -130,6 +132,7 @@ def _text(lookup: Lookup, name: bytes) -> bytes | None:
     return None if value is None else value[:MAX_TEXT]
 
 
+@lru_cache(_KEPT)
 def _upper(word: str) -> bytes:
     return string(word.upper().encode("ascii"))
 

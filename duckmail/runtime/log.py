@@ -7,6 +7,7 @@ Writing a line never raises.
 
 import json
 import logging
+import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -49,6 +50,13 @@ def event(logger: logging.Logger, level: int, message: str, /, **fields: object)
     if logger.isEnabledFor(level):
         exc_info = cast("ExcInfo", fields.pop("exc_info", None))
         logger.log(level, message, exc_info=exc_info, extra={"fields": fields}, stacklevel=2)
+
+
+def unraisable(ignored: "sys.UnraisableHookArgs") -> None:
+    """For `sys.unraisablehook`: one line for what was raised where nobody could catch it. A client can cause that (H9),
+    so there is no stack."""
+    where = "" if ignored.object is None else repr(ignored.object)
+    event(logging.getLogger("duckmail"), logging.WARNING, "ignored", reason=repr(ignored.exc_value), where=where)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

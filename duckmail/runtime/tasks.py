@@ -45,6 +45,11 @@ class Tasks:
         if error is not None:
             event(_logger, logging.ERROR, "task failed", exc_info=error, task=task.get_name())
 
+    @property
+    def closed(self) -> bool:
+        """Whether `start` would refuse."""
+        return self._closed
+
     def __len__(self) -> int:
         return len(self._running)
 
@@ -55,14 +60,19 @@ class Tasks:
         return len(self._running)
 
     async def aclose(self, timeout: float = 5.0) -> None:
-        """Cancel all tasks but the caller's own and wait at most `timeout` seconds for them; start no more."""
+        """Cancel all tasks but the caller's own and wait at most `timeout` seconds for them; start no more.
+
+        Halfway those that are left are cancelled again: `asyncio.wait_for` before Python 3.12, which drivers use, loses
+        a cancellation that comes just when what it waited for is done.
+        """
         self._closed = True
-        others = self._running - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        if not others:
-            return
-        _, left = await asyncio.wait(others, timeout=timeout)
+        left = self._running - {asyncio.current_task()}
+        for _ in range(2):
+            if not left:
+                return
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=timeout / 2)
         if left:
             names = sorted(task.get_name() for task in left)
             event(_logger, logging.WARNING, "tasks did not end in time", group=self.name, tasks=names, timeout=timeout)

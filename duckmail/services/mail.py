@@ -7,7 +7,7 @@ through it, by path or by a view that `open` gave.
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, Unavailable
+from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, TemporaryError, Unavailable
 from duckmail.model import search
 from duckmail.model.account import Principal, User
 from duckmail.model.flags import DELETED
@@ -110,7 +110,8 @@ class Mail:
             raise Cannot("INBOX cannot be deleted")
         stub = await self._store.mailboxes.bury(self._user, path)
         self._store.views.changed(self._user, stub.id)
-        await archive_stub(self._store.committer, key(self._user, stub.id))
+        with contextlib.suppress(TemporaryError):  # it is deleted; housekeeping brings this to its end
+            await archive_stub(self._store.committer, key(self._user, stub.id))
 
     async def subscribe(self, path: str, subscribed: bool) -> None:
         """Raises: NotFound."""
@@ -185,7 +186,7 @@ class Mail:
         mailbox = key(self._user, self._mine(view).mailbox.id)
         await self.sync(view)
         gone: list[int] = []
-        for chunk in _chunks(_deleted(view, uids)):
+        for chunk in await self._store.messages.chunks(self._user, view.mailbox.id, _deleted(view, uids)):
             gone += await self._store.committer.submit(Expunge(mailbox, chunk))
         if gone and view.position(gone[-1]) >= 0:
             await self._catch_up(view)
@@ -207,11 +208,12 @@ class Mail:
         wanted = uids.pick(source.uids)
         quota = await self._quota()
         keys = key(self._user, source.mailbox.id), key(self._user, target.id)
-        if len(wanted) <= ATOMIC:
-            whole: CopyResult = await self._store.committer.submit(Copy(*keys, wanted, quota))
+        chunks = await self._store.messages.chunks(self._user, source.mailbox.id, wanted, most=ATOMIC)
+        if len(chunks) <= 1:
+            whole: CopyResult = await self._store.committer.submit(Copy(*keys, chunks[0] if chunks else [], quota))
             return CopyResult(target.uidvalidity, whole.source, whole.target)
         async with self._store.undo(self._user, target.id) as undo:
-            copied = [await self._store.committer.submit(Copy(*keys, chunk, quota, undo)) for chunk in _chunks(wanted)]
+            copied = [await self._store.committer.submit(Copy(*keys, chunk, quota, undo)) for chunk in chunks]
         return _joined(target.uidvalidity, copied)
 
     async def move(self, view: View, uids: Ranges, path: str) -> CopyResult:

@@ -326,12 +326,13 @@ def _header_test(name: str, needle: str) -> Test:
             return any(needle in value for value in _values(message, name))
         if message.listed is None:
             return None
-        if name == "subject" and needle and len(message.listed.get("subject", "")) < 8192:
-            return needle in message.listed.get("subject", "").casefold()
-        if name in LISTED_ADDRESSES and needle and "cut" not in message.listed:
-            return any(
-                needle in f"{display} <{address}>".casefold() for display, address in message.listed.get(name, ())
-            )
+        if needle and "cut" not in message.listed:
+            if name == "subject":
+                return needle in message.listed.get("subject", "").casefold()
+            if name in LISTED_ADDRESSES:
+                return any(
+                    needle in f"{display} <{address}>".casefold() for display, address in message.listed.get(name, ())
+                )
         return None
 
     return test

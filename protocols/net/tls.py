@@ -37,13 +37,12 @@ class TlsContexts:
         """Raises TlsError if any file cannot be used."""
         self._default = default
         self._by_name = dict(by_name or {})
-        self.names: Mapping[str, ssl.SSLContext] = {}
-        self.server = self._load()
+        self.server, self.names = self._load()
 
     def reload(self) -> bool:
         """Read all files again; on any error keep everything as it was, log it, and give False."""
         try:
-            self.server = self._load()
+            self.server, self.names = self._load()
         except TlsError as error:
             event(_logger, logging.ERROR, "certificates not reloaded, the old ones stay", reason=str(error))
             return False
@@ -61,12 +60,19 @@ class TlsContexts:
         context.sni_callback = switch
         return context
 
-    def _load(self) -> ssl.SSLContext:
+    def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
         names = {name.lower(): server_context(files) for name, files in self._by_name.items()}
-        server = server_context(self._default)
-        server.sni_callback = self._choose
-        self.names = names
-        return server
+        return server_context(self._default), names
+
+    @property
+    def names(self) -> Mapping[str, ssl.SSLContext]:
+        return self._names
+
+    @names.setter
+    def names(self, names: Mapping[str, ssl.SSLContext]) -> None:
+        self._names = names
+        # Only where there is a choice: a name that is not ASCII raises where nobody can catch it.
+        self.server.sni_callback = self._choose if names else None
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         # H9: an unauthenticated client's name costs two dict lookups; nothing is fetched, ordered or awaited here.

@@ -8,7 +8,7 @@ from bson.binary import Binary
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from duckmail.errors import DuckmailError, NotFound, OverQuota
+from duckmail.errors import DuckmailError, LimitReached, NotFound, OverQuota
 from duckmail.model.flags import to_mask
 from duckmail.model.message import Appended, NewMessage
 from storage.changes.base import Change, Key, Outcome, Tx, keywords_to_add, tally
@@ -26,6 +26,7 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 )
 
 LARGEST_DOCUMENT = 1_280 * 1024  # octets that a contents document holds inline at most
+SMALL_FIELDS = 1024  # octets of a message document beside what is made from the message
 
 Prepared = Sequence[tuple[NewMessage, PreparedContent]]
 
@@ -48,7 +49,10 @@ class Append(Change):
         self.quota = quota
         self.ids = [ObjectId() for _ in messages]
         self.size = sum(len(new.prefix) + content.size for new, content in messages)
-        self.octets = sum(min(content.size, LARGEST_DOCUMENT) for _, content in messages)
+        self.octets = sum(
+            min(content.size, LARGEST_DOCUMENT) + len(content.envelope) + len(content.bodystructure) + SMALL_FIELDS
+            for _, content in messages
+        )
         self.flags = [flag for new, _ in messages for flag in new.flags]
 
     async def apply(self, tx: Tx) -> Outcome:
@@ -137,29 +141,39 @@ class AppendGroup:
             "user": {"$in": list({key.user for key in written})},
         }
         if limited:
-            query = {"$or": [query, {"user": {"$in": limited}}]}
+            query = {"$or": [query, {"user": {"$in": limited}, "size": {"$gt": 0}}]}
         found = await tx.mailboxes.find(query, session=tx.session).to_list(None)
         return {document["_id"]: document for document in found}
 
     def _reject(self, found: dict[ObjectId, Document]) -> None:
-        used: dict[ObjectId, int] = {}
-        for document in found.values():
-            used[document["user"]] = used.get(document["user"], 0) + int(document["size"])
+        """In their order: one too many takes the room of none before it. Raises: Rejected."""
+        used = self._used(found)
+        tables = {identifier: list(mailbox["keywords"]) for identifier, mailbox in found.items()}
         errors: dict[Append, DuckmailError] = {}
         for append in self.appends:
-            mailbox = found.get(append.key.mailbox)
-            if mailbox is None or "path" not in mailbox:
+            user, mailbox = append.key.user, append.key.mailbox
+            if "path" not in found.get(mailbox, ()):
                 errors[append] = NotFound("No such mailbox")
-            elif append.quota and used[append.key.user] > append.quota:
-                used[append.key.user] -= append.size
+            elif append.quota and used[user] + append.size > append.quota:
                 errors[append] = OverQuota()
             else:
                 try:
-                    keywords_to_add(append.flags, mailbox["keywords"])
-                except DuckmailError as error:
+                    tables[mailbox] += keywords_to_add(append.flags, tables[mailbox])
+                    used[user] += append.size
+                except LimitReached as error:
                     errors[append] = error
         if errors:
             raise Rejected(errors)
+
+    def _used(self, found: dict[ObjectId, Document]) -> dict[ObjectId, int]:
+        """Octets in the mailboxes found, without what this group has added to them; by account."""
+        used: dict[ObjectId, int] = {key.user: 0 for key in self._by_mailbox}
+        for mailbox in found.values():
+            used[mailbox["user"]] += int(mailbox["size"])
+        for append in self.appends:
+            if "path" in found.get(append.key.mailbox, ()):
+                used[append.key.user] -= append.size
+        return used
 
     async def _add_keywords(self, tx: Tx, found: dict[ObjectId, Document]) -> None:
         for key, appends in self._by_mailbox.items():

@@ -2,7 +2,7 @@
 
 from bson.int64 import Int64
 
-from storage.changes.base import CHUNK, Change, Key, Outcome, Tx, negative, tally
+from storage.changes.base import CHUNK, MEASURED, Change, Key, Outcome, Tx, chunks, negative, tally, uid_query
 from storage.changes.expunge import archive
 
 
@@ -18,12 +18,15 @@ class ArchiveStub(Change):
         stub = await tx.mailboxes.find_one_and_update(query, {"$inc": {"modseq": Int64(1)}}, session=tx.session)
         if stub is None:
             return Outcome(False, commit=False)
-        found = await tx.messages.find(self._key.query, session=tx.session).limit(CHUNK).to_list(None)
-        if not found:
+        cursor = tx.messages.find(self._key.query, MEASURED, session=tx.session).sort("uid", 1)
+        measured = await cursor.limit(CHUNK).to_list(None)
+        if not measured:
             return Outcome(False, commit=False)
+        uids = chunks(measured)[0]
+        emptied = {**self._key.query, "uid": uid_query(uids)}
+        found = await tx.messages.find(emptied, session=tx.session).to_list(None)
         await archive(tx, found, stub["keywords"])
-        emptied = {**self._key.query, "uid": {"$in": [row["uid"] for row in found]}}
         await tx.messages.delete_many(emptied, session=tx.session)
         amounts = negative(tally((row["flags"] for row in found), (int(row["size"]) for row in found)))
         await tx.count(self._key, amounts)
-        return Outcome(len(found) == CHUNK)
+        return Outcome(len(measured) == CHUNK or len(uids) < len(measured))

@@ -20,6 +20,9 @@ from storage.viewcache import ViewCache
 from storage.views import Delta, View
 
 CHUNK = 1_000  # messages in one transaction (DESIGN §5 Size)
+# Of message documents that one transaction writes anew: until the commit MongoDB holds them all in its cache.
+CHUNK_OCTETS = 8 * 1024 * 1024
+MEASURED = {"_id": 0, "uid": 1, "octets": {"$bsonSize": "$$ROOT"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,19 @@ def uid_query(uids: Sequence[int]) -> Document:
     if len(ranges.pairs) == 1:
         return {"$gte": Int64(ranges.pairs[0][0]), "$lte": Int64(ranges.pairs[0][1])}
     return {"$in": [Int64(uid) for uid in uids]}
+
+
+def chunks(measured: Iterable[Document], most: int = CHUNK) -> list[list[int]]:
+    """The UIDs of rows (`MEASURED`, ascending), in runs that one transaction can write anew."""
+    runs: list[list[int]] = []
+    room = 0
+    for row in measured:
+        room -= row["octets"]
+        if room < 0 or len(runs[-1]) == most:
+            runs.append([])
+            room = CHUNK_OCTETS - row["octets"]
+        runs[-1].append(int(row["uid"]))
+    return runs
 
 
 def keywords_to_add(flags: Iterable[str], table: Sequence[str]) -> list[str]:

@@ -34,7 +34,8 @@ class Expunge(Change):
         if not uids:
             return Outcome([], commit=False)
         query = {**self._key.query, "uid": uid_query(uids)}
-        found = await tx.messages.find(query, session=tx.session).sort("uid", 1).to_list(None)
+        wanted = None if self._archive else {"uid": 1, "flags": 1, "size": 1}
+        found = await tx.messages.find(query, wanted, session=tx.session).sort("uid", 1).to_list(None)
         if self._archive:
             await archive(tx, found, document["keywords"])
         await tx.messages.delete_many(query, session=tx.session)

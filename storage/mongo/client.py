@@ -1,10 +1,13 @@
 """The one MongoDB client of a process, and how its errors become ours."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pymongo
+import pymongo.lock
 from bson.codec_options import CodecOptions
 from bson.errors import InvalidId
 from bson.objectid import ObjectId
@@ -27,6 +30,21 @@ OPERATION_SECONDS = 30.0
 CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 # P1: what is acknowledged is on the disks of a majority.
 MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
+CLOSE_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+async def _wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:
+    async with asyncio.timeout(timeout):
+        return await awaitable
+
+
+if sys.version_info < (3, 12):
+    # There `asyncio.wait_for` waits in a task of its own, and leaves it behind when it is cancelled just as the time
+    # runs out. PyMongo waits so for a server: the task that is left takes the lock of the topology and never gives it
+    # back. One client that hung up while MongoDB was away, and this process never talks to MongoDB again.
+    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]
 
 
 def connect(uri: str) -> Client:
@@ -53,6 +71,12 @@ def connect(uri: str) -> Client:
 def database(client: Client, name: str) -> Database:
     """The database with majority reads and journaled majority writes, all on the primary."""
     return client.get_database(name, codec_options=CODEC, read_concern=ReadConcern("majority"), write_concern=MAJORITY)
+
+
+async def close(client: Client) -> None:
+    """Ends the client's sessions and connections, also when MongoDB does not answer."""
+    with pymongo.timeout(CLOSE_SECONDS):
+        await client.close()
 
 
 @asynccontextmanager

@@ -70,9 +70,12 @@ class Schema:
         if await self._current():
             return
         owner = ObjectId()
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not await self._lock(owner):  # noqa: ASYNC110 -- the lock is in the database
-                await asyncio.sleep(0.5)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not await self._lock(owner):  # noqa: ASYNC110 -- the lock is in the database
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            raise Unavailable("Another process has been changing the database for too long") from None
         try:
             async with Tasks("schema") as tasks:
                 tasks.start(self._keep(owner), "lease")
@@ -129,7 +132,11 @@ class Schema:
         for step in steps:
             log.info("migrating", extra={"fields": {"version": step.version, "summary": step.summary}})
             await step.run(self._database)
-        update = {"$set": {"version": self.latest, "indexes": self._wanted(), "at": datetime.now(UTC)}}
+            await self._record({"version": step.version})  # so that dying in a later one does not repeat it
+        await self._record({"version": self.latest, "indexes": self._wanted()})
+
+    async def _record(self, found: dict[str, Any]) -> None:
+        update = {"$set": {**found, "at": datetime.now(UTC)}}
         async with operation():
             await self._database["schema"].update_one({"_id": "version"}, update, upsert=True)
 

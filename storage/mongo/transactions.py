@@ -2,7 +2,8 @@
 
 MongoDB keeps a dead client's transaction, and the locks on the documents it wrote, for a minute or more. So all write
 transactions of a process use sessions whose ids stand in its lease (`storage.leases`) before their first use: whoever
-finds the lease expired kills them at once.
+finds the lease expired kills them at once. A session that something cut short in the middle (its caller vanished, the
+connection broke) is killed too before anybody uses it again: what its transaction had locked is free within a second.
 
 Not `with_transaction`: its loop retries for two minutes what will never succeed (a duplicate key).
 """
@@ -21,7 +22,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeout, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from duckmail.errors import CommitUnknown, Unavailable
+from duckmail.errors import CommitUnknown, TemporaryError, Unavailable
+from duckmail.runtime.tasks import Tasks
 from storage.mongo.client import MAJORITY, Client
 
 log = logging.getLogger("duckmail.storage")
@@ -30,8 +32,13 @@ SESSIONS = 12
 ATTEMPT_SECONDS = 10.0  # one attempt's operations; the server gives up a little later by itself
 DEADLINE_SECONDS = 20.0  # all attempts together
 COMMIT_SECONDS = 15.0
+END_SECONDS = 5.0
+KILL_ATTEMPTS = 60
 FIRST_BACKOFF = 0.004
 MAX_BACKOFF = 0.5
+
+# Nobody knows what the server has seen of a transaction that ended so.
+_CUT_SHORT = (ConnectionFailure, TemporaryError, asyncio.CancelledError)
 
 T = TypeVar("T")
 Body = Callable[[AsyncClientSession], Awaitable[T]]
@@ -54,33 +61,67 @@ class Transactions:
         self._count = count
         self._idle: asyncio.LifoQueue[AsyncClientSession] = asyncio.LifoQueue()
         self._sessions: list[AsyncClientSession] = []
+        self._tasks = Tasks("transactions")
 
     def start(self) -> list[Binary]:
         """Makes the sessions; returns their ids, to be recorded in the lease before `run` is called."""
         self._sessions = [self._client.start_session(causal_consistency=False) for _ in range(self._count)]
         for session in self._sessions:
             self._idle.put_nowait(session)
+        return self.ids
+
+    @property
+    def ids(self) -> list[Binary]:
+        """Of the sessions, as `kill` takes them."""
         return [session.session_id["id"] for session in self._sessions]
 
-    async def aclose(self) -> None:
-        for session in self._sessions:
-            await session.end_session()
+    async def aclose(self) -> bool:
+        """Ends whatever is open; False when the server may still hold some of it."""
+        await self._tasks.aclose()
+        ended = await self.kill(self.ids)
+        with pymongo.timeout(END_SECONDS):
+            for session in self._sessions:
+                await session.end_session()
         self._sessions.clear()
+        return ended
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncClientSession]:
         """One of the sessions, for the caller alone. Raises: Unavailable after the deadline."""
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(ATTEMPT_SECONDS):
                 session = await self._idle.get()
         except TimeoutError as error:
             raise Unavailable(error="no free session") from error
+        cut_short = False
         try:
             yield session
+        except _CUT_SHORT:
+            cut_short = True
+            raise
         finally:
-            if session.in_transaction:
-                await self._abort(session)
-            self._idle.put_nowait(session)
+            if cut_short or session.in_transaction:
+                # A task of its own: the caller may be cancelled again and again, the session must come back.
+                ending = self._tasks.start(self._end(session, cut_short), "end a transaction")
+                if not cut_short:
+                    await asyncio.shield(ending)
+            else:
+                self._idle.put_nowait(session)
+
+    async def _end(self, session: AsyncClientSession, cut_short: bool) -> None:
+        """Leaves nothing of the transaction on the server, then gives the session back."""
+        if cut_short:  # Killed first: an abort may be lost too, and the driver would not say so.
+            await self._kill_surely(session.session_id["id"])
+        if session.in_transaction:
+            await self._abort(session)
+        self._idle.put_nowait(session)
+
+    async def _kill_surely(self, session: Binary) -> None:
+        """Until it worked; after that many tries the server's own limit on a transaction's life is over."""
+        for _ in range(KILL_ATTEMPTS):
+            if await self.kill([session]):
+                return
+            await asyncio.sleep(1)
 
     async def run(self, body: Body[T]) -> T:
         """Runs `body` in a transaction until it commits; for what does not go through the committer.
@@ -136,7 +177,7 @@ class Transactions:
         if not sessions:
             return True
         try:
-            with pymongo.timeout(5):
+            with pymongo.timeout(END_SECONDS):
                 await self._client.admin.command("killSessions", [{"id": session} for session in sessions])
         except PyMongoError as error:
             log.warning("killSessions failed", extra={"fields": {"error": type(error).__name__}})
@@ -145,7 +186,7 @@ class Transactions:
 
     async def _abort(self, session: AsyncClientSession) -> None:
         try:
-            with pymongo.timeout(5):
+            with pymongo.timeout(END_SECONDS):
                 await session.abort_transaction()
         except PyMongoError as error:
             log.info("abort failed", extra={"fields": {"error": type(error).__name__}})

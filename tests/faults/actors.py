@@ -16,6 +16,7 @@ from tests.faults.wire import Answer, Imap, Lmtp, LostError, fetched
 
 RETRY_SECONDS = 0.05
 PACE_SECONDS = 0.1  # a worker's longest rest between two changes: clients that never rest starve what starts
+AGAIN = 0.1  # how often a relay sends a message that it has delivered once more
 HEADER = "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"
 MOST = 25  # messages that a worker keeps in a mailbox
 
@@ -31,12 +32,15 @@ class Actor(ABC):
 
     async def run(self) -> None:
         """Until cancelled. Raises: Violation, StuckError."""
-        while True:
-            try:
-                await self.turn()
-            except LostError:
-                self.lost()
-                await asyncio.sleep(RETRY_SECONDS)
+        try:
+            while True:
+                try:
+                    await self.turn()
+                except LostError:
+                    self.lost()
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self.lost()
 
     @abstractmethod
     async def turn(self) -> None: ...
@@ -64,7 +68,6 @@ class Relay(Actor):
 
     def lost(self) -> None:
         if self._client is not None:
-            self.ledger.outcomes["delivery lost"] += 1
             self._client.close()
         self._client = None
 
@@ -79,11 +82,8 @@ class Relay(Actor):
         if self._client is None:
             self._client = await Lmtp.connect(self.any_serve().lmtp)
         begun = time.monotonic()
-        # As after a lost answer: everybody again, also those who have it.
-        recipients = self._all if self.chance.random() < 0.1 else list(self._left)
-        outcome = await self._client.deliver(
-            "sender@example.com", [f"{account}@{HOST}" for account in recipients], make_message(self._token)
-        )
+        recipients = list(self._left)
+        outcome = await self._deliver(self._client, recipients)
         for account in recipients:
             code, text = outcome[f"{account}@{HOST}"]
             if code == 250 and account in self._left:
@@ -98,6 +98,23 @@ class Relay(Actor):
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self.ledger.waited("delivery", begun)
+            if self.chance.random() < AGAIN:
+                await self._again(self._client)
+
+    async def _deliver(self, client: Lmtp, recipients: Sequence[str]) -> dict[str, tuple[int, str]]:
+        addresses = [f"{account}@{HOST}" for account in recipients]
+        try:
+            return await client.deliver("sender@example.com", addresses, make_message(self._token))
+        except LostError:
+            self.ledger.outcomes["delivery lost"] += 1
+            raise
+
+    async def _again(self, client: Lmtp) -> None:
+        """As a relay does whose answer was lost on the way: taken, and stored no second time."""
+        for _, text in (await self._deliver(client, self._all)).values():
+            if not text.startswith(("250", "4")):
+                raise Violation(f"{self.name}: {text} for {self._token} once more")
+        self.ledger.outcomes["delivery once more"] += 1
 
 
 class Worker(Actor):

@@ -31,6 +31,7 @@ class Plan:
     accounts: tuple[str, ...] = ("anna", "bert", "cleo")
     workers: int = 2  # per account
     relays: int = 2
+    work: int = 80  # operations between two kills, at most
 
 
 @dataclass(slots=True)
@@ -119,14 +120,13 @@ class Campaign:
             if victim == "mongod":
                 await self._kill_mongod()
             else:
-                await self._kill_serve(late=plan.processes > 1 and number % LATE_EVERY == 3)
+                await self._kill_serve(late=plan.processes > 1 and number % LATE_EVERY == LATE_EVERY // 2)
             if number % COMPARE_EVERY == 0 or number == len(victims):
-                await self._compare(deep=number == len(victims))
-        await self._read_back()
+                await self._compare(last=number == len(victims))
 
     async def _work(self) -> None:
         """Waits until a random number of operations is done, so that no kill meets idle clients."""
-        enough = len(self._ledger.waits) + self._chance.randint(3, 80)
+        enough = len(self._ledger.waits) + self._chance.randint(3, self.plan.work)
         begun = time.monotonic()
         while len(self._ledger.waits) < enough and time.monotonic() - begun < WORK_SECONDS:
             await asyncio.sleep(self._chance.uniform(0.001, 0.02))
@@ -153,22 +153,23 @@ class Campaign:
         self._ledger.outages.append((begun, time.monotonic()))
         self.result.mongod_kills += 1
 
-    async def _compare(self, *, deep: bool) -> None:
+    async def _compare(self, *, last: bool) -> None:
         await self._gate.close()
         await self._watch_gate.close()
         async with self._rig.store() as store:
-            found = await compare(store, self._ledger, deep=deep)
+            found = await compare(store, self._ledger, deep=last)
         for observer in self._observers:
             observer.compare(found[observer.account][observer.path])
         self.result.comparisons += 1
         kills = f"{self.result.kills} kills of duckmail, {self.result.mongod_kills} of mongod"
         print(f"{kills}, {len(self._ledger.waits)} operations: all as it should be", file=sys.stderr, flush=True)
+        if last:
+            await self._read_back()
         self._watch_gate.open()
         self._gate.open()
 
     async def _read_back(self) -> None:
         """Every message that is left, octet for octet, by IMAP."""
-        await self._gate.close()
         for account in self.plan.accounts:
             async with imap(self._rig.serves[0].imap, account, PASSWORD) as client:
                 for path in MAILBOXES:
@@ -180,10 +181,10 @@ class Campaign:
                     await client.command(f"SELECT {path}")
                     for row in fetched(await client.command("UID FETCH 1:* (BODY.PEEK[])")):
                         token = expected.get(row.uid or 0)
-                        if token is not None and not row.literals[0].endswith(make_message(token)):
-                            raise Violation(f"{account}/{path}: message {row.uid} is not what was stored as {token}")
+                        if token is not None and not b"".join(row.literals).endswith(make_message(token)):
+                            story = f"literals of {[len(one) for one in row.literals]} octets"
+                            raise Violation(f"{account}/{path}: message {row.uid} is not {token}: {story}")
                         self.result.messages += 1
-        self._gate.open()
 
 
 async def run(plan: Plan, logs: Path | None = None) -> Result:

@@ -115,10 +115,7 @@ class Gate:
             return
         self._resting += 1
         self._changed.set()
-        try:
-            await self._open.wait()
-        finally:
-            self._resting -= 1
+        await self._open.wait()
 
     @property
     def is_open(self) -> bool:
@@ -135,6 +132,7 @@ class Gate:
             raise Violation(f"only {self._resting} of {self.members} clients came to rest in {seconds:.0f} s") from None
 
     def open(self) -> None:
+        self._resting = 0  # from now on, not when they have woken up
         self._open.set()
 
 

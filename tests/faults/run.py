@@ -33,7 +33,7 @@ def main() -> int:
     text = json.dumps(result.figures(), indent=2)
     if args.json is not None:
         args.json.write_text(text + "\n")
-    print(text)
+    print(text, flush=True)
     if result.violation:
         print(f"BROKEN: {result.violation}", file=sys.stderr)
         return 1

@@ -11,8 +11,8 @@ from tests.faults.campaign import Plan, run
 @pytest.mark.parametrize(
     "plan",
     [
-        pytest.param(Plan(seed=11, count=6, mongod_count=1, accounts=("anna", "bert")), id="one-process"),
-        pytest.param(Plan(seed=12, count=3, processes=2, accounts=("anna", "bert")), id="two-processes"),
+        pytest.param(Plan(seed=11, count=6, mongod_count=1, accounts=("anna", "bert"), work=30), id="one-process"),
+        pytest.param(Plan(seed=12, count=3, processes=2, accounts=("anna", "bert"), work=30), id="two-processes"),
     ],
 )
 async def test_nothing_acknowledged_is_lost_or_doubled(plan: Plan) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -135,6 +135,15 @@ class _Stream:
         except OSError as error:
             raise LostError(type(error).__name__) from None
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Closes the connection when what is done here with it fails."""
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
     def abort(self) -> None:
         """Vanishes: the kernel sends a reset."""
         self.writer.transport.abort()
@@ -159,14 +168,14 @@ class Imap:
     async def connect(cls, port: int, name: str = "", password: str = "") -> "Imap":
         """Greeted, and logged in when `name` is given. Raises: LostError."""
         client = cls(await _open(port))
-        greeting = await client.stream.line()
-        if not greeting.startswith(b"* OK"):
-            raise LostError(greeting.decode("latin-1"))
-        if name:
-            answer = await client.command(f"LOGIN {name} {password}")
-            if answer.status != "OK":
-                client.close()
-                raise LostError(answer.text)
+        with client.stream.kept():
+            greeting = await client.stream.line()
+            if not greeting.startswith(b"* OK"):
+                raise LostError(greeting.decode("latin-1"))
+            if name:
+                answer = await client.command(f"LOGIN {name} {password}")
+                if answer.status != "OK":
+                    raise LostError(answer.text)
         return client
 
     async def response(self, wait: float = WAIT) -> Response:
@@ -242,10 +251,11 @@ class Lmtp:
     @classmethod
     async def connect(cls, port: int) -> "Lmtp":
         client = cls(await _open(port))
-        code, text = await client.reply()
-        if code != 220:
-            raise LostError(text)
-        await client.say("LHLO relay.example")
+        with client.stream.kept():
+            code, text = await client.reply()
+            if code != 220:
+                raise LostError(text)
+            await client.say("LHLO relay.example")
         return client
 
     async def reply(self) -> tuple[int, str]:

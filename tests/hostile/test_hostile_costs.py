@@ -203,13 +203,14 @@ async def test_h7_a_long_command_makes_nobody_wait(house: House, many: Imap, com
 
 
 async def test_h7_password_hashing(house: House) -> None:
-    """Twenty wrong passwords at once."""
+    """Twenty wrong passwords at once, each for another name: those of one account come one after the other anyway."""
     clients = [await house.connect() for _ in range(20)]
     for client in clients:
         await client.greeting()
 
     async def work() -> None:
-        await asyncio.gather(*(client.command(f"LOGIN anna@{DOMAIN} wrong") for client in clients))
+        tried = (client.command(f"LOGIN nobody{number} wrong") for number, client in enumerate(clients))
+        assert all(answer.startswith("NO") for answer in await asyncio.gather(*tried))
 
     try:
         await nobody_waits(house, work)
@@ -226,8 +227,7 @@ def large(parts: int, size: int) -> bytes:
 
 MESSAGES = {
     "H7-20-MB-in-10000-parts": large(9_990, 2000),
-    "H7-10-MB-of-lines-that-look-like-delimiters": b"Content-Type: multipart/mixed; boundary=c\r\n\r\n"
-    + b"--b\r\n" * 2_000_000,
+    "H7-lines-that-look-like-delimiters": b"Content-Type: multipart/mixed; boundary=c\r\n\r\n" + b"--b\r\n" * 1_000_000,
     "H7-100000-header-fields": b"B: y\r\n" * 100_000 + b"\r\nx",
     "H7-100000-addresses": b"To: " + b"a@b.example,\r\n " * 100_000 + b"c@d.example\r\n\r\nx",
 }

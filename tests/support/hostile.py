@@ -164,6 +164,11 @@ class House:
         finally:
             await client.close()
 
+    @property
+    def connections(self) -> int:
+        """Those that are counted now."""
+        return self.server._limits.connections
+
     def proxied(self, host: str = "192.0.2.7") -> bytes:
         """The header of a client at `host`, where a proxy must say who connects."""
         return f"PROXY TCP4 {host} 192.0.2.1 40000 143\r\n".encode()

@@ -13,6 +13,16 @@ from duckmail.services.mail import Mail
 from storage.store import Store
 
 
+class Ears:
+    """Holds a view, and notes what left it."""
+
+    def __init__(self) -> None:
+        self.expunged: list[int] = []
+
+    def view_changed(self, expunged: Sequence[int]) -> None:
+        self.expunged += expunged
+
+
 @asynccontextmanager
 async def open_store(
     mongo_uri: str, database_name: str, redis_url: str | None = None, slot: str = "test"

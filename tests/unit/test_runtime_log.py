@@ -4,13 +4,14 @@ import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from duckmail.errors import NotFound
-from duckmail.runtime.log import LONGEST, JsonFormatter, event, setup
+from duckmail.runtime.log import LONGEST, JsonFormatter, event, setup, unraisable
 
 logger = logging.getLogger("duckmail.test")
 
@@ -124,3 +125,18 @@ def test_fields_never_replace_the_lines_own_keys(stream: io.StringIO) -> None:
 def test_closed_stream_raises_nothing(stream: io.StringIO) -> None:
     stream.close()
     event(logger, logging.INFO, "m")
+
+
+class _FailsAtItsEnd:
+    def __del__(self) -> None:
+        raise ValueError("x" * 10_000)
+
+
+def test_what_nobody_can_catch_is_one_line(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
+    _FailsAtItsEnd()
+    [line] = _lines(stream)
+    assert (line["level"], line["message"], "stack" in line) == ("warning", "ignored", False)
+    assert line["reason"].startswith("ValueError('xxx")
+    assert "_FailsAtItsEnd.__del__" in line["where"]
+    assert len(line["reason"]) < LONGEST + 50

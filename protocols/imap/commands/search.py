@@ -13,16 +13,18 @@ from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.response import search_response
-from protocols.imap.wire.search import SearchKey, contains_modseq, message_sets, resolve, search_program
+from protocols.imap.wire.search import Messages, SearchKey, contains_modseq, leaves, resolve, search_program
 from protocols.imap.wire.sequence import SequenceSet
 
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
-    """`sets`: those in `key`, each once, with whether they are of UIDs. `modseq`: MODSEQ is among the keys."""
+    """`keys`: how many there are in `key`. `sets`: those of messages, each once, with whether they are of UIDs.
+    `modseq`: MODSEQ is among the keys."""
 
     key: SearchKey
     uid: bool
+    keys: int
     sets: tuple[tuple[SequenceSet, bool], ...]
     modseq: bool
 
@@ -32,7 +34,9 @@ def _parse(parser: Parser, *, uid: bool) -> _Arguments:
     returned, _, key = search_program(parser)
     if returned is not None:
         raise ParseError("RETURN needs ESEARCH")
-    return _Arguments(key, uid, tuple(dict.fromkeys(message_sets(key))), contains_modseq(key))
+    keys = tuple(leaves(key))
+    sets = dict.fromkeys((one.set, one.uid) for one in keys if isinstance(one, Messages))
+    return _Arguments(key, uid, len(keys), tuple(sets), contains_modseq(key))
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
@@ -57,7 +61,7 @@ async def _criteria(session: Session, selected: Selected, arguments: _Arguments)
     def resolved() -> search.Node:
         return resolve(arguments.key, lambda numbers, uid: uids[numbers, uid])
 
-    return resolved() if len(uids) <= SLICE else await session.services.threads.run(resolved)
+    return resolved() if arguments.keys <= SLICE else await session.services.threads.run(resolved)
 
 
 async def _numbers(selected: Selected, found: Sequence[int], *, uid: bool) -> tuple[list[int], int]:

@@ -118,15 +118,15 @@ def contains_modseq(tree: SearchKey) -> bool:
     return contains_modseq(tree.key) if isinstance(tree, Unless) else isinstance(tree, search.ModSeq)
 
 
-def message_sets(tree: SearchKey) -> Iterator[tuple[SequenceSet, bool]]:
-    """What `resolve` will ask for, in order."""
-    if isinstance(tree, Messages):
-        yield tree.set, tree.uid
-    elif isinstance(tree, Every | Either):
+def leaves(tree: SearchKey) -> Iterator["search.Node | Messages"]:
+    """The keys that hold no others, in order."""
+    if isinstance(tree, Every | Either):
         for key in tree.keys:
-            yield from message_sets(key)
+            yield from leaves(key)
     elif isinstance(tree, Unless):
-        yield from message_sets(tree.key)
+        yield from leaves(tree.key)
+    else:
+        yield tree
 
 
 def resolve(tree: SearchKey, to_uids: Callable[[SequenceSet, bool], Ranges]) -> search.Node:

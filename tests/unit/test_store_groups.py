@@ -1,0 +1,223 @@
+"""Appends that commit together do not suffer from each other; who waits in a queue waits within limits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from duckmail.errors import CommitUnknown, DuckmailError, LimitReached, OverQuota, Unavailable
+from duckmail.model.account import Principal
+from duckmail.model.message import Appended, FlagChange, FlagOperation, NewMessage
+from duckmail.model.ranges import Ranges
+from duckmail.services.mail import Mail
+from storage import committer
+from storage.changes.base import Change, Outcome, Tx
+from storage.changes.store import StoreFlags
+from storage.contents.prepared import PreparedContent
+from storage.store import Store, key
+from tests.support.stores import Ears, message, new_account, open_store, put
+
+
+@pytest.fixture
+async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
+    async with open_store(mongo_uri, database_name) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def principal(store: Store) -> Principal:
+    return await new_account(store)
+
+
+@pytest.fixture
+async def mail(store: Store, principal: Principal) -> Mail:
+    return Mail(store, principal)
+
+
+Item = tuple[str, str, NewMessage, int]
+
+
+async def item(store: Store, principal: Principal, number: int, flags: tuple[str, ...] = (), quota: int = 0) -> Item:
+    inbox = await store.mailboxes.by_path(principal.user, "INBOX")
+    new = NewMessage(await store.contents.prepare(message(number)), flags)
+    return principal.user, inbox.id, new, quota
+
+
+def kinds(results: list[Appended | DuckmailError]) -> list[str]:
+    return [type(result).__name__ for result in results]
+
+
+async def test_keywords_beyond_the_table_fail_alone(store: Store, principal: Principal, mail: Mail) -> None:
+    """Each of the two would fit by itself. Others, of other accounts, are not to hear of it."""
+    bert = await new_account(store, "bert")
+    names = [tuple(f"{letter}{number}" for number in range(40)) for letter in "ab"]
+    items = [
+        await item(store, bert, 1),
+        await item(store, principal, 2, names[0]),
+        await item(store, principal, 3, names[1]),
+        await item(store, principal, 4, names[0]),
+        await item(store, bert, 5),
+    ]
+    results = await store.append_many(items)
+    assert kinds(results) == ["Appended", "Appended", "LimitReached", "Appended", "Appended"]
+    assert isinstance(results[2], LimitReached)
+    assert (await mail.mailbox("INBOX")).keywords == names[0]
+
+
+async def test_one_message_too_many_takes_the_room_of_none_before_it(store: Store, principal: Principal) -> None:
+    size = len(message(1))
+    giant = NewMessage(await store.contents.prepare(message(9, "x" * 100_000)))
+    items = [await item(store, principal, number, quota=4 * size) for number in range(6)]
+    items.insert(2, (*items[0][:2], giant, 4 * size))
+    results = await store.append_many(items)
+    assert kinds(results) == ["Appended"] * 2 + ["OverQuota"] + ["Appended"] * 2 + ["OverQuota"] * 2
+    assert await store.mailboxes.used(principal.user) == 4 * size
+
+
+async def test_what_cannot_be_written_at_all_fails_alone(store: Store, principal: Principal, mail: Mail) -> None:
+    """Whatever is wrong with it: here a subject that is no text."""
+    items = [await item(store, principal, number) for number in range(5)]
+    content = items[2][2].content
+    assert isinstance(content, PreparedContent)
+    content.summary = replace(content.summary, subject="\ud800")
+    results = await store.append_many(items)
+    assert kinds(results) == ["Appended", "Appended", "Unavailable", "Appended", "Appended"]
+    assert (await mail.mailbox("INBOX")).messages == 4
+
+
+async def test_a_group_has_a_limited_number_of_messages(store: Store, principal: Principal) -> None:
+    """However small they are: a transaction of many thousand lasts longer than MongoDB lets it."""
+    one = await item(store, principal, 1)
+    await store.append_many([(one[0], one[1], replace(one[2]), 0) for _ in range(2_500)])
+    counts = [
+        row["messages"]
+        async for row in await store.database["messages"].aggregate(
+            [{"$group": {"_id": "$modseq", "messages": {"$sum": 1}}}]
+        )
+    ]
+    assert sum(counts) == 2_500
+    assert max(counts) <= committer.GROUP_MESSAGES
+
+
+class Blocked(Change):
+    """Holds its mailbox until it is let go."""
+
+    def __init__(self, store: Store, principal: Principal, mailbox: str) -> None:
+        super().__init__(key(principal.user, mailbox))
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def apply(self, tx: Tx) -> Outcome:
+        await tx.increment(self.keys[0], {})
+        self.begun.set()
+        await self.go.wait()
+        return Outcome(None, commit=False)
+
+
+@pytest.fixture
+async def blocked(store: Store, principal: Principal) -> AsyncIterator[Blocked]:
+    inbox = await store.mailboxes.by_path(principal.user, "INBOX")
+    change = Blocked(store, principal, inbox.id)
+    waiting = asyncio.get_running_loop().create_task(store.committer.submit(change))
+    await change.begun.wait()
+    yield change
+    change.go.set()
+    await asyncio.wait([waiting])
+
+
+async def test_who_hangs_up_still_counts_in_the_queue(
+    store: Store, mail: Mail, blocked: Blocked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a client could queue without end: append, hang up, append."""
+    monkeypatch.setattr(committer, "QUEUE_LIMIT", 5)
+    for number in range(4):
+        task = asyncio.get_running_loop().create_task(put(mail, "INBOX", [number]))
+        while store.committer._waiting < number + 2:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+    with pytest.raises(Unavailable):
+        await put(mail, "INBOX", [9])
+    blocked.go.set()
+    while (await mail.mailbox("INBOX")).messages < 4:
+        await asyncio.sleep(0.01)
+    await put(mail, "INBOX", [10])
+
+
+async def test_nobody_waits_for_ever_for_his_turn(
+    store: Store, principal: Principal, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "QUEUE_SECONDS", 0.1)
+    await put(mail, "INBOX", [1])
+    view = await mail.open("INBOX", Ears())
+    change = Blocked(store, principal, view.mailbox.id)
+    loop = asyncio.get_running_loop()
+    holder = loop.create_task(store.committer.submit(change))
+    await change.begun.wait()
+    flags = FlagChange(FlagOperation.ADD, ("\\Seen",))
+    late = [loop.create_task(put(mail, "INBOX", [2])), loop.create_task(mail.store_flags(view, Ranges.of(1), flags))]
+    await asyncio.sleep(0.3)
+    change.go.set()
+    await holder
+    assert [type(error) for error in await asyncio.gather(*late, return_exceptions=True)] == [Unavailable] * 2
+    assert await put(mail, "INBOX", [3]) == [2]
+
+
+async def test_the_end_of_the_process_is_no_promise_that_nothing_happened(mongo_uri: str, database_name: str) -> None:
+    """What is committing when the tasks are cancelled may be there or not; what still waited is not."""
+    async with open_store(mongo_uri, database_name) as store:
+        principal = await new_account(store)
+        inbox = await store.mailboxes.by_path(principal.user, "INBOX")
+        change = Blocked(store, principal, inbox.id)
+        loop = asyncio.get_running_loop()
+        holder = loop.create_task(store.committer.submit(change))
+        await change.begun.wait()
+        queued = loop.create_task(
+            store.committer.submit(StoreFlags(change.keys[0], [1], FlagChange(FlagOperation.ADD, ())))
+        )
+        await asyncio.sleep(0)
+        assert not await store.committer.drain(0.05)
+        await store.tasks.aclose()
+        with pytest.raises(CommitUnknown):
+            await holder
+        async with asyncio.timeout(1):
+            with pytest.raises(Unavailable):
+                await queued
+        with pytest.raises(Unavailable):
+            await store.committer.submit(change)
+
+
+async def test_a_mailbox_in_heavy_use_can_be_renamed_and_deleted(
+    store: Store, principal: Principal, mail: Mail
+) -> None:
+    box = await mail.create("Busy")
+    contents = [await mail.prepare(message(number)) for number in range(8)]
+    stop = False
+
+    async def deliver(number: int) -> None:
+        while not stop:
+            await store.append(principal.user, box.id, [NewMessage(contents[number])], 0)
+
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(deliver(number)) for number in range(8)]
+    await asyncio.sleep(0.2)
+    async with asyncio.timeout(8):
+        await mail.rename("Busy", "Busier")
+        await mail.rename("Busier", "Busy")
+        await mail.delete("Busy")
+    stop = True
+    assert {type(end).__name__ for end in await asyncio.gather(*tasks, return_exceptions=True)} == {"NotFound"}
+    assert [one.path for one in await mail.mailboxes()] == ["INBOX"]
+
+
+async def test_over_quota_in_a_copy_holds_nothing_up(store: Store, principal: Principal, mail: Mail) -> None:
+    await mail.create("Other")
+    await put(mail, "INBOX", range(3))
+    view = await mail.open("INBOX", Ears())
+    limited = Mail(store, principal, default_quota=(await mail.mailbox("INBOX")).size)
+    async with asyncio.timeout(2):
+        for _ in range(20):
+            with pytest.raises(OverQuota):
+                await limited.copy(view, Ranges.of(1, 2, 3), "Other")
+        await put(mail, "Other", [4])

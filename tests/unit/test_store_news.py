@@ -1,0 +1,116 @@
+"""How a process hears of changes that others made: from Redis, after a reconnect, and without Redis."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+
+from duckmail.services.mail import Mail
+from storage.store import Store
+from storage.viewcache import POLL_SECONDS
+from tests.support.stores import Ears, new_account, open_store, put
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> float:
+    """How long it took. Raises: TimeoutError."""
+    begun = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+    return time.monotonic() - begun
+
+
+def without_polling(store: Store) -> None:
+    next(task for task in store.tasks._running if task.get_name().endswith(":poll")).cancel()
+
+
+def subscribed(redis_url: str, store: Store) -> set[str]:
+    """The users whose channels anybody listens to, of this database."""
+    assert store.notifier is not None
+    prefix = store.notifier._channel("")
+    with redis.Redis.from_url(redis_url) as client:
+        return {name.decode().removeprefix(prefix) for name in client.pubsub_channels(prefix + "*")}
+
+
+@asynccontextmanager
+async def two(mongo_uri: str, database_name: str, redis_url: str | None):  # noqa: ANN201
+    async with (
+        open_store(mongo_uri, database_name, redis_url, slot="one") as one,
+        open_store(mongo_uri, database_name, redis_url, slot="two") as other,
+    ):
+        yield one, other
+
+
+async def test_redis_brings_it_at_once(mongo_uri: str, database_name: str, redis_url: str) -> None:
+    async with two(mongo_uri, database_name, redis_url) as (here, there):
+        without_polling(there)
+        principal = await new_account(here)
+        view = await Mail(there, principal).open("INBOX", Ears())
+        await until(lambda: principal.user in subscribed(redis_url, there), 2)
+        await put(Mail(here, principal), "INBOX", [1])
+        assert await until(lambda: len(view.uids) == 1, 2) < 0.5
+
+
+async def test_what_redis_lost_is_looked_up_after_a_reconnect(
+    mongo_uri: str, database_name: str, redis_url: str
+) -> None:
+    async with two(mongo_uri, database_name, redis_url) as (here, there):
+        without_polling(there)
+        principal = await new_account(here)
+        mail = Mail(here, principal)
+        view = await Mail(there, principal).open("INBOX", Ears())
+        await until(lambda: principal.user in subscribed(redis_url, there), 2)
+        with redis.Redis.from_url(redis_url) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await put(mail, "INBOX", [1])
+        await until(lambda: len(view.uids) == 1, 5)
+        await until(lambda: principal.user in subscribed(redis_url, there), 2)
+        await put(mail, "INBOX", [2])
+        await until(lambda: len(view.uids) == 2, 0.5)
+
+
+@pytest.mark.parametrize("redis_there", [False, True], ids=["no-redis", "redis-that-tells-nothing"])
+async def test_polling_finds_it(mongo_uri: str, database_name: str, redis_url: str, redis_there: bool) -> None:
+    async with two(mongo_uri, database_name, redis_url if redis_there else None) as (here, there):
+        here.committer.publish = lambda _delta: None
+        principal = await new_account(here)
+        mail = Mail(here, principal)
+        await mail.create("Other")
+        views = [await Mail(there, principal).open(path, Ears()) for path in ("INBOX", "Other")]
+        await put(mail, "Other", [1])
+        await until(lambda: [len(view.uids) for view in views] == [0, 1], POLL_SECONDS + 1)
+        await mail.delete("Other")
+        await until(lambda: views[1].gone, POLL_SECONDS + 1)
+        await put(mail, "INBOX", [1])
+        await until(lambda: len(views[0].uids) == 1, POLL_SECONDS + 1)
+
+
+async def test_subscriptions_are_those_of_the_views_in_use(mongo_uri: str, database_name: str, redis_url: str) -> None:
+    """However quickly mailboxes are opened and closed, and when opening one fails."""
+    chance = random.Random(5)
+    async with open_store(mongo_uri, database_name, redis_url) as store:
+        accounts = [await new_account(store, f"user{number}") for number in range(5)]
+        inboxes = {one.user: (await store.mailboxes.by_path(one.user, "INBOX")).id for one in accounts}
+        held: list[tuple[str, object, Ears]] = []
+        for _ in range(150):
+            if held and chance.random() < 0.5:
+                _, view, ears = held.pop(chance.randrange(len(held)))
+                store.views.release(view, ears)  # type: ignore[arg-type]
+                continue
+            user, ears = chance.choice(accounts).user, Ears()
+            opening = asyncio.get_running_loop().create_task(store.views.open(user, inboxes[user], ears))
+            if chance.random() < 0.2:
+                await asyncio.sleep(0)
+                opening.cancel()
+                await asyncio.wait([opening])
+            if not opening.cancelled():  # `asyncio.wait_for`, which the driver uses, may lose a cancellation
+                held.append((user, await opening, ears))
+        wanted = {user for user, _, _ in held}
+        await until(lambda: subscribed(redis_url, store) == wanted, 2)
+        for _, view, ears in held:
+            store.views.release(view, ears)  # type: ignore[arg-type]
+        await until(lambda: not subscribed(redis_url, store), 2)
