@@ -79,10 +79,10 @@ class Transactions:
         """Ends whatever is open; False when the server may still hold some of it."""
         await self._tasks.aclose()
         ended = await self.kill(self.ids)
-        with pymongo.timeout(END_SECONDS):
-            for session in self._sessions:
-                await session.end_session()
-        self._sessions.clear()
+        if ended:
+            with pymongo.timeout(END_SECONDS):
+                for session in self._sessions:
+                    await session.end_session()
         return ended
 
     @asynccontextmanager

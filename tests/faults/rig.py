@@ -21,7 +21,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
 from duckmail.services.passwords import Passwords
 from duckmail.services.users import NewUser, Users
-from storage.embedded.folders import make_socket_folder
+from storage.embedded.folders import DataLock, make_socket_folder
 from storage.embedded.mongod import Mongod
 from storage.embedded.valkey import Valkey
 from storage.store import Store
@@ -209,12 +209,14 @@ async def rig(
 ) -> AsyncIterator[Rig]:
     """A running rig with accounts, in a folder of its own that is removed behind it."""
     folder = data or new_data_folder()
-    one = Rig(folder, processes, redis=redis, extra=extra)
-    try:
-        await one.start()
-        await one.add_accounts(accounts)
-        await one.start_serves()
-        yield one
-    finally:
-        await one.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    # The lock is what tells a folder in use from one that a killed run has left.
+    with DataLock(folder):
+        one = Rig(folder, processes, redis=redis, extra=extra)
+        try:
+            await one.start()
+            await one.add_accounts(accounts)
+            await one.start_serves()
+            yield one
+        finally:
+            await one.stop()
+            shutil.rmtree(folder, ignore_errors=True)

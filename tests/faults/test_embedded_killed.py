@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from storage.embedded.folders import DataLock
 from tests.faults.rig import HOST, PASSWORD, Serve
 from tests.faults.wire import LostError, fetched, imap, lmtp, ok
 from tests.support.servers import new_data_folder
@@ -17,13 +18,14 @@ ROUNDS = 3
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     folder = new_data_folder()
-    one = Serve(folder, "", "")
-    try:
-        yield one
-    finally:
-        if one.alive:
-            one.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    with DataLock(folder):
+        one = Serve(folder, "", "")
+        try:
+            yield one
+        finally:
+            if one.alive:
+                one.kill()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def add_account(serve: Serve, name: str) -> None:

@@ -1,6 +1,7 @@
 """H5, H6: what a client asks for costs what it wrote and what it gets. H7: while it costs, nobody else waits."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -8,9 +9,15 @@ import pytest
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
+from duckmail.model.mailbox import Mailbox
 from duckmail.services.access import SYSTEM
 from protocols.imap.patterns import MAX_PATTERN
+from protocols.imap.selected import Selected
+from protocols.imap.session import SLICE, Session
+from protocols.imap.settings import ImapSettings
+from storage.views import Rows, View
 from tests.support.hostile import DOMAIN, House, Imap, Watch, cost, watched
+from tests.support.memory import MemoryConnection
 
 MANY, FEW = 10_000, 100  # messages
 HOLD = 0.06  # seconds of processor time between two turns of the loop, on a machine that is busy with much else
@@ -270,3 +277,21 @@ async def test_h7_many_changes_at_once_reach_idle_in_slices(house: House, many: 
         assert [int(text.split()[1]) for text in told[:-1]] == list(range(1, MANY + 1))
 
     await nobody_waits(house, change, 1)
+
+
+async def test_h7_a_push_is_one_slice() -> None:
+    """What IDLE writes between two turns of the loop is bounded, however much has changed."""
+    connection = MemoryConnection()
+    session = Session(connection, None, ImapSettings())  # type: ignore[arg-type]  # neither is used
+    count = 3 * SLICE + 1
+    uids = array("I", range(1, count + 1))
+    rows = Rows(uids, array("q", uids), array("q", [1] * count))
+    view = View(Mailbox("m", "u", "INBOX", 1, count + 1, 1, messages=count), rows)
+    session.selected = Selected(view, read_only=False, recent_from=count + 1)
+    changed = Rows(uids, array("q", [1] * count), array("q", [2] * count))
+    view.catch_up(Mailbox("m", "u", "INBOX", 1, count + 1, 2, messages=count), changed, ())
+    written = []
+    while session.push_updates():
+        written.append(connection.outgoing.buffer.count(b"\r\n") - sum(written))
+    assert written == [SLICE] * 3
+    assert connection.outgoing.buffer.count(b"FETCH") == count

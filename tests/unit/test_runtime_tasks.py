@@ -1,6 +1,7 @@
 """Task groups: ownership, failures, ends."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -87,3 +88,16 @@ async def test_finished_waits_without_cancelling() -> None:
         tasks.start(asyncio.sleep(0.05), "short")
         tasks.start(asyncio.sleep(60), "long")
         assert await tasks.finished(0.2) == 1
+
+
+async def test_a_cancellation_that_a_library_lost_is_made_again() -> None:
+    async def lossy() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    tasks = Tasks("group")
+    tasks.start(lossy(), "one")
+    await asyncio.sleep(0)
+    await tasks.aclose(timeout=0.2)
+    assert len(tasks) == 0
