@@ -247,10 +247,12 @@ def test_nesting_is_capped(word: bytes) -> None:
     ],
 )
 def test_ten_thousand_terms_are_linear(term: bytes) -> None:
-    def cost(count: int) -> float:
+    def once(count: int) -> float:
         start = time.process_time()
         read(term * count + b"ALL")
         return time.process_time() - start
 
-    cost(100)
+    def cost(count: int) -> float:
+        return min(once(count) for _ in range(4))  # a busy machine only ever adds
+
     assert cost(10_000) < 40 * max(cost(1_000), 0.002)  # 10 when linear, 100 when quadratic
