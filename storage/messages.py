@@ -47,12 +47,17 @@ class Messages:
         """Those of `uids` (ascending) that exist, in runs that one transaction can copy or archive; a few come back as
         they are.
         """
-        if len(uids) <= FEW:
-            return [list(uids)] if uids else []
-        query = {"user": object_id(user), "mailbox": object_id(mailbox), "uid": uid_query(uids)}
-        async with operation():
-            measured = await self._messages.find(query, MEASURED).sort("uid", 1).to_list(None)
-        return chunks(measured, most)
+        base = {"user": object_id(user), "mailbox": object_id(mailbox)}
+        runs: list[list[int]] = []
+        for start in range(0, len(uids), most):
+            part = uids[start : start + most]
+            if len(part) <= FEW:
+                runs.append(list(part))
+                continue
+            async with operation():
+                query = {**base, "uid": uid_query(part)}
+                runs += chunks(await self._messages.find(query, MEASURED).sort("uid", 1).to_list(None), most)
+        return runs
 
     async def _documents(
         self, user: str, mailbox: str, uids: Sequence[int], projection: Document

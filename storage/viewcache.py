@@ -7,7 +7,7 @@ then the messages, then the tombstones, all of one moment (DESIGN §5 Read).
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from bson.objectid import ObjectId
@@ -24,6 +24,7 @@ log = logging.getLogger("duckmail.storage")
 
 POLL_SECONDS = 2.0
 UNUSED_OCTETS = 64 * 1024 * 1024  # of views that no session holds
+VIEW_OCTETS = 1024  # of one beside its arrays
 
 Key = tuple[str, str]  # user, mailbox
 _NO_ROWS = Rows()
@@ -39,6 +40,7 @@ class _Entry:
         self.finished = 0
         self.failure: DuckmailError | None = None  # of the one that finished last
         self.opening = 0  # who waits for the view: the entry stays for them
+        self.octets = 0  # as counted while it is unused
 
 
 class ViewCache:
@@ -47,32 +49,33 @@ class ViewCache:
         self._mailboxes = mailboxes
         self._database = database
         self._tasks = tasks
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._entries: dict[Key, _Entry] = {}  # held by somebody, or being opened
+        self._unused: OrderedDict[Key, _Entry] = OrderedDict()  # the longest unused first
+        self._unused_octets = 0
         self.watch: Callable[[str], None] = lambda _user: None  # set by the notifier: somebody holds this user's view
         self.unwatch: Callable[[str], None] = lambda _user: None
 
     async def open(self, user: str, mailbox: str, listener: ViewListener) -> View:
         """The view, up to date, held until `release`. Raises: NotFound, Unavailable."""
+        key = (user, mailbox)
+        # The entry stays for all who wait for it: one opener may fail or vanish, and the next must not be left with a
+        # view that nobody brings up to date.
+        entry = self._entries.setdefault(key, self._drop_unused(key) or _Entry())
+        entry.opening += 1
         self.watch(user)
         try:
-            view = await self._open((user, mailbox))
+            view = await self._up_to_date(key, entry)
+            view.attach(listener)
         except BaseException:
             self.unwatch(user)
             raise
-        view.attach(listener)
-        return view
-
-    async def _open(self, key: Key) -> View:
-        """An entry is only given up when nobody waits for it any more: one opener may fail or vanish, and the next must
-        not be left with a view that nobody brings up to date."""
-        entry = self._entry(key)
-        entry.opening += 1
-        try:
-            await self._refresh(key, entry)
         finally:
             entry.opening -= 1
-            if entry.view is None and not entry.opening:
-                self._entries.pop(key, None)
+            self._settle(key)
+        return view
+
+    async def _up_to_date(self, key: Key, entry: _Entry) -> View:
+        await self._refresh(key, entry)
         if entry.view is None or entry.view.gone:
             raise NotFound("No such mailbox")
         return entry.view
@@ -80,28 +83,58 @@ class ViewCache:
     def release(self, view: View, listener: ViewListener) -> None:
         view.detach(listener)
         self.unwatch(view.mailbox.user)
-        self._evict()
+        self._settle((view.mailbox.user, view.mailbox.id))
+
+    def _settle(self, key: Key) -> None:
+        """Somebody has left: what nobody holds stays for as long as there is room."""
+        entry = self._entries.get(key)
+        if entry is None or entry.opening or (entry.view is not None and entry.view.in_use):
+            return
+        del self._entries[key]
+        if entry.view is not None and not entry.view.gone:
+            self._unused[key] = entry
+            self._count(entry, entry.view)
+
+    def _count(self, unused: _Entry, view: View) -> None:
+        """Counts what the entry holds now, and gives up what is beyond the room."""
+        self._unused_octets -= unused.octets
+        unused.octets = view.octets + VIEW_OCTETS
+        self._unused_octets += unused.octets
+        while self._unused_octets > UNUSED_OCTETS:
+            self._drop_unused(next(iter(self._unused)))
+
+    def _drop_unused(self, key: Key) -> _Entry | None:
+        entry = self._unused.pop(key, None)
+        if entry is not None:
+            self._unused_octets -= entry.octets
+            entry.octets = 0
+        return entry
+
+    def _find(self, key: Key) -> _Entry | None:
+        return self._entries.get(key) or self._unused.get(key)
 
     def peek(self, user: str, mailbox: str) -> View | None:
         """The view if it is loaded, as it stands."""
-        entry = self._entries.get((user, mailbox))
+        entry = self._find((user, mailbox))
         return entry.view if entry else None
 
     async def sync(self, view: View) -> None:
         """Brings the view up to all that was committed before the call."""
-        if view.gone:
-            return
         key = (view.mailbox.user, view.mailbox.id)
-        await self._refresh(key, self._entry(key))
+        entry = self._find(key)
+        if entry is not None and entry.view is view:
+            await self._refresh(key, entry)
 
     def committed(self, delta: Delta) -> None:
         """A change of this process is durable: the view follows at once, or a sync is started."""
         key = (delta.mailbox.user, delta.mailbox.id)
-        entry = self._entries.get(key)
+        entry = self._find(key)
         if entry is None or entry.view is None:
             return
-        if not entry.view.apply(delta) and entry.view.in_use:
+        if not entry.view.apply(delta):
             self.changed(*key)
+        if key in self._unused:
+            self._count(entry, entry.view)  # it may have grown
 
     def changed(self, user: str, mailbox: str, modseq: int | None = None) -> None:
         """Somebody says that the mailbox changed: syncs in the background if it is in use and behind."""
@@ -136,13 +169,6 @@ class ViewCache:
         except DuckmailError as error:
             log.warning("sync failed", extra={"fields": error.fields})
 
-    def _entry(self, key: Key) -> _Entry:
-        entry = self._entries.get(key)
-        if entry is None:
-            entry = self._entries[key] = _Entry()
-        self._entries.move_to_end(key)
-        return entry
-
     async def _refresh(self, key: Key, entry: _Entry) -> None:
         """Loads or syncs; callers that wait while one runs share the next, and its failure: were each to try for itself
         while MongoDB does not answer, the last of many would wait for hours.
@@ -167,7 +193,6 @@ class ViewCache:
     async def _bring_up(self, key: Key, entry: _Entry) -> None:
         if entry.view is None:
             entry.view = await self._load(key)
-            self._evict(keep=key)
         else:
             await self._catch_up(key, entry.view)
 
@@ -202,6 +227,7 @@ class ViewCache:
             if document is None:
                 view.bury()
                 self._entries.pop(key, None)
+                self._drop_unused(key)
                 return
             found = to_mailbox(document)
             if found.modseq <= since:
@@ -222,20 +248,3 @@ class ViewCache:
         query = {"user": user, "mailbox": mailbox, "modseq": {"$gt": since}}
         tombstones = await self._database["expunged"].find(query, {"uids": 1}, session=session).to_list(None)
         return [uid for row in tombstones for first, last in row["uids"] for uid in range(first, last + 1)]
-
-    def _evict(self, keep: Key | None = None) -> None:
-        unused: Iterable[tuple[Key, View]] = [
-            (key, entry.view)
-            for key, entry in self._entries.items()
-            if entry.view is not None
-            and not entry.view.in_use
-            and not entry.opening
-            and not entry.lock.locked()
-            and key != keep
-        ]
-        total = sum(view.octets + 1024 for _, view in unused)
-        for key, view in unused:
-            if total <= UNUSED_OCTETS:
-                break
-            total -= view.octets + 1024
-            del self._entries[key]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from duckmail.errors import CommitUnknown, DuckmailError, LimitReached, OverQuota, Unavailable
+from duckmail.errors import AlreadyExists, CommitUnknown, DuckmailError, LimitReached, OverQuota, Unavailable
 from duckmail.model.account import Principal
 from duckmail.model.message import Appended, FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
@@ -221,3 +221,22 @@ async def test_over_quota_in_a_copy_holds_nothing_up(store: Store, principal: Pr
             with pytest.raises(OverQuota):
                 await limited.copy(view, Ranges.of(1, 2, 3), "Other")
         await put(mail, "Other", [4])
+
+
+async def test_names_are_octets_not_expressions(mail: Mail) -> None:
+    """Renaming what is below happens in the database: nothing in a name means anything there."""
+    for path in ("Zürich/$path/$$ROOT", "Zürich/ünter", "Zürichsee"):
+        await mail.create(path)
+    await mail.rename("Zürich", "$path")
+    assert {box.path for box in await mail.mailboxes()} == {
+        "INBOX",
+        "$path",
+        "$path/$path",
+        "$path/$path/$$ROOT",
+        "$path/ünter",
+        "Zürichsee",
+    }
+    await mail.create("other/ünter")
+    with pytest.raises(AlreadyExists):
+        await mail.rename("$path", "other")
+    assert (await mail.mailbox("$path/ünter")).path == "$path/ünter"

@@ -341,7 +341,7 @@ async def test_pruned_tombstones_cost_a_rebuild_not_a_wrong_view(
     await store.committer.submit(Prune(key(principal.user, view.mailbox.id), datetime.now(UTC) + timedelta(1)))
     assert await store.database["expunged"].count_documents({}) == 0
     assert (await mail.mailbox("INBOX")).vanishedfloor == live.mailbox.modseq
-    cache = store.views._entry((principal.user, view.mailbox.id))
+    cache = store.views._entries[principal.user, view.mailbox.id]
     cache.view = stale
     await mail.sync(stale)
     assert list(stale.uids) == [1, 3, 4]

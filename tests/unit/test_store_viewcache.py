@@ -1,6 +1,7 @@
 """The views of a process stay within their budget, and who waits for one waits within limits."""
 
 import asyncio
+import random
 import time
 from array import array
 from collections.abc import AsyncIterator
@@ -75,6 +76,39 @@ async def test_one_that_is_being_opened_stays(
     for view, one in zip(opened, ears, strict=True):
         store.views.release(view, one)
     assert not store.views._entries
+    assert not store.views._unused
+
+
+async def test_what_is_counted_is_what_is_there(
+    store: Store, principal: Principal, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unused views grow with what is delivered, are opened, deleted and given up; the count follows."""
+    monkeypatch.setattr(viewcache, "UNUSED_OCTETS", 5 * 1100)
+    chance = random.Random(7)
+    paths = {f"box{number}" for number in range(9)}
+    for path in sorted(paths):
+        await mail.create(path)
+    held: list[tuple[View, Ears]] = []
+    for step in range(150):
+        path = chance.choice(sorted(paths))
+        match chance.randrange(4):
+            case 0:
+                await put(mail, path, [step])
+            case 1 if held:
+                mail.close_view(*held.pop(chance.randrange(len(held))))
+            case 2 if step % 30 == 0:
+                paths.discard(path)
+                await mail.delete(path)
+            case _:
+                ears = Ears()
+                held.append((await mail.open(path, ears), ears))
+        cache = store.views
+        assert cache._unused_octets == sum(entry.octets for entry in cache._unused.values()) <= 5 * 1100
+        for entry in cache._unused.values():
+            assert entry.view is not None
+            assert entry.octets == entry.view.octets + viewcache.VIEW_OCTETS
+            assert not entry.view.in_use
+        assert all(entry.view is not None and entry.view.in_use for entry in cache._entries.values())
 
 
 class Deaf(ViewCache):
@@ -123,6 +157,7 @@ async def test_a_deleted_mailbox_is_gone_for_all_who_wait(store: Store, principa
     assert {type(outcome) for outcome in outcomes[5:]} == {NotFound}
     assert view.gone
     assert not store.views._entries
+    assert not store.views._unused
 
 
 def test_changes_are_remembered_within_limits() -> None:
