@@ -48,7 +48,7 @@ class Duckmail(Server):
         self._source = source
         self._workers = workers
         if source is not None:
-            self.name = f"duckmail:{source.name}"
+            self.name = f"duckmail:{source.name}" + (f"-{workers}" if workers > 1 else "")
         elif workers > 1:
             self.name = f"duckmail-{workers}"
         self._process: subprocess.Popen[bytes] | None = None
