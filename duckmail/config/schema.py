@@ -116,6 +116,102 @@ class Lmtp(Section):
     max_recipients: int = Field(default=1000, description="Recipients of one transaction.", ge=100, le=10000)
 
 
+class Pop3(Section):
+    """POP3: how simple mail programs fetch the INBOX."""
+
+    enabled: bool = Field(default=True, description="Whether POP3 runs at all.")
+    listen: Tuple[Listen] = Field(
+        default=("127.0.0.1:1110",), description="Where it listens for clients that may use STLS."
+    )
+    listen_tls: Tuple[Listen] = Field(
+        default=("127.0.0.1:1995",), description="Where it listens with TLS from the first octet."
+    )
+    starttls: bool = Field(default=True, description="Offer STLS on `listen`.")
+    plaintext_login: bool = Field(
+        default=False,
+        description="Allow passwords without TLS. Only for a trusted loopback: they cross the network readable.",
+    )
+    login_timeout: Duration = Field(default=MINUTE, description="How long a client may take to log in.", ge=1, le=3600)
+    idle_timeout: Duration = Field(
+        default=10 * MINUTE,
+        description="How long a logged-in client may be silent. RFC 1939 asks for at least 10 minutes.",
+        ge=MINUTE,
+        le=86400,
+    )
+    delete: Literal["trash", "expunge"] = Field(
+        default="trash", description="What becomes of deleted messages at QUIT: they move to Trash, or are removed."
+    )
+
+
+class Submission(Section):
+    """Submission: how mail programs send. It always asks for a login."""
+
+    enabled: bool = Field(default=True, description="Whether submission runs at all.")
+    listen: Tuple[Listen] = Field(
+        default=("127.0.0.1:1587",), description="Where it listens for clients that use STARTTLS."
+    )
+    listen_tls: Tuple[Listen] = Field(
+        default=("127.0.0.1:1465",), description="Where it listens with TLS from the first octet."
+    )
+    starttls: bool = Field(default=True, description="Offer STARTTLS on `listen`.")
+    plaintext_login: bool = Field(
+        default=False,
+        description="Allow passwords without TLS. Only for a trusted loopback: they cross the network readable.",
+    )
+    sender: Literal["refuse", "rewrite"] = Field(
+        default="refuse",
+        description="What becomes of a sender, in the envelope or in From, that is not the account's: the message is "
+        "refused, or the account's main address takes its place.",
+    )
+    max_recipients: int = Field(default=400, description="Recipients of one message.", ge=100, le=10000)
+    client_address: bool = Field(
+        default=False, description="Tell the client's address in the Received line; recipients can then see it."
+    )
+
+
+class Outbound(Section):
+    """The outbound queue: mail on its way to other servers, and to accounts here.
+
+    With neither relay nor mx, mail for other domains waits in the queue.
+    """
+
+    relay: Secret = Field(
+        default=SecretStr(""),
+        description='The server that takes all mail for other domains: "smtp://host:25", "smtp://user:pass@host:587" '
+        '(with STARTTLS), "smtps://user:password@host:465". Empty: none.',
+    )
+    mx: bool = Field(
+        default=False, description="Without a relay: deliver to the mail exchangers of the recipient's domain."
+    )
+    tls: Literal["may", "verify", "never"] = Field(
+        default="may",
+        description="TLS to mail exchangers and to relays without a login: where it is offered, or only with a "
+        "certificate that verifies, or never. With a login it always has to verify.",
+    )
+    tls_authorities: File = Field(
+        default=None, description="PEM file: the authorities trusted beside the system's for certificates of others."
+    )
+    schedule: Tuple[Duration] = Field(
+        default=(300.0, 420.0, 480.0, 1500.0, 4500.0, 7200.0, *(11 * (14400.0,))),
+        description="How long to wait after each failed attempt; after the last one the sender is told.",
+        min_length=1,
+        max_length=100,
+    )
+    concurrency: int = Field(default=20, description="Messages this process sends at the same time.", ge=1, le=1000)
+    per_host: int = Field(default=5, description="Of these, at most so many to the same host.", ge=1, le=1000)
+    connect_timeout: Duration = Field(default=30.0, description="For a connection to another server.", ge=1, le=300)
+    nameservers: Tuple[str] = Field(
+        default=(), description='DNS servers: "192.0.2.53" or "192.0.2.53:5353". Empty: the ones of the system.'
+    )
+
+
+class Metrics(Section):
+    """Figures for Prometheus at /metrics. They name no account and no address, yet keep the port to yourself."""
+
+    enabled: bool = Field(default=True, description="Whether there is such a listener.")
+    listen: Tuple[Listen] = Field(default=("127.0.0.1:9464",), description="Where it listens, in plain HTTP.")
+
+
 class Api(Section):
     """The REST API, compatible with WildDuck's."""
 
@@ -227,7 +323,11 @@ class Config(Section):
     redis: Redis = Redis()
     imap: Imap = Imap()
     lmtp: Lmtp = Lmtp()
+    pop3: Pop3 = Pop3()
+    submission: Submission = Submission()
+    outbound: Outbound = Outbound()
     api: Api = Api()
+    metrics: Metrics = Metrics()
     tls: Tls = Tls()
     proxy: Proxy = Proxy()
     limits: Limits = Limits()
