@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -22,8 +22,9 @@ from pymongo.read_concern import ReadConcern
 from duckmail.errors import CommitUnknown, DuckmailError, Unavailable
 from duckmail.model.message import Appended
 from duckmail.runtime.tasks import Tasks
-from storage.changes.append import Append, AppendGroup, Rejected
+from storage.changes.append import Append, AppendGroup, Outdated, Rejected
 from storage.changes.base import Change, Key, Outcome, Tx
+from storage.changes.remembered import Remembered
 from storage.contents.contents import Contents
 from storage.mongo.client import Database, operation
 from storage.mongo.transactions import DEADLINE_SECONDS, Transactions, backoff, is_transient
@@ -87,6 +88,19 @@ class _Group:
         return self._mailboxes >= GROUP_MAILBOXES or self._messages >= GROUP_MESSAGES or self._octets >= GROUP_OCTETS
 
 
+class _Alone:
+    """Changes that are not appends, in one transaction."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = changes
+
+    async def apply(self, tx: Tx) -> list[Outcome]:
+        return [await change.apply(tx) for change in self._changes]
+
+    def committed(self) -> None:
+        """Nothing waits to be told."""
+
+
 class _NothingToDo(Exception):
     """Leaves a transaction without a commit: the change found that it changes nothing."""
 
@@ -103,6 +117,7 @@ class Committer:
         self._transactions = transactions
         self._views = views
         self._contents = contents
+        self._remembered = Remembered()
         self._tasks = tasks
         self._queues: dict[Key, deque[_Item]] = {}
         self._ready: OrderedDict[Key, None] = OrderedDict()  # mailboxes with a queue and nothing in flight
@@ -290,15 +305,18 @@ class Committer:
     async def _attempt(self, items: list[_Item]) -> list[_Item]:
         """One transaction over `items`; those still to do (empty after a commit). Raises: PyMongoError."""
         outcomes: list[Outcome] = []
+        applying = self._applying(items)
 
         async def body(session: AsyncClientSession) -> None:
-            tx = Tx(session, self._database, self._views)
-            outcomes[:] = await _applying(items, self._contents)(tx)
+            outcomes[:] = await applying.apply(Tx(session, self._database, self._views))
             if not any(outcome.commit for outcome in outcomes):
                 raise _NothingToDo(outcomes)
 
         try:
-            await self._transactions.once(body)
+            try:
+                await self._transactions.once(body)
+            except Outdated:
+                await self._transactions.once(body)
         except _NothingToDo:
             pass
         except Rejected as rejected:
@@ -309,8 +327,18 @@ class Committer:
         except CommitUnknown as unknown:
             if not unknown.fields.get("ended") or not await self._landed(items):
                 raise
+        applying.committed()
         self._finish(items, outcomes)
         return []
+
+    def _applying(self, items: Sequence[_Item]) -> "AppendGroup | _Alone":
+        appends = [item.change for item in items if isinstance(item.change, Append)]
+        if appends:
+            return AppendGroup(appends, self._contents, self._remembered)
+        for item in items:
+            for key in item.change.keys:
+                self._remembered.forget(key.mailbox)
+        return _Alone([item.change for item in items])
 
     def _finish(self, items: Sequence[_Item], outcomes: Sequence[Outcome]) -> None:
         for item, outcome in zip(items, outcomes, strict=True):
@@ -366,14 +394,3 @@ class Committer:
 def _fail(items: Iterable[_Item], error: DuckmailError) -> None:
     for item in items:
         item.fail(error)
-
-
-def _applying(items: Sequence[_Item], contents: Contents) -> Callable[[Tx], Awaitable[list[Outcome]]]:
-    appends = [item.change for item in items if isinstance(item.change, Append)]
-    if appends:
-        return AppendGroup(appends, contents).apply
-
-    async def alone(tx: Tx) -> list[Outcome]:
-        return [await item.change.apply(tx) for item in items]
-
-    return alone

@@ -14,7 +14,7 @@ from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, mailboxes, rows, tokens, users
+from storage import addresses, mailboxes, maildrops, rows, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -51,12 +51,13 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addresses.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
+    *maildrops.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
 )
 # Written inside transactions, so they must exist before.
 COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "health")
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS,)
 
 
 class Store:
@@ -85,6 +86,7 @@ class Store:
         self.users = users.Users(self.database, self.transactions)
         self.addresses = addresses.Addresses(self.database)
         self.tokens = tokens.Tokens(self.database)
+        self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
@@ -98,20 +100,22 @@ class Store:
             self.notifier.reconnected = self.views.changed_all
             self.views.watch, self.views.unwatch = self.notifier.watch, self.notifier.unwatch
         self.counters = Counters(self.redis, prefix)
-        self.health = Health(self.database, self.redis, prefix)
+        self.health = Health(self.database, self.redis, prefix, self.schema)
         self.committer.publish = self._publish
 
     async def __aenter__(self) -> Self:
         try:
             async with operation():
                 hello = await self.client.admin.command("hello")
-            self.committer.mix_users = hello.get("msg") != "isdbgrid"
+            self.contents.sharded = hello.get("msg") == "isdbgrid"
+            self.committer.mix_users = not self.contents.sharded
             await self.schema.upgrade()
             await self.lease.acquire()
         except BaseException:
             await self._close_clients()
             raise
         self.tasks.start(self.lease.keep(), "lease")
+        self.tasks.start(self.maildrops.keep(), "maildrops")
         self.tasks.start(self.views.poll(), "poll")
         self.tasks.start(self.housekeeping.run(), "housekeeping")
         if self.notifier is not None:
@@ -151,6 +155,12 @@ class Store:
 
     async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
         """(user, mailbox, message, quota) each on its own, together in as few transactions as can be."""
+        if len(items) == 1:  # nearly every delivery: it needs no task of its own
+            user, mailbox, new, quota = items[0]
+            try:
+                return [(await self.append(user, mailbox, [new], quota))[0]]
+            except DuckmailError as error:
+                return [error]
         outcomes = await asyncio.gather(
             *(self.append(user, mailbox, [new], quota) for user, mailbox, new, quota in items), return_exceptions=True
         )

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TextIO, cast
+from typing import TextIO
 
 import orjson
 
@@ -48,8 +48,15 @@ def event(logger: logging.Logger, level: int, message: str, /, **fields: object)
     The field `exc_info` (True, or an exception) is logging's: it adds `error` and `stack`.
     """
     if logger.isEnabledFor(level):
-        exc_info = cast("ExcInfo", fields.pop("exc_info", None))
-        logger.log(level, message, exc_info=exc_info, extra={"fields": fields}, stacklevel=2)
+        exc_info = fields.pop("exc_info", None)
+        if exc_info is True:
+            exc_info = sys.exc_info()
+        elif isinstance(exc_info, BaseException):
+            exc_info = (type(exc_info), exc_info, exc_info.__traceback__)
+        # Not `logger.log`: it walks the stack for the caller's name and line, which no line of ours tells.
+        record = logging.LogRecord(logger.name, level, "", 0, message, None, exc_info)  # type: ignore[arg-type]
+        record.fields = fields
+        logger.handle(record)
 
 
 def unraisable(ignored: "sys.UnraisableHookArgs") -> None:

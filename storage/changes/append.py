@@ -12,6 +12,7 @@ from duckmail.errors import DuckmailError, LimitReached, NotFound, OverQuota
 from duckmail.model.flags import to_mask
 from duckmail.model.message import Appended, NewMessage
 from storage.changes.base import Change, Key, Outcome, Tx, keywords_to_add, tally
+from storage.changes.remembered import Remembered
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
 from storage.documents import message_document
@@ -37,6 +38,10 @@ class Rejected(Exception):
     def __init__(self, errors: "dict[Append, DuckmailError]") -> None:
         self.errors = errors
         super().__init__(f"{len(errors)} rejected")
+
+
+class Outdated(Exception):
+    """A mailbox is not as this process remembers it: the group is run again and reads it."""
 
 
 class Append(Change):
@@ -66,33 +71,67 @@ class Append(Change):
 class AppendGroup:
     """Appends to disjoint or equal mailboxes that commit together."""
 
-    def __init__(self, appends: Sequence[Append], contents: Contents) -> None:
+    def __init__(self, appends: Sequence[Append], contents: Contents, remembered: Remembered) -> None:
         self.appends = appends
         self._contents = contents
+        self._remembered = remembered
         self._by_mailbox: dict[Key, list[Append]] = {}
         for append in appends:
             self._by_mailbox.setdefault(append.key, []).append(append)
 
     async def apply(self, tx: Tx) -> list[Outcome]:
-        """One outcome per append. The contents are written beside the transaction and durable before it commits."""
+        """One outcome per append. Raises: Rejected, Outdated, PyMongoError."""
+        found = await self._count(tx)
+        self._reject(found)
+        await self._add_keywords(tx, found)
+        documents, deliveries, outcomes = self._build(found)
+        # Contents go beside the transaction, yet after its first command: what that primary takes from now on is
+        # before the commit in its log, so the majority that has the commit has them too.
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._contents.insert_many(self._new_contents()))
-                outcomes = tasks.create_task(self._write(tx))
+                tasks.create_task(self._contents.insert_before_commit(self._new_contents()))
+                tasks.create_task(self._insert(tx, documents, deliveries))
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
-        return outcomes.result()
+        for key in self._by_mailbox:
+            self._remembered.put(found[key.mailbox])
+        return [outcomes[append] for append in self.appends]
+
+    def committed(self) -> None:
+        """The transaction is durable, and with it the contents."""
+        for append in self.appends:
+            for _, content in append.messages:
+                content.inserted = True
 
     def _new_contents(self) -> list[PreparedContent]:
         unique = {content.id: content for append in self.appends for _, content in append.messages}
         return [content for content in unique.values() if not content.inserted]
 
-    async def _write(self, tx: Tx) -> list[Outcome]:
-        increments = [self._increment(key, appends) for key, appends in self._by_mailbox.items()]
-        await commands.update(tx.database, "mailboxes", increments, tx.session)
-        found = await self._mailboxes(tx)
-        self._reject(found)
-        await self._add_keywords(tx, found)
+    async def _count(self, tx: Tx) -> dict[ObjectId, Document]:
+        """Increments the counters; the mailboxes after it, and with them all others of the users with a quota."""
+        increments = {key: self._increment(appends) for key, appends in self._by_mailbox.items()}
+        known = self._remembered.take([key.mailbox for key in increments])
+        if known is None or any(append.quota for append in self.appends):
+            updates = [
+                {"q": {"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}, "u": {"$inc": amounts}}
+                for key, amounts in increments.items()
+            ]
+            await commands.update(tx.database, "mailboxes", updates, tx.session)
+            return await self._mailboxes(tx)
+        updates = [{"q": known[key.mailbox], "u": {"$inc": amounts}} for key, amounts in increments.items()]
+        if await commands.update(tx.database, "mailboxes", updates, tx.session) < len(updates):
+            self._remembered.distrust(list(known))
+            raise Outdated
+        for key, amounts in increments.items():
+            document = known[key.mailbox]
+            known[key.mailbox] = {
+                **document,
+                **{name: Int64(document[name] + amount) for name, amount in amounts.items()},
+            }
+        return known
+
+    def _build(self, found: dict[ObjectId, Document]) -> tuple[list[Document], list[Document], dict[Append, Outcome]]:
+        """What to insert into `messages` and `deliveries`, and the outcomes."""
         moment = datetime.now(UTC)
         documents: list[Document] = []
         deliveries: list[Document] = []
@@ -107,10 +146,13 @@ class AppendGroup:
                 deliveries += append_deliveries(append, made, mailbox, moment)
                 outcomes[append] = Outcome(_results(made, mailbox))
             self._give_delta(outcomes, appends, mailbox, documents)
+        return documents, deliveries, outcomes
+
+    @staticmethod
+    async def _insert(tx: Tx, documents: Sequence[Document], deliveries: Sequence[Document]) -> None:
         await commands.insert(tx.database, "messages", documents, tx.session)
         if deliveries:
             await commands.insert(tx.database, "deliveries", deliveries, tx.session)
-        return [outcomes[append] for append in self.appends]
 
     @staticmethod
     def _give_delta(
@@ -123,14 +165,12 @@ class AppendGroup:
         outcomes[last] = Outcome(outcomes[last].result, (Delta(to_mailbox(mailbox), added=added),))
 
     @staticmethod
-    def _increment(key: Key, appends: Sequence[Append]) -> Document:
+    def _increment(appends: Sequence[Append]) -> Document:
         total: dict[str, int] = {"modseq": 1}
         for append in appends:
             for name, amount in append.amounts().items():
                 total[name] = total.get(name, 0) + amount
-        increments = {name: Int64(amount) for name, amount in total.items() if amount}
-        query = {"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}
-        return {"q": query, "u": {"$inc": increments}}
+        return {name: Int64(amount) for name, amount in total.items() if amount}
 
     async def _mailboxes(self, tx: Tx) -> dict[ObjectId, Document]:
         """The mailboxes written, and all others of the users with a quota: their sizes make up what is used."""

@@ -6,16 +6,16 @@ from datetime import timedelta
 from typing import ClassVar
 
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import BulkWriteError
 
 from duckmail.errors import NotFound
 from duckmail.runtime.threads import Pool
 from storage.blobs import files, parts
-from storage.blobs.parts import DUPLICATE_KEY, FRESH, Parts, now_in_milliseconds
+from storage.blobs.parts import FRESH, Parts, now_in_milliseconds
 from storage.contents.prepared import PreparedContent, analyse
 from storage.contents.stored import StoredContent
 from storage.contents.texts import SearchText, load_source
-from storage.mongo.client import Collection, Database, Document, object_id, operation
+from storage.mongo import commands
+from storage.mongo.client import Database, Document, object_id, operation
 
 INLINE_CPU = 32 * 1024  # octets of a message that is analysed on the event loop: less work than a change of thread
 GATHERED = 4 * 1024 * 1024  # octets of search text in one batch
@@ -36,9 +36,12 @@ class Contents:
     def __init__(self, database: Database, pool: Pool, fresh: timedelta = FRESH) -> None:
         """`pool`: for the analysis of large messages."""
         self.parts = Parts(database, fresh)
+        self.sharded = False  # True: a content may be on another shard than the transaction that names it
+        self._database = database
         self._contents = database["contents"]
         self._texts = database["texts"]
         self._pool = pool
+        self._analysing = asyncio.Lock()
         self._large_texts = asyncio.Semaphore(LARGE_TEXTS)
 
     async def prepare(self, raw: bytes | bytearray) -> PreparedContent:
@@ -48,7 +51,11 @@ class Contents:
             Unavailable: the database does not answer; what was stored is left to the sweep.
         """
         if len(raw) <= INLINE_CPU:
-            prepared, new_parts = analyse(raw)
+            # One at a time, and the loop looks at its sockets in between: were sixteen messages that came together
+            # analysed at a stretch, the commit under way would wait all that while for MongoDB's next answer.
+            async with self._analysing:
+                prepared, new_parts = analyse(raw)
+                await asyncio.sleep(0)
         else:
             prepared, new_parts = await self._pool.run(analyse, raw)
         await self.parts.store(new_parts)
@@ -61,15 +68,30 @@ class Contents:
             Unavailable: the database does not answer; some may be there.
         """
         new = [content for content in prepared if not content.inserted]
-        if not new:
-            return
-        now = now_in_milliseconds()
-        texts = [content.text_document for content in new if content.text_document is not None]
-        documents = [{**content.document, "touched": now} for content in new]
-        async with operation():
-            await asyncio.gather(_insert(self._contents, documents), _insert(self._texts, texts))
+        await self._insert(new, {"w": "majority", "j": True})
         for content in new:
             content.inserted = True
+
+    async def insert_before_commit(self, prepared: Sequence[PreparedContent]) -> None:
+        """The same for contents that a running transaction names: call it after the transaction's first command and
+        commit after it. They are durable when the commit is; who commits says so in `inserted`.
+
+        Raises:
+            Unavailable: the database does not answer; some may be there.
+        """
+        await self._insert(prepared, {"w": "majority", "j": True} if self.sharded else {"w": 1})
+
+    async def _insert(self, contents: Sequence[PreparedContent], concern: Document) -> None:
+        if not contents:
+            return
+        now = now_in_milliseconds()
+        texts = [content.text_document for content in contents if content.text_document is not None]
+        documents = [{**content.document, "touched": now} for content in contents]
+        async with operation():
+            inserts = [commands.insert_new(self._database, "contents", documents, concern)]
+            if texts:
+                inserts.append(commands.insert_new(self._database, "texts", texts, concern))
+            await asyncio.gather(*inserts)
 
     async def load(self, ids: Sequence[str], header_only: bool = False) -> dict[str, StoredContent]:
         """The contents by id, in one query; an unknown one is absent. Each may hold up to 2 MiB: choose `ids` so.
@@ -132,18 +154,6 @@ class Contents:
                 else:
                     small.append(SearchText(content.id, source=await load_source(content)))
             yield small
-
-
-async def _insert(collection: Collection, documents: list[Document]) -> None:
-    """Inserts what is not there yet: an id is random, so what has it is the same document."""
-    if not documents:
-        return
-    try:
-        await collection.insert_many(documents, ordered=False)
-    except BulkWriteError as error:
-        details = error.details
-        if any(each["code"] != DUPLICATE_KEY for each in details["writeErrors"]) or details["writeConcernErrors"]:
-            raise
 
 
 async def _gather(cursor: AsyncCursor[Document], octets: Callable[[Document], int]) -> AsyncIterator[list[Document]]:

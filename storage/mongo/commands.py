@@ -12,6 +12,8 @@ from pymongo.errors import BulkWriteError
 
 from storage.mongo.client import Database, Document
 
+DUPLICATE_KEY = 11000
+
 
 async def insert(
     database: Database, collection: str, documents: Sequence[Document], session: AsyncClientSession
@@ -20,9 +22,21 @@ async def insert(
     _check(await database.command("insert", collection, documents=documents, ordered=False, session=session))
 
 
-async def update(database: Database, collection: str, updates: Sequence[Document], session: AsyncClientSession) -> None:
-    """Carries out `updates` (`q`, `u`) inside the transaction of `session`. Raises: PyMongoError."""
-    _check(await database.command("update", collection, updates=updates, ordered=False, session=session))
+async def update(database: Database, collection: str, updates: Sequence[Document], session: AsyncClientSession) -> int:
+    """Carries out `updates` (`q`, `u`) inside the transaction of `session`; how many documents they found.
+
+    Raises: PyMongoError.
+    """
+    reply = await database.command("update", collection, updates=updates, ordered=False, session=session)
+    _check(reply)
+    return int(reply["n"])
+
+
+async def insert_new(database: Database, collection: str, documents: Sequence[Document], concern: Document) -> None:
+    """Inserts those of `documents` whose `_id` is not there yet, outside of any transaction. Raises: PyMongoError."""
+    reply = await database.command("insert", collection, documents=documents, ordered=False, writeConcern=concern)
+    if any(error["code"] != DUPLICATE_KEY for error in reply.get("writeErrors", ())) or "writeConcernError" in reply:
+        _check({"writeErrors": [], **reply})
 
 
 def _check(reply: dict[str, Any]) -> None:

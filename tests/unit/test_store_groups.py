@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from bson.int64 import Int64
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import AlreadyExists, CommitUnknown, DuckmailError, LimitReached, OverQuota, Unavailable
 from duckmail.model.account import Principal
@@ -12,9 +14,12 @@ from duckmail.model.message import Appended, FlagChange, FlagOperation, NewMessa
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
 from storage import committer
+from storage.changes.append import Append, AppendGroup
 from storage.changes.base import Change, Outcome, Tx
+from storage.changes.remembered import Remembered
 from storage.changes.store import StoreFlags
 from storage.contents.prepared import PreparedContent
+from storage.mongo.client import object_id
 from storage.store import Store, key
 from tests.support.stores import Ears, message, new_account, open_store, put
 
@@ -98,6 +103,68 @@ async def test_a_group_has_a_limited_number_of_messages(store: Store, principal:
     ]
     assert sum(counts) == 2_500
     assert max(counts) <= committer.GROUP_MESSAGES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"$set": {"subscribed": False}}, id="without-a-modseq"),
+        pytest.param({"$inc": {"modseq": Int64(3), "uidnext": Int64(7)}}, id="appended-elsewhere"),
+        pytest.param({"$push": {"keywords": "$Later"}}, id="new-keyword"),
+        pytest.param({"$set": {"hidden": True, "specialUse": "\\Junk"}}, id="new-field"),
+    ],
+)
+async def test_a_remembered_mailbox_that_changed_elsewhere_is_read_again(
+    store: Store, principal: Principal, mail: Mail, change: dict[str, object]
+) -> None:
+    for number in (1, 2):
+        await store.append_many([await item(store, principal, number)])
+    ears = Ears()
+    view = await mail.open("INBOX", ears)
+    before = await mail.mailbox("INBOX")
+    await store.database["mailboxes"].update_one({"_id": object_id(before.id)}, change)
+    changed = await mail.mailbox("INBOX")
+    for number in (3, 4, 5):
+        results = await store.append_many([await item(store, principal, number)])
+        assert isinstance(results[0], Appended)
+        assert results[0].uid == changed.uidnext + number - 3
+    after = await mail.mailbox("INBOX")
+    assert (after.modseq, after.messages) == (changed.modseq + 3, 5)
+    assert after.keywords == changed.keywords
+    await mail.sync(view)
+    assert view.mailbox == after
+    assert len(view.uids) == 5
+    mail.close_view(view, ears)
+
+
+async def test_two_processes_append_to_one_mailbox_in_turns(mongo_uri: str, database_name: str) -> None:
+    async with open_store(mongo_uri, database_name) as one, open_store(mongo_uri, database_name, slot="two") as two:
+        anna = await new_account(one)
+        uids = []
+        for number in range(12):
+            store = (one, two)[number // 2 % 2]
+            results = await store.append_many([await item(store, anna, number)])
+            assert isinstance(results[0], Appended)
+            uids.append(results[0].uid)
+        assert uids == list(range(1, 13))
+
+
+async def test_contents_are_stored_again_when_the_commit_fails(store: Store, principal: Principal, mail: Mail) -> None:
+    """They are durable only with the commit, so a retry may not count on the first attempt's."""
+    prepared = await store.contents.prepare(message(1))
+
+    async def give_up(session: AsyncClientSession) -> None:
+        append = Append(key(principal.user, (await mail.mailbox("INBOX")).id), [(NewMessage(prepared), prepared)], 0)
+        await AppendGroup([append], store.contents, Remembered()).apply(Tx(session, store.database, store.views))
+        raise AlreadyExists
+
+    with pytest.raises(AlreadyExists):
+        await store.transactions.once(give_up)
+    assert not prepared.inserted
+    await store.database["contents"].delete_many({})  # a new primary does not have it
+    await mail.append("INBOX", [NewMessage(prepared)])
+    assert prepared.inserted
+    assert await store.contents.load([prepared.id])
 
 
 class Blocked(Change):
