@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from bson.binary import Binary
 from bson.int64 import Int64
-from bson.objectid import ObjectId
 
 from duckmail.mime.summary import Summary
 from duckmail.model.message import NewMessage
@@ -28,7 +26,7 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
         "idate": new.idate or moment,
         "savedate": moment,
         "size": Int64(len(new.prefix) + content.size),
-        "content": ObjectId(content.id),
+        "content": content.document["_id"],
         "hdate": summary.date or new.idate or moment,
         "msgid": _clipped(summary.message_id, IDENTIFIER),
         "intro": summary.intro,
@@ -38,10 +36,10 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
     if summary.sent_day is not None:
         document["sentday"] = summary.sent_day.toordinal()
     if new.prefix:
-        document["prefix"] = Binary(new.prefix)
+        document["prefix"] = new.prefix
     if not content.large:
-        document["envelope"] = Binary(content.envelope)
-        document["bodystructure"] = Binary(content.bodystructure)
+        document["envelope"] = content.envelope
+        document["bodystructure"] = content.bodystructure
     return document
 
 
@@ -73,32 +71,31 @@ def _listed(summary: Summary) -> Document:
     }
     cut = len(subject) < len(summary.subject)
     for name, addresses in fields.items():
-        kept = _within(addresses, room)
-        room -= sum(map(_pair_octets, kept))
+        if not addresses:
+            continue
+        kept, room = _within(addresses, room)
         cut = cut or len(kept) < len(addresses)
         if kept:
-            document[name] = [list(pair) for pair in kept]
+            document[name] = kept
     if cut:
         document["cut"] = True
     return document
 
 
-def _within(addresses: Sequence[tuple[str, str]], room: int) -> list[tuple[str, str]]:
-    kept: list[tuple[str, str]] = []
-    for pair in addresses:
-        room -= _pair_octets(pair)
-        if room < 0:
+def _within(addresses: Sequence[tuple[str, str]], room: int) -> tuple[list[list[str]], int]:
+    """The first ones, as many as fit into `room` octets, and what is left of it."""
+    kept: list[list[str]] = []
+    for name, address in addresses:
+        octets = _octets(name) + _octets(address) + ADDRESS
+        if octets > room:
             break
-        kept.append(pair)
-    return kept
-
-
-def _pair_octets(pair: tuple[str, str]) -> int:
-    return _octets(pair[0]) + _octets(pair[1]) + ADDRESS
+        room -= octets
+        kept.append([name, address])
+    return kept, room
 
 
 def _octets(text: str) -> int:
-    return len(text.encode())
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _clipped(text: str, octets: int) -> str:

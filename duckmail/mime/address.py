@@ -60,8 +60,23 @@ def addresses(value: bytes) -> list[Address]:
 
 
 @lru_cache(_KEPT)
-def _kept(value: bytes) -> tuple[Address, ...]:
-    return tuple(_Parser(value).run())
+def _kept(value: bytes) -> list[Address]:
+    found: list[Address] = []
+    return found if _take_common(value, 0, found) == len(value) else _Parser(value).run()
+
+
+def _take_common(value: bytes, position: int, found: list[Address]) -> int:
+    """Takes entries of the two common forms as long as they follow one another; the position behind them."""
+    while True:
+        if match := _NAMED.match(value, position):
+            quoted, words, mailbox, host = match.groups()
+            name = quoted if quoted is not None else b" ".join((words or b"").split())
+            found.append(Address(name or None, None, mailbox, host))
+        elif match := _BARE.match(value, position):
+            found.append(Address(None, None, match[1], match[2]))
+        else:
+            return position
+        position = match.end()
 
 
 class _Parser:
@@ -83,14 +98,14 @@ class _Parser:
 
     def run(self, shortcuts: bool = True) -> list[Address]:
         """`shortcuts` False: token by token, which gives the same."""
-        position = self._shortcuts(0) if shortcuts else 0
+        position = _take_common(self.value, 0, self.found) if shortcuts else 0
         while match := _TOKEN.match(self.value, position):
             position = match.end()
             kind = match.lastgroup
             if kind == "special":
                 position = self._special(match["special"], position)
                 if shortcuts and match["special"] == b"," and not self.words and self.phrase is None:
-                    position = self._shortcuts(position)
+                    position = _take_common(self.value, position, self.found)
             elif kind == "quoted":
                 self._word(_QUOTED_PAIR.sub(rb"\1", match["quoted"]))
             else:
@@ -98,18 +113,6 @@ class _Parser:
         self._end_entry()
         self._end_group()
         return self.found
-
-    def _shortcuts(self, position: int) -> int:
-        """Takes entries of the two common forms as long as they follow one another; the position behind them."""
-        while True:
-            if match := _NAMED.match(self.value, position):
-                name = match[1] if match[1] is not None else b" ".join((match[2] or b"").split())
-                self.found.append(Address(name or None, None, match[3], match[4]))
-            elif match := _BARE.match(self.value, position):
-                self.found.append(Address(None, None, match[1], match[2]))
-            else:
-                return position
-            position = match.end()
 
     def _word(self, word: bytes) -> None:
         (self.words if self.after is None else self.after).append(word)

@@ -7,9 +7,12 @@ Encoding §4.2), the superset decodes.
 
 import codecs
 import re
+from functools import lru_cache
 from typing import Protocol
 
 _GUESS = ""
+_MAX_NAME = 80
+_KEPT = 128  # names that are remembered
 _JUNK = re.compile("[^0-9a-z]")
 
 # Codec -> the names for it. Case and everything but letters and digits are ignored, as is a leading "x-".
@@ -159,10 +162,16 @@ class _Utf7Decoder:
         return text.encode("utf_16_le", "surrogatepass").decode("utf_16_le", "replace")
 
 
+_EXTEND_ASCII = frozenset((_GUESS, "utf_8", "cp1252", "iso8859_2", "iso8859_15", "cp1250", "cp1251", "koi8_r"))
+
+
 def _key(name: str) -> str:
-    if not name:
-        return name
-    return _JUNK.sub("", name[:80].lower().removeprefix("x-"))
+    return _kept_key(name[:_MAX_NAME]) if name else name
+
+
+@lru_cache(_KEPT)
+def _kept_key(name: str) -> str:
+    return _JUNK.sub("", name.lower().removeprefix("x-"))
 
 
 _CODECS: dict[str, str] = {_key(name): codec for codec, names in _NAMES.items() for name in names.split()}
@@ -171,6 +180,11 @@ _CODECS: dict[str, str] = {_key(name): codec for codec, names in _NAMES.items() 
 def known(charset: str) -> bool:
     """Whether the name is on the list."""
     return _key(charset) in _CODECS
+
+
+def extends_ascii(charset: str) -> bool:
+    """Whether octets below 128 are ASCII in it, whatever is before them: true of all common ones."""
+    return _CODECS.get(_key(charset), _GUESS) in _EXTEND_ASCII
 
 
 def decoder(charset: str) -> Decoder:
@@ -191,7 +205,7 @@ def decode(data: bytes, charset: str) -> str:
     """The text of `data`: valid Unicode, U+FFFD for what the charset does not have. Never raises."""
     if not data:
         return ""
-    codec = _CODECS.get(_key(charset), _GUESS)
+    codec = _CODECS.get(_key(charset), _GUESS) if charset else _GUESS
     if codec == _GUESS:
         try:
             return data.decode("utf_8").removeprefix("\ufeff")

@@ -4,8 +4,7 @@ A block is the octets of a header with or without its empty line. Field names ar
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from duckmail.mime import charsets
@@ -14,7 +13,6 @@ from duckmail.mime.base64 import base64_octets
 MAX_FIELDS = 10_000
 """Fields that `fields` gives: a header of 64 MiB may hold 20 million."""
 _INDEXED = 16384  # octets of a block whose fields are listed; a longer one is searched for each name
-_KEPT = 32  # blocks whose `Lookup` is kept: a message's headers are looked at a dozen times while it is analysed
 
 # RFC 5322 §2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; §4.5 allows blanks before the colon.
 _FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:", re.MULTILINE)
@@ -22,9 +20,10 @@ _NAME = re.compile(rb"[!-9;-~]+")
 _COLON = re.compile(rb"[ \t]*:")
 # RFC 5322 §2.2.3: a line that starts with a blank continues the one before it.
 _REST = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
-_WHOLE_FIELD = re.compile(_FIELD.pattern + b"(" + _REST.pattern + b")", re.MULTILINE)
+_NAME_AND_BODY = re.compile(_FIELD.pattern + b"(" + _REST.pattern + b")", re.MULTILINE)
 # RFC 2047 §2, more tolerant: blanks inside the text occur. RFC 2231 §5: charset*language.
 _WORD = re.compile(rb"=\?([^?*\s]{1,64})(?:\*[^?\s]{0,64})?\?([BbQq])\?([^?]*)\?=")
+_LF = ord("\n")  # an octet is found in bytes sooner than a string of one octet
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 
@@ -39,9 +38,8 @@ class Field(NamedTuple):
 
 def unfold(raw: bytes) -> bytes:
     """A field body on one line: line ends are left out (RFC 5322 §2.2.3), as are blanks around the whole."""
-    if b"\n" in raw:
-        raw = raw.replace(b"\r\n", b"").replace(b"\n", b"")
-    return raw.strip(b" \t\r")
+    value = raw.strip(b" \t\r\n")
+    return value.replace(b"\r\n", b"").replace(b"\n", b"") if _LF in value else value
 
 
 def fields(block: bytes) -> list[Field]:
@@ -57,18 +55,31 @@ def fields(block: bytes) -> list[Field]:
 class Lookup:
     """Finds fields by name in one block. Searching a long one costs no time and memory per field, only per hit."""
 
-    __slots__ = ("_listed", "_lowered", "block")
+    __slots__ = ("_bodies", "_lowered", "block")
 
     def __init__(self, block: bytes) -> None:
         self.block = block
-        self._listed = _list_fields(block) if len(block) <= _INDEXED else None
-        self._lowered = b"" if self._listed is not None else b"\n" + block.lower()
+        self._bodies = _list_bodies(block) if len(block) <= _INDEXED else None
+        self._lowered = b""
 
-    def spans(self, name: bytes) -> Iterable[tuple[int, int, int]]:
+    def first(self, name: bytes) -> bytes | None:
+        """The unfolded body of the first field called `name` (lower case)."""
+        if self._bodies is not None:
+            bodies = self._bodies.get(name)
+            return bodies[0] if bodies else None
+        for _, start, end in self.spans(name):
+            return unfold(self.block[start:end])
+        return None
+
+    def all(self, name: bytes) -> Sequence[bytes]:
+        """The unfolded bodies of all fields called `name` (lower case)."""
+        if self._bodies is not None:
+            return self._bodies.get(name, [])
+        return [unfold(self.block[start:end]) for _, start, end in self.spans(name)]
+
+    def spans(self, name: bytes) -> Iterator[tuple[int, int, int]]:
         """(field start, body start, field end) of each field called `name` (lower case), in order."""
-        return self._search(name) if self._listed is None else self._listed.get(name, ())
-
-    def _search(self, name: bytes) -> Iterator[tuple[int, int, int]]:
+        self._lowered = self._lowered or b"\n" + self.block.lower()
         at = 0
         while (at := self._lowered.find(b"\n" + name, at)) >= 0:
             # `_lowered` is one octet ahead, so the position of its LF is that of the field in `block`.
@@ -80,34 +91,12 @@ class Lookup:
             yield at, colon.end(), end
             at = end
 
-    def first(self, name: bytes) -> bytes | None:
-        """The unfolded body of the first field called `name` (lower case)."""
-        if self._listed is not None and name not in self._listed:
-            return None
-        for _, start, end in self.spans(name):
-            return unfold(self.block[start:end])
-        return None
 
-    def all(self, name: bytes) -> list[bytes]:
-        """The unfolded bodies of all fields called `name` (lower case)."""
-        return [unfold(self.block[start:end]) for _, start, end in self.spans(name)]
-
-
-def fields_of(block: bytes) -> Lookup:
-    """The `Lookup` of a block; that of a short one is kept for who asks next."""
-    return _kept_lookup(block) if len(block) <= _INDEXED else Lookup(block)
-
-
-@lru_cache(_KEPT)
-def _kept_lookup(block: bytes) -> Lookup:
-    return Lookup(block)
-
-
-def _list_fields(block: bytes) -> dict[bytes, list[tuple[int, int, int]]]:
-    listed: dict[bytes, list[tuple[int, int, int]]] = {}
-    for match in _WHOLE_FIELD.finditer(block):
-        listed.setdefault(match[1].lower(), []).append((match.start(), match.start(2), match.end()))
-    return listed
+def _list_bodies(block: bytes) -> dict[bytes, list[bytes]]:
+    bodies: dict[bytes, list[bytes]] = {}
+    for name, body in _NAME_AND_BODY.findall(block):
+        bodies.setdefault(name.lower(), []).append(unfold(body))
+    return bodies
 
 
 def _field_end(block: bytes, at: int) -> int:
@@ -123,9 +112,7 @@ def select_fields(block: bytes, names: frozenset[bytes], invert: bool) -> bytes:
     always included, so a subset of nothing is just CRLF.
     """
     lines = _without_empty_line(block)
-    lookup = Lookup(lines)
-    wanted = {name.lower() for name in names if _NAME.fullmatch(name)}
-    spans = sorted((start, end) for name in wanted for start, _, end in lookup.spans(name))
+    spans = _spans(lines, {name.lower() for name in names if _NAME.fullmatch(name)})
     pieces: list[bytes] = []
     if invert:
         at = 0
@@ -141,6 +128,14 @@ def select_fields(block: bytes, names: frozenset[bytes], invert: bool) -> bytes:
     return selected + b"\r\n"
 
 
+def _spans(lines: bytes, wanted: set[bytes]) -> list[tuple[int, int]]:
+    """[start, end) of each field with one of the names (lower case), in order."""
+    if len(lines) <= _INDEXED:
+        return [match.span() for match in _NAME_AND_BODY.finditer(lines) if match[1].lower() in wanted]
+    lookup = Lookup(lines)
+    return sorted((start, end) for name in wanted for start, _, end in lookup.spans(name))
+
+
 def _without_empty_line(block: bytes) -> bytes:
     for end in (b"\r\n", b"\n"):
         if block.endswith(end):
@@ -154,6 +149,9 @@ def decode(value: bytes) -> str:
 
     Words in an unknown charset stay as they are. Total; the result is always valid Unicode.
     """
+    if value.isascii() and value.find(b"=?") < 0:
+        text = value.decode("ascii")
+        return text if text.isprintable() else _CONTROL.sub(" ", text)
     return _CONTROL.sub(" ", decode_words(value))
 
 

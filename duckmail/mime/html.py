@@ -24,8 +24,8 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u17b4\u17b5\u180e\u200b-\u200
 
 def html_text(source: str) -> str:
     """The visible text of `source`, with blanks for block borders; entities are resolved."""
-    text = _BLOCK.sub(" ", _without_silent(source))
-    return html.unescape(_LONG_NUMBER.sub("", _TAG.sub("", text)))
+    text = _TAG.sub("", _BLOCK.sub(" ", _without_silent(source)))
+    return html.unescape(_LONG_NUMBER.sub("", text)) if "&" in text else text
 
 
 def collapse(text: str) -> str:
@@ -35,10 +35,11 @@ def collapse(text: str) -> str:
 
 def _without_silent(source: str) -> str:
     """`source` without comments and the elements that are not shown; one never closed takes the rest."""
-    lowered = source.lower() if source.isascii() else source
+    lowered = ""
     kept: list[str] = []
     at = 0
     while match := _SILENT.search(source, at):
+        lowered = lowered or (source.lower() if source.isascii() else source)
         kept.append(source[at : match.start()])
         closing = "-->" if match[1] is None else f"</{match[1].lower()}"
         at = lowered.find(closing, match.end())

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 _VERSION = 1
+_KEPT = 512  # words that are remembered as they are written; none has more than 255 octets
 _HEAD = Struct("<BHI")  # version, number of strings, number of nodes
 _RECORD = Struct("<iIIIIBHHH")  # parent, header start, body start, body end, lines, kind, type, subtype, encoding
 
@@ -16,6 +18,10 @@ class Kind(IntEnum):
     LEAF = 0
     MULTIPART = 1
     MESSAGE = 2
+
+
+# A member costs ten times as much to look up in the enumeration as in a module, and every part is asked several times.
+LEAF, MULTIPART, MESSAGE = Kind.LEAF, Kind.MULTIPART, Kind.MESSAGE
 
 
 class Node(NamedTuple):
@@ -99,7 +105,7 @@ class Index:
             )
             for node in self.nodes
         ]
-        table = b"".join(bytes((len(word),)) + word.encode("ascii") for word in words)
+        table = b"".join(map(_word, words))
         return b"".join((_HEAD.pack(_VERSION, len(words), len(records)), table, *records))
 
     @classmethod
@@ -115,6 +121,11 @@ class Index:
             return cls(_nodes(data))
         except IndexError:
             raise ValueError("a damaged index") from None
+
+
+@lru_cache(_KEPT)
+def _word(word: str) -> bytes:
+    return bytes((len(word),)) + word.encode("ascii")
 
 
 def _nodes(data: bytes) -> list[Node]:

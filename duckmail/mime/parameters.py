@@ -1,8 +1,8 @@
 """Structured MIME field bodies: Content-Type, Content-Disposition and their parameters (RFC 2045 §5, 2183, 2231)."""
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from duckmail.mime import charsets
@@ -11,7 +11,7 @@ from duckmail.mime.header import decode as decode_words
 MAX_VALUE = 65536
 """Octets of a field body that are read."""
 MAX_PARAMETERS = 1000
-_KEPT = 256  # values of Content-Type that are remembered: every message looks at each of its own several times ...
+_KEPT = 256  # values of Content-Type and such that are remembered: most are the same in every message ...
 _KEPT_VALUE = 200  # ... when they have at most so many octets
 MAX_TOKEN = 100
 """Octets of a type, subtype or disposition; a longer one is no usable value."""
@@ -23,14 +23,17 @@ _VALUE = re.compile(rb"[ \t]*+(" + _TOKEN + rb")(?=[ \t;,]|$)")
 # Tolerant: values without quotes may hold blanks and specials, as "filename=my file.pdf" does. A word without "=" is
 # matched too, so that the search does not begin again inside it, which would be quadratic.
 _PARAMETER = re.compile(rb'([^\s;="]++)(?:[ \t]*+=[ \t]*+(?:"((?:[^"\\]|\\.)*+)"?|([^;"]*+)))?', re.DOTALL)
+# What nearly all mail has, whole: a type and at most one parameter, with nothing in it to be undone.
+_USUAL = re.compile(
+    rb"([a-z]{1,20}/[a-z0-9.+-]{1,100})(?:;[ \t]?([a-z]{1,20})=(?:\"([^\"\\()]*+)\"|([A-Za-z0-9.+_-]++)))?"
+)
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 # RFC 2231 §3, §4: name*, name*0, name*0*
 _CONTINUED = re.compile(rb"([^*]+)\*(?:([0-9]{1,4})(\*)?)?")
 _COMMENT_MARK = re.compile(rb'[()"\\]')
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter, its continuations joined.
 
     `name`: lower case. `value`: octets, without quotes and percent signs. `charset`, `language`: as RFC 2231 gives
@@ -51,12 +54,11 @@ class Parameter:
         return decode_words(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Structured:
+class Structured(NamedTuple):
     """A field body with parameters. `value`: `text/plain` or `attachment`, lower case; "" when it is not usable."""
 
     value: str
-    parameters: tuple[Parameter, ...] = field(default=())
+    parameters: tuple[Parameter, ...] = ()
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name (lower case); the RFC 2231 form is preferred."""
@@ -76,6 +78,15 @@ def media_type(value: bytes) -> Structured:
 
 
 def _media_type(value: bytes) -> Structured:
+    usual = _USUAL.fullmatch(value)
+    if usual is None:
+        return _any_media_type(value)
+    written, name, quoted, plain = usual.groups(b"")
+    parameters = (Parameter(name.decode("ascii"), quoted or plain),) if name else ()
+    return Structured(written.decode("ascii"), parameters)
+
+
+def _any_media_type(value: bytes) -> Structured:
     value = without_comments(value)
     match = _MEDIA_TYPE.match(value)
     if match:
@@ -102,8 +113,15 @@ def disposition(value: bytes) -> Structured:
 
 def token(value: bytes) -> str:
     """The one word of a field such as Content-Transfer-Encoding, lower case; "" when it is not usable."""
-    match = _VALUE.match(without_comments(value[:MAX_VALUE]))
+    return _kept_token(value) if len(value) <= _KEPT_VALUE else _token(value[:MAX_VALUE])
+
+
+def _token(value: bytes) -> str:
+    match = _VALUE.match(without_comments(value))
     return match[1].lower().decode("ascii") if match else ""
+
+
+_kept_token = lru_cache(_KEPT)(_token)
 
 
 def without_comments(value: bytes) -> bytes:
@@ -111,7 +129,7 @@ def without_comments(value: bytes) -> bytes:
 
     A "(" directly behind another character is taken as part of it: `filename=report(1).pdf` is common.
     """
-    if b"(" not in value:
+    if value.find(b"(") < 0:
         return value
     kept: list[bytes] = []
     at = 0  # what is before it has been kept or left out
@@ -141,12 +159,15 @@ def _parameters(value: bytes) -> tuple[Parameter, ...]:
     for count, match in enumerate(_PARAMETER.finditer(value)):
         if count == MAX_PARAMETERS:
             break
-        if match[2] is None and match[3] is None:
+        written, quoted, plain_body = match.groups()
+        if quoted is not None:
+            body = _QUOTED_PAIR.sub(rb"\1", quoted) if quoted.find(b"\\") >= 0 else quoted
+        elif plain_body is not None:
+            body = plain_body.strip(b" \t,")
+        else:
             continue
-        body = match[3].strip(b" \t,") if match[2] is None else _QUOTED_PAIR.sub(rb"\1", match[2])
-        parts = _CONTINUED.fullmatch(match[1])
-        if parts is None:
-            name = match[1].lower().decode("ascii", "replace")
+        if written.find(b"*") < 0 or not (parts := _CONTINUED.fullmatch(written)):
+            name = written.lower().decode("ascii", "replace")
             plain.setdefault(name, Parameter(name, body))
         else:
             name = parts[1].lower().decode("ascii", "replace")

@@ -8,8 +8,9 @@ from mmap import mmap
 from typing import NamedTuple
 
 from duckmail.mime import parameters
-from duckmail.mime.header import fields_of
-from duckmail.mime.index import Index, Kind, Node
+from duckmail.mime.header import Lookup
+from duckmail.mime.index import LEAF, MESSAGE, MULTIPART, Index, Kind, Node
+from duckmail.mime.message import Message, Raw, message_of
 
 MAX_DEPTH = 100
 """Nodes above one another. A composite part at the limit is one leaf of unknown octets."""
@@ -19,9 +20,8 @@ MAX_DELIMITERS = 500_000
 """Lines with two hyphens that are looked at (about half a second); behind them the last part goes on to the end."""
 MAX_BOUNDARY = 500
 """Octets. RFC 2046 §5.1.1 allows 70."""
-MAX_HEADER = 4 << 20
-"""Octets of one header that are read for its meaning."""
 
+_LF = ord("\n")
 _LINE = MAX_BOUNDARY + 100
 _STEP = 65536
 _CHECKED = 256 << 10  # octets of a header that are looked at for lines that are no fields
@@ -31,30 +31,10 @@ _COUNT_STEP = 1 << 20
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+)*+")
 _LATER_FIELD = re.compile(rb"\n[!-9;-~]++[ \t]*+:")
 
-Raw = bytes | bytearray | memoryview | mmap
-Buffer = bytes | bytearray | mmap
 
-
-def scan(raw: Raw) -> Index:
-    """Where the parts of the message are.
-
-    `raw` is not copied, unless it is a memoryview of only a part of its object.
-    """
-    return _Scanner(buffer(raw)).run()
-
-
-def buffer(raw: Raw) -> Buffer:
-    """`raw` as something that can be searched; only a memoryview of a part of its object is copied."""
-    if not isinstance(raw, memoryview):
-        return raw
-    if isinstance(raw.obj, (bytes, bytearray, mmap)) and raw.nbytes == len(raw.obj) and raw.c_contiguous:
-        return raw.obj
-    return bytes(raw)
-
-
-def header_block(raw: Buffer, node: Node) -> bytes:
-    """The node's header with its empty line, as far as it is read for its meaning (`MAX_HEADER`)."""
-    return bytes(raw[node.header_start : min(node.body_start, node.header_start + MAX_HEADER)])
+def scan(raw: Raw | Message) -> Index:
+    """Where the parts of the message are."""
+    return _Scanner(message_of(raw)).run()
 
 
 class _Delimiter(NamedTuple):
@@ -76,22 +56,50 @@ class _Described(NamedTuple):
     boundary: bytes
 
 
-class _Open(NamedTuple):
-    """An entity whose end is not known yet. `boundary`: b"" when it has no parts."""
+_PLAIN = _Described(LEAF, "text", "plain", "7bit", b"")
+_UNKNOWN = _Described(LEAF, "application", "octet-stream", "7bit", b"")
 
-    node: int
-    boundary: bytes
+
+class _Entity:
+    """A node in the making. `boundary`: b"" when it has no parts."""
+
+    __slots__ = (
+        "body_end", "body_start", "boundary", "encoding", "header_start",
+        "kind", "parent", "position", "subtype", "type",
+    )  # fmt: skip
+
+    def __init__(self, position: int, parent: int, header_start: int, body_start: int, described: _Described) -> None:
+        self.position = position
+        self.parent = parent
+        self.header_start = header_start
+        self.body_start = self.body_end = body_start
+        self.kind, self.type, self.subtype, self.encoding, self.boundary = described
+
+    def node(self, lines: int) -> Node:
+        return Node(
+            self.parent,
+            self.kind,
+            self.header_start,
+            self.body_start,
+            self.body_end,
+            lines,
+            self.type,
+            self.subtype,
+            self.encoding,
+        )
 
 
 class _Scanner:
     """State of one pass. Positions only move forward, and what was found ahead is remembered: no search is repeated."""
 
-    def __init__(self, raw: Buffer) -> None:
-        self.raw = raw
-        self.end = len(raw)
-        self.nodes: list[Node] = []
-        self.stack: list[_Open] = []
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.raw = message.octets
+        self.end = len(self.raw)
+        self.entities: list[_Entity] = []
+        self.stack: list[_Entity] = []  # those whose end is not known yet
         self.levels: dict[bytes, int] = {}  # boundary -> position in the stack
+        self.has_messages = False
         self.looked_at = 0
         self.floor = 0  # the end of the header of the last part; no body ends before it
         self._hyphens = -1  # the next line that starts with two hyphens
@@ -105,45 +113,42 @@ class _Scanner:
             owner = self.stack[delimiter.level]
             if delimiter.closes:
                 self._close(owner, delimiter.start)
-            elif len(self.nodes) < MAX_PARTS:
-                position = self._enter(owner.node, position)
+            elif len(self.entities) < MAX_PARTS:
+                position = self._enter(owner.position, position)
             else:
-                self._add_leaf(owner.node, position, self.end, "application", "octet-stream")
+                self._add_leaf(owner.position, position, self.end, _UNKNOWN)
                 break
         self._leave(0, self.end)
-        return Index(self._with_lines())
+        return Index(self._nodes())
 
     # -- entities
 
     def _enter(self, parent: int, start: int) -> int:
         """Adds the entity at `start` and the messages directly in it; the start of the innermost body."""
+        in_message = False
         while True:
             body = self._header_end(start)
-            if parent < 0 or self.nodes[parent].kind is Kind.MULTIPART:
+            if not in_message:
                 self.floor = body
-            header = bytes(self.raw[start : min(body, start + MAX_HEADER)])
-            described = self._limited(_describe(header, self._in_digest(parent)))
-            position = len(self.nodes)
-            self.nodes.append(
-                Node(
-                    parent, described.kind, start, body, body, 0, described.type, described.subtype, described.encoding
-                )
-            )
-            boundary = described.boundary
-            if boundary and self.levels.setdefault(boundary, len(self.stack)) != len(self.stack):
-                boundary = b""  # an outer multipart has the same: its delimiters end this one
-            self.stack.append(_Open(position, boundary))
-            if described.kind is not Kind.MESSAGE:
+            described = _describe(self.message.header_at(start, body), self._in_digest(parent))
+            if described.kind is not LEAF and not self._has_room():
+                described = _UNKNOWN._replace(encoding=described.encoding)
+            entity = _Entity(len(self.entities), parent, start, body, described)
+            if entity.boundary and self.levels.setdefault(entity.boundary, len(self.stack)) != len(self.stack):
+                entity.boundary = b""  # an outer multipart has the same: its delimiters end this one
+            self.entities.append(entity)
+            self.stack.append(entity)
+            if entity.kind is not MESSAGE:
                 return body
-            parent, start = position, body
+            self.has_messages = in_message = True
+            parent, start = entity.position, body
 
-    def _limited(self, described: _Described) -> _Described:
-        if described.kind is Kind.LEAF or (len(self.stack) < MAX_DEPTH - 1 and len(self.nodes) < MAX_PARTS):
-            return described
-        return _Described(Kind.LEAF, "application", "octet-stream", described.encoding, b"")
+    def _has_room(self) -> bool:
+        """For one more entity that has others in it."""
+        return len(self.stack) < MAX_DEPTH - 1 and len(self.entities) < MAX_PARTS
 
     def _in_digest(self, parent: int) -> bool:
-        return parent >= 0 and self.nodes[parent].media_type == "multipart/digest"
+        return parent >= 0 and self.entities[parent].subtype == "digest" and self.entities[parent].type == "multipart"
 
     def _leave(self, level: int, end: int) -> None:
         """Ends all entities from stack position `level` on. `end`: where the innermost body ends.
@@ -153,27 +158,28 @@ class _Scanner:
         """
         end = max(end, self.floor)
         while len(self.stack) > level:
-            position, boundary = self.stack.pop()
-            if boundary:
-                self.levels.pop(boundary, None)
-            node = self.nodes[position]
-            node = node._replace(
-                header_start=min(node.header_start, end), body_start=min(node.body_start, end), body_end=end
-            )
-            self.nodes[position] = node
-            if node.kind is Kind.MULTIPART and len(self.nodes) == position + 1:
+            entity = self.stack.pop()
+            if entity.boundary:
+                self.levels.pop(entity.boundary, None)
+            if end < entity.body_start:
+                entity.header_start = min(entity.header_start, end)
+                entity.body_start = end
+            entity.body_end = end
+            if entity.kind is MULTIPART and len(self.entities) == entity.position + 1:
                 # No delimiter at all: the boundary is wrong. The body is the one part, so that its text is seen.
-                self._add_leaf(position, node.body_start, end, "text", "plain")
+                self._add_leaf(entity.position, entity.body_start, end, _PLAIN)
 
-    def _close(self, owner: _Open, start: int) -> None:
+    def _close(self, owner: _Entity, start: int) -> None:
         """The close delimiter at `start` was seen: what follows is epilogue."""
         del self.levels[owner.boundary]
-        if len(self.nodes) == owner.node + 1:
+        if len(self.entities) == owner.position + 1:
             # RFC 9051 §9 body-type-mpart: 1*body. No part becomes one empty part.
-            self._add_leaf(owner.node, start, start, "text", "plain")
+            self._add_leaf(owner.position, start, start, _PLAIN)
 
-    def _add_leaf(self, parent: int, start: int, end: int, type_: str, subtype: str) -> None:
-        self.nodes.append(Node(parent, Kind.LEAF, start, start, end, 0, type_, subtype, "7bit"))
+    def _add_leaf(self, parent: int, start: int, end: int, described: _Described) -> None:
+        entity = _Entity(len(self.entities), parent, start, start, described)
+        entity.body_end = end
+        self.entities.append(entity)
 
     # -- lines
 
@@ -218,7 +224,7 @@ class _Scanner:
             return self.end
         at = position - 1
         while at < self.end:
-            stop = min(at + _STEP, self.end)
+            stop = at + _STEP
             # Searching one octet is ten times as fast as three, and base64 has no hyphen.
             hyphen = self.raw.find(b"-", at, stop)
             if hyphen >= 0:
@@ -226,7 +232,7 @@ class _Scanner:
                 if found >= 0:
                     self._hyphens = found + 1
                     break
-            at = stop - 1 if stop < self.end else stop
+            at = stop - 1
         return self._hyphens
 
     def _before(self, delimiter: int) -> int:
@@ -267,12 +273,12 @@ class _Scanner:
         at = self._blank
         if at == self.end:
             return at, at
-        return at + 1, at + (2 if self.raw[at + 1 : at + 2] == b"\n" else 3)
+        return at + 1, at + (2 if self.raw[at + 1] == _LF else 3)
 
     def _find_empty_line(self, at: int) -> int:
         step = 4096
         while at < self.end:
-            stop = min(at + step, self.end)
+            stop = at + step
             crlf = self.raw.find(b"\n\r\n", at, stop + 2)
             found = self.raw.find(b"\n\n", at, crlf + 1 if crlf >= 0 else stop + 1)
             if found >= 0 or crlf >= 0:
@@ -281,28 +287,35 @@ class _Scanner:
             step = min(step * 2, _COUNT_STEP)
         return self.end
 
-    def _with_lines(self) -> list[Node]:
-        """The nodes with their lines counted. Bodies lie in one another, so every octet is counted once."""
-        counted = [node for node in self.nodes if node.kind is Kind.MESSAGE or node.type == "text"]
-        before: dict[int, int] = {}  # LFs before this position
+    def _nodes(self) -> list[Node]:
+        before = self._lines_before() if self.has_messages else None
+        nodes: list[Node] = []
+        for entity in self.entities:
+            lines = 0
+            if entity.type == "text" or entity.kind is MESSAGE:
+                start, end = entity.body_start, entity.body_end
+                lines = self._count(start, end) if before is None else before[end] - before[start]
+                if end > start and self.raw[end - 1] != _LF:
+                    lines += 1
+            nodes.append(entity.node(lines))
+        return nodes
+
+    def _lines_before(self) -> dict[int, int]:
+        """LFs before the ends of bodies, as far as they are in one.
+
+        Where there are messages, bodies lie in one another; every octet is counted once.
+        """
+        counted = [entity for entity in self.entities if entity.type == "text" or entity.kind is MESSAGE]
+        before: dict[int, int] = {}
         total = previous = covered = 0
-        ends = {node.body_start: node.body_end for node in reversed(counted)}
-        for point in sorted({point for node in counted for point in (node.body_start, node.body_end)}):
+        ends = {entity.body_start: entity.body_end for entity in reversed(counted)}
+        for point in sorted({*ends, *[entity.body_end for entity in counted]}):
             if previous < covered:
                 total += self._count(previous, point)
             before[point] = total
             covered = max(covered, ends.get(point, 0))
             previous = point
-        return [
-            self._counted(node, before) if node.kind is Kind.MESSAGE or node.type == "text" else node
-            for node in self.nodes
-        ]
-
-    def _counted(self, node: Node, before: dict[int, int]) -> Node:
-        lines = before[node.body_end] - before[node.body_start]
-        if node.size and self.raw[node.body_end - 1 : node.body_end] != b"\n":
-            lines += 1
-        return node._replace(lines=lines)
+        return before
 
     def _count(self, start: int, end: int) -> int:
         lines = 0
@@ -315,8 +328,7 @@ class _Scanner:
         return lines
 
 
-def _describe(header: bytes, in_digest: bool) -> _Described:
-    lookup = fields_of(header)
+def _describe(lookup: Lookup, in_digest: bool) -> _Described:
     encoding = parameters.token(lookup.first(b"content-transfer-encoding") or b"") or "7bit"
     declared = lookup.first(b"content-type")
     if declared is None:
@@ -329,11 +341,11 @@ def _describe(header: bytes, in_digest: bool) -> _Described:
         parameter = structured.parameter("boundary")
         boundary = parameter.value.rstrip() if parameter else b""
         if 0 < len(boundary) <= MAX_BOUNDARY:
-            return _Described(Kind.MULTIPART, type_, subtype, encoding, boundary)
+            return _Described(MULTIPART, type_, subtype, encoding, boundary)
         type_ = ""
     # RFC 2046 §5.2.1: message/rfc822 is never encoded. One that is, is left as a leaf.
     if type_ == "message" and subtype in ("rfc822", "global") and encoding in ("7bit", "8bit", "binary"):
-        return _Described(Kind.MESSAGE, type_, subtype, encoding, b"")
+        return _Described(MESSAGE, type_, subtype, encoding, b"")
     if not type_:
         type_, subtype = "text", "plain"  # RFC 2045 §5.2
-    return _Described(Kind.LEAF, type_, subtype, encoding, b"")
+    return _Described(LEAF, type_, subtype, encoding, b"")

@@ -5,14 +5,16 @@ from functools import lru_cache
 from urllib.parse import quote_from_bytes
 
 from duckmail.mime import charsets, parameters
-from duckmail.mime.envelope import MAX_TEXT, envelope_of
-from duckmail.mime.header import Lookup, fields_of
-from duckmail.mime.imapdata import nstring, string
-from duckmail.mime.index import Index, Kind, Node
+from duckmail.mime.envelope import envelope_of, text_field
+from duckmail.mime.header import Lookup
+from duckmail.mime.imapdata import string
+from duckmail.mime.index import LEAF, MULTIPART, Index, Node
+from duckmail.mime.message import Message, Raw, message_of
 from duckmail.mime.parameters import Parameter, Structured
-from duckmail.mime.scan import Buffer, Raw, buffer, header_block
 
 _KEPT = 512  # words in capitals that are remembered; none is longer than `parameters.MAX_TOKEN`
+_KEPT_TYPES = 128  # declared types that are remembered as they are written ...
+_KEPT_VALUE = 200  # ... those of at most so many octets
 _MAX_LANGUAGES = 100
 _LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,100}+")
 # RFC 2231 §7: attribute-char; letters, digits and "_.-~" are always among the safe ones.
@@ -20,87 +22,89 @@ _ATTRIBUTE_CHARACTERS = "!#$&+^`{|}"
 _VALUE = re.compile(rb'"(?:[^"\\]|\\.)*+"|\{([0-9]+)\}\r\n|[^ (){"]++', re.DOTALL)
 
 
-def bodystructure(raw: Raw, index: Index) -> bytes:
+def bodystructure(raw: Raw | Message, index: Index) -> bytes:
     """The BODYSTRUCTURE with all extension data. Media types and parameter names are in upper case."""
-    octets = buffer(raw)
+    message = message_of(raw)
     described: list[bytes] = [b""] * len(index.nodes)
     # In preorder children come behind their parent: backwards they are there when it needs them.
     for position in range(len(index.nodes) - 1, -1, -1):
         node = index.nodes[position]
-        block = header_block(octets, node)
+        lookup = message.header(node)
+        if node.kind is LEAF:
+            described[position] = _single(node, lookup)
+            continue
         children = [described[child] for child in index.children(position)]
-        if node.kind is Kind.MULTIPART:
-            described[position] = _multipart(node, block, children)
+        if node.kind is MULTIPART:
+            described[position] = _multipart(node, lookup, children)
         else:
-            described[position] = _single(octets, index, position, block, children)
+            inner = envelope_of(message.header(index.nodes[position + 1]))
+            described[position] = _single(node, lookup, b" %b %b %d" % (inner, children[0], node.lines))
         for child in index.children(position):
             described[child] = b""
     return described[0]
 
 
-def _multipart(node: Node, block: bytes, children: list[bytes]) -> bytes:
+def _multipart(node: Node, lookup: Lookup, children: list[bytes]) -> bytes:
     """body-type-mpart = 1*body SP media-subtype SP body-ext-mpart"""
-    lookup = fields_of(block)
-    return b"(%b %b %b %b)" % (
-        b"".join(children),
-        _upper(node.subtype),
-        _parameters(_content_type(lookup)),
+    declared = parameters.media_type(lookup.first(b"content-type") or b"")
+    return b"(%b %b %b %b)" % (b"".join(children), _upper(node.subtype), _parameters(declared), _extension(lookup))
+
+
+def _single(node: Node, lookup: Lookup, message: bytes = b"") -> bytes:
+    """body-type-1part = (body-type-basic / body-type-msg / body-type-text) SP body-ext-1part
+
+    `message`: SP envelope SP body SP body-fld-lines of a body-type-msg.
+    """
+    declared = lookup.first(b"content-type") or b""
+    written = _kept_type if len(declared) <= _KEPT_VALUE else _type
+    return b"(%b %b %b %b %d%b %b %b)" % (
+        written(declared, node.media_type, bool(message)),
+        text_field(lookup, b"content-id"),
+        text_field(lookup, b"content-description"),
+        _upper(node.encoding),
+        node.size,
+        b" %d" % node.lines if node.type == "text" else message,
+        text_field(lookup, b"content-md5"),
         _extension(lookup),
     )
 
 
-def _single(octets: Buffer, index: Index, position: int, block: bytes, children: list[bytes]) -> bytes:
-    """body-type-1part = (body-type-basic / body-type-msg / body-type-text) SP body-ext-1part"""
-    node = index.nodes[position]
-    lookup = fields_of(block)
-    type_, subtype = node.type, node.subtype
-    if node.kind is Kind.LEAF and node.media_type in ("message/rfc822", "message/global"):
-        type_, subtype = "application", "octet-stream"  # body-type-msg needs an envelope and a body, it has none
-    described = b"%b %b %b %b %b %b %d" % (
-        _upper(type_),
-        _upper(subtype),
-        _parameters(_declared(lookup, node)),
-        nstring(_text(lookup, b"content-id")),
-        nstring(_text(lookup, b"content-description")),
-        _upper(node.encoding),
-        node.size,
-    )
-    if node.kind is Kind.MESSAGE:
-        inner = header_block(octets, index.nodes[position + 1])
-        described += b" %b %b %d" % (envelope_of(inner), children[0], node.lines)
-    elif node.type == "text":
-        described += b" %d" % node.lines
-    return b"(%b %b %b)" % (described, nstring(_text(lookup, b"content-md5")), _extension(lookup))
-
-
 def _extension(lookup: Lookup) -> bytes:
     """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
+    return b"%b %b %b" % (_disposition(lookup), _languages(lookup), text_field(lookup, b"content-location"))
+
+
+def _disposition(lookup: Lookup) -> bytes:
     disposition = parameters.disposition(lookup.first(b"content-disposition") or b"")
-    written = b"NIL"
-    if disposition.value:
-        written = b"(%b %b)" % (_upper(disposition.value), _parameters(disposition))
-    return b"%b %b %b" % (written, _languages(lookup), nstring(_text(lookup, b"content-location")))
+    if not disposition.value:
+        return b"NIL"
+    return b"(%b %b)" % (_upper(disposition.value), _parameters(disposition))
 
 
 def _languages(lookup: Lookup) -> bytes:
-    value = parameters.without_comments(lookup.first(b"content-language") or b"")
+    value = lookup.first(b"content-language")
+    if value is None:
+        return b"NIL"
+    value = parameters.without_comments(value)
     tags = [string(tag) for tag in _LANGUAGE.findall(value[: parameters.MAX_VALUE])[:_MAX_LANGUAGES]]
     return b"(%b)" % b" ".join(tags) if len(tags) > 1 else b"".join(tags) or b"NIL"
 
 
-def _content_type(lookup: Lookup) -> Structured:
-    return parameters.media_type(lookup.first(b"content-type") or b"")
-
-
-def _declared(lookup: Lookup, node: Node) -> Structured:
-    """What Content-Type says, as far as it is about the type the node is taken for."""
-    declared = _content_type(lookup)
-    if declared.value != node.media_type:
-        declared = Structured(node.media_type)
-    if node.media_type == "text/plain" and not declared.parameters:
+def _type(declared: bytes, media_type: str, is_message: bool) -> bytes:
+    """media-type SP media-subtype SP body-fld-param; `media_type`: what the part is taken for, whatever is declared."""
+    structured = parameters.media_type(declared)
+    if structured.value != media_type:
+        structured = Structured(media_type)
+    if media_type == "text/plain" and not structured.parameters:
         # RFC 2045 §5.2: plain text without a charset is US-ASCII.
-        return Structured("text/plain", (Parameter("charset", b"us-ascii"),))
-    return declared
+        structured = Structured("text/plain", (Parameter("charset", b"us-ascii"),))
+    if media_type in ("message/rfc822", "message/global") and not is_message:
+        media_type = "application/octet-stream"  # body-type-msg needs an envelope and a body, it has none
+    type_, _, subtype = media_type.partition("/")
+    return b"%b %b %b" % (_upper(type_), _upper(subtype), _parameters(structured))
+
+
+_kept_type = lru_cache(_KEPT_TYPES)(_type)
 
 
 def _parameters(structured: Structured) -> bytes:
@@ -111,7 +115,7 @@ def _parameters(structured: Structured) -> bytes:
         written.setdefault(name, value)
     if not written:
         return b"NIL"
-    return b"(%b)" % b" ".join(b"%b %b" % (string(name), string(value)) for name, value in written.items())
+    return b"(%b)" % b" ".join([b"%b %b" % (string(name), string(value)) for name, value in written.items()])
 
 
 def _parameter(parameter: Parameter) -> tuple[bytes, bytes]:
@@ -125,11 +129,6 @@ def _parameter(parameter: Parameter) -> tuple[bytes, bytes]:
             return name, value
     extended = f"{charset}'{parameter.language}'{quote_from_bytes(value, _ATTRIBUTE_CHARACTERS)}"
     return name + b"*", extended.encode("ascii", "replace")
-
-
-def _text(lookup: Lookup, name: bytes) -> bytes | None:
-    value = lookup.first(name)
-    return None if value is None else value[:MAX_TEXT]
 
 
 @lru_cache(_KEPT)

@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_tz
+from functools import lru_cache
 
 from duckmail.mime import charsets, parameters
 from duckmail.mime.address import addresses
-from duckmail.mime.header import Lookup, decode, fields_of
-from duckmail.mime.index import Index, Kind, Node
+from duckmail.mime.header import Lookup, decode
+from duckmail.mime.index import MULTIPART, Index, Node
+from duckmail.mime.message import Message, Raw, message_of
 from duckmail.mime.parameters import Structured
-from duckmail.mime.scan import Buffer, Raw, buffer, header_block
 from duckmail.mime.section import part_numbers
-from duckmail.mime.text import preview
+from duckmail.mime.text import own_parts, preview
 
 INTRO = 128
 """Characters of the preview, not counting the "…" of a longer text."""
@@ -24,9 +25,17 @@ MAX_NAME = 1000
 MAX_TEXT = 65536
 """Octets of a header field that are read as text."""
 _MAX_DATE = 200
+_KEPT = 128  # address lists that are remembered decoded: the same people write to one another ...
+_KEPT_VALUE = 200  # ... those of at most so many octets
 
 # RFC 5322 §3.6.4: msg-id = "<" id-left "@" id-right ">"
 _MESSAGE_ID = re.compile(rb"<[^<>\s]++>")
+# RFC 5322 §3.3: date-time without obs-forms, blanks as everybody writes them, a comment such as "(UTC)" behind it.
+_USUAL_DATE = re.compile(
+    rb"(?:[A-Z][a-z]{2}, )?([0-9]{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([12][0-9]{3}) "
+    rb"([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})(?: \([A-Z]{1,5}\))?"
+)
+_MONTHS = {name: number for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Attachment:
     related: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Summary:
     """Fields that are absent are empty. Addresses are (display name, address), those of groups among the others.
 
@@ -71,9 +80,9 @@ class Summary:
     attachments: list[Attachment]
 
 
-def summary(raw: Raw, index: Index) -> Summary:
-    octets = buffer(raw)
-    lookup = fields_of(header_block(octets, index.nodes[0]))
+def summary(raw: Raw | Message, index: Index) -> Summary:
+    message = message_of(raw)
+    lookup = message.header(index.nodes[0])
     moment, day = parse_date(lookup.first(b"date") or b"")
     return Summary(
         subject=decode((lookup.first(b"subject") or b"")[:MAX_TEXT]),
@@ -87,33 +96,60 @@ def summary(raw: Raw, index: Index) -> Summary:
         references=_message_ids(lookup, b"references"),
         date=moment,
         sent_day=day,
-        intro=preview(octets, index, INTRO),
-        attachments=list(_attachments(octets, index)),
+        intro=preview(message, index, INTRO),
+        attachments=list(_attachments(message, index)),
     )
 
 
 def parse_date(value: bytes) -> tuple[datetime | None, date | None]:
     """The body of a Date field as a moment in UTC and as the day it names; None for what it does not give."""
     try:
-        parsed = parsedate_tz(charsets.decode(value[:_MAX_DATE], ""))
-        if parsed is None:
-            return None, None
-        day = date(*parsed[:3])
-    except (ValueError, TypeError, IndexError, OverflowError):  # the parser is not total on junk
+        year, month, number, hour, minute, second, offset = _usual_date(value) or _any_date(value)
+        day = date(year, month, number)
+    except (ValueError, TypeError, IndexError, OverflowError):  # the general parser is not total on junk
         return None, None
-    hour, minute, second, offset = parsed[3], parsed[4], min(parsed[5], 59), parsed[9] or 0  # 60: a leap second
     try:
-        return datetime(*parsed[:3], hour, minute, second, tzinfo=UTC) - timedelta(seconds=offset), day
+        moment = datetime(year, month, number, hour, minute, min(second, 59), tzinfo=UTC)  # 60: a leap second
+        return moment - timedelta(seconds=offset) if offset else moment, day
     except (ValueError, OverflowError):
         return None, day
 
 
+def _usual_date(value: bytes) -> tuple[int, ...] | None:
+    """Year, month, day, hour, minute, second, offset from UTC in seconds of the form that nearly all mail has."""
+    match = _USUAL_DATE.fullmatch(value)
+    if match is None:
+        return None
+    day, name, year, hour, minute, second, sign, hours, minutes = match.groups()
+    offset = int(hours) * 3600 + int(minutes) * 60
+    return int(year), _MONTHS[name], int(day), int(hour), int(minute), int(second), -offset if sign == b"-" else offset
+
+
+def _any_date(value: bytes) -> tuple[int, ...]:
+    """The same, from whatever can be understood."""
+    parsed = parsedate_tz(charsets.decode(value[:_MAX_DATE], ""))
+    if parsed is None:
+        raise ValueError("not a date")
+    return *parsed[:6], parsed[9] or 0
+
+
 def _addresses(lookup: Lookup, name: bytes) -> list[tuple[str, str]]:
-    return [
+    bodies = lookup.all(name)
+    if not bodies:
+        return []
+    value = b",".join(bodies)
+    return list(_kept_pairs(value) if len(value) <= _KEPT_VALUE else _pairs(value))
+
+
+def _pairs(value: bytes) -> tuple[tuple[str, str], ...]:
+    return tuple(
         (decode(entry.name or b""), _address(entry.mailbox or b"", entry.host))
-        for entry in addresses(b",".join(lookup.all(name)))
+        for entry in addresses(value)
         if entry.host is not None
-    ]
+    )
+
+
+_kept_pairs = lru_cache(_KEPT)(_pairs)
 
 
 def _address(mailbox: bytes, host: bytes) -> str:
@@ -122,38 +158,48 @@ def _address(mailbox: bytes, host: bytes) -> str:
 
 def _message_ids(lookup: Lookup, name: bytes, unmarked: bool = False) -> list[str]:
     """The message ids of a field, each once, in order; `unmarked`: its whole value if there is none in <>."""
-    value = (lookup.first(name) or b"")[:MAX_TEXT]
+    value = lookup.first(name)
+    if not value:
+        return []
+    value = value[:MAX_TEXT]
     found = _MESSAGE_ID.findall(value)
-    if not found and unmarked and value:
+    if not found and unmarked:
         found = [value]
     return [charsets.decode(identifier, "") for identifier in dict.fromkeys(found)][:MAX_REFERENCES]
 
 
-def _attachments(octets: Buffer, index: Index) -> Iterator[Attachment]:
-    numbers = part_numbers(index)
-    inside = [False] * len(index.nodes)  # of an embedded message
-    related = [False] * len(index.nodes)
+def _attachments(message: Message, index: Index) -> Iterator[Attachment]:
+    numbers: list[tuple[int, ...]] = []
+    related: set[int] = set()
     count = 0
-    for position, node in enumerate(index.nodes):
-        if node.parent >= 0:
-            above = index.nodes[node.parent]
-            inside[position] = inside[node.parent] or above.kind is Kind.MESSAGE
-            related[position] = related[node.parent] or above.media_type == "multipart/related"
-        if inside[position] or node.kind is Kind.MULTIPART or count == MAX_ATTACHMENTS:
+    for position in own_parts(index):
+        node = index.nodes[position]
+        if node.parent in related:
+            related.add(position)
+        if node.kind is MULTIPART:
+            if node.subtype == "related":
+                related.add(position)
             continue
-        attachment = _attachment(octets, node, ".".join(map(str, numbers[position])), related[position])
-        if attachment is not None:
-            count += 1
-            yield attachment
+        if count == MAX_ATTACHMENTS:
+            return
+        lookup = message.header(node)
+        disposition = parameters.disposition(lookup.first(b"content-disposition") or b"")
+        if _is_text(node, disposition):
+            continue
+        numbers = numbers or part_numbers(index)
+        count += 1
+        yield _attachment(node, lookup, disposition, ".".join(map(str, numbers[position])), position in related)
 
 
-def _attachment(octets: Buffer, node: Node, path: str, related: bool) -> Attachment | None:
-    """None for the message's own text: plain or HTML, and not marked as a file."""
-    lookup = fields_of(header_block(octets, node))
-    disposition = parameters.disposition(lookup.first(b"content-disposition") or b"")
+def _is_text(node: Node, disposition: Structured) -> bool:
+    """Whether it is the message's own text: plain or HTML, and not marked as a file."""
+    if node.type != "text" or node.subtype not in ("plain", "html") or disposition.value == "attachment":
+        return False
+    return not _text(disposition, "filename")
+
+
+def _attachment(node: Node, lookup: Lookup, disposition: Structured, path: str, related: bool) -> Attachment:
     filename = _text(disposition, "filename")
-    if node.media_type in ("text/plain", "text/html") and disposition.value != "attachment" and not filename:
-        return None
     if not filename:
         filename = _text(parameters.media_type(lookup.first(b"content-type") or b""), "name")
     return Attachment(

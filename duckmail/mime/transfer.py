@@ -4,7 +4,7 @@ from binascii import a2b_qp
 from collections.abc import Iterator
 
 from duckmail.mime.base64 import ALPHABET, base64_octets
-from duckmail.mime.scan import Buffer
+from duckmail.mime.message import Buffer
 
 PIECE = 65536
 """Octets of a body that are taken at once; what comes out is never longer."""

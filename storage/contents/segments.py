@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from typing import NamedTuple
 
 from storage.blobs.files import CHUNK
 from storage.blobs.framing import Framing, decoded_pieces, find_core
@@ -29,8 +30,7 @@ class Leaf:
     base64: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
+class Inline(NamedTuple):
     data: bytes
 
     @property
@@ -51,8 +51,7 @@ class Stored:
 Segment = Inline | Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """`header` and `segments` in their order are the content. `parts`: each once, pieces read from the raw octets."""
 
     header: Segment
@@ -74,6 +73,8 @@ class _Cut:
 
 def plan(raw: bytes | bytearray, header: int, leaves: Iterable[Leaf]) -> Plan:
     """Cuts `raw`, whose header block is `header` octets long; `leaves` ascending and disjoint."""
+    if len(raw) < LEAF_PART:  # nearly all mail; also below every other limit
+        return Plan(Inline(bytes(raw[:header])), [Inline(bytes(raw[header:]))] if len(raw) > header else [], [])
     cuts = [_cut_leaf(raw, leaf) for leaf in leaves if leaf.stop - leaf.start >= LEAF_PART]
     cuts += [_cut_raw(raw, start, stop) for start, stop in _spills(_runs(cuts, header, len(raw)))]
     cuts.sort(key=lambda cut: cut.start)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bson.objectid import ObjectId
 
 from duckmail.mime.index import Index, Kind
-from duckmail.mime.scan import MAX_HEADER
+from duckmail.mime.message import MAX_HEADER, Message
 from duckmail.mime.text import decoded_header, decoded_text
 from storage.contents.stored import StoredContent
 from storage.mongo.client import Document
@@ -34,24 +34,24 @@ def searchable(index: Index) -> Iterator[tuple[int, int]]:
 
 def is_large(index: Index) -> bool:
     """More text than `texts` keeps."""
-    return sum(stop - start for start, stop in searchable(index)) > MAX_TEXT
+    return index.size > MAX_TEXT and sum(stop - start for start, stop in searchable(index)) > MAX_TEXT
 
 
-def text_document(identifier: ObjectId, raw: bytes | bytearray, index: Index, has_parts: bool) -> Document | None:
+def text_document(identifier: ObjectId, message: Message, index: Index, has_parts: bool) -> Document | None:
     """The `texts` document of a content; None when it would save too little or be too long."""
     if index.nodes[0].body_start > KEPT_HEADER or is_large(index):
         return None
-    header = bytes(raw[: index.nodes[0].body_start])
-    encoded = any(node.type in _TEXT and node.encoding not in _PLAIN for node in index.nodes)
+    header = bytes(message.octets[: index.nodes[0].body_start])
+    encoded = any(node.encoding not in _PLAIN and node.type in _TEXT for node in index.nodes)
     if not (has_parts or encoded or b"=?" in header):
         return None
-    text = "".join(_all_text(raw, index))
+    text = "".join(_all_text(message, index))
     if len(text.encode()) > MAX_TEXT:
         return None
     return {"_id": identifier, "header": decoded_header(header), "text": text}
 
 
-def _all_text(octets: bytes | bytearray | mmap.mmap, index: Index) -> Iterator[str]:
+def _all_text(octets: bytes | mmap.mmap | Message, index: Index) -> Iterator[str]:
     # No charset makes more characters than there are octets; every part adds a line end.
     return decoded_text(octets, index, index.size + len(index.nodes))
 

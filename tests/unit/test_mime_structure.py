@@ -3,6 +3,7 @@
 import pytest
 
 from duckmail.mime.envelope import MAX_TEXT, envelope, envelope_of
+from duckmail.mime.header import Lookup
 from duckmail.mime.imapdata import nstring, string
 from duckmail.mime.scan import scan
 from duckmail.mime.structure import body, bodystructure
@@ -49,15 +50,15 @@ def test_every_octet_is_a_string_of_the_grammar() -> None:
     ],
 )
 def test_envelope(header: bytes, expected: list[bytes | None]) -> None:
-    assert mimegrammar.envelope(envelope_of(header + b"\r\n")) == expected
+    assert mimegrammar.envelope(envelope_of(Lookup(header + b"\r\n"))) == expected
 
 
 def test_sender_and_reply_to_default_to_from() -> None:
     a, b, c = ([[None, None, name, b"x"]] for name in (b"a", b"b", b"c"))
-    assert mimegrammar.envelope(envelope_of(b"From: a@x\r\n"))[2:5] == [a, a, a]
-    assert mimegrammar.envelope(envelope_of(b"From: a@x\r\nSender: b@x\r\n"))[2:5] == [a, b, a]
-    assert mimegrammar.envelope(envelope_of(b"From: a@x\r\nReply-To: c@x\r\nSender: \r\n"))[2:5] == [a, a, c]
-    assert mimegrammar.envelope(envelope_of(b"Sender: b@x\r\n"))[2:5] == [None, b, None]
+    assert mimegrammar.envelope(envelope_of(Lookup(b"From: a@x\r\n")))[2:5] == [a, a, a]
+    assert mimegrammar.envelope(envelope_of(Lookup(b"From: a@x\r\nSender: b@x\r\n")))[2:5] == [a, b, a]
+    assert mimegrammar.envelope(envelope_of(Lookup(b"From: a@x\r\nReply-To: c@x\r\nSender: \r\n")))[2:5] == [a, a, c]
+    assert mimegrammar.envelope(envelope_of(Lookup(b"Sender: b@x\r\n")))[2:5] == [None, b, None]
 
 
 def test_long_text_is_cut() -> None:
