@@ -79,6 +79,8 @@ soak: $(STAMP)
 dist: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m tests.tools.lock_wheel dist/*.whl speed >dist/requirements.txt
+	$(BIN)/python -m tests.tools.lock_wheel dist/*.whl embedded,speed >dist/requirements-embedded.txt
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache

@@ -19,6 +19,7 @@ from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
 from duckmail.runtime.log import event
+from duckmail.runtime.metrics import CommandMeter, reply_class
 
 _logger = logging.getLogger("duckmail.api")
 
@@ -69,6 +70,7 @@ class _Outermost:
 
     def __init__(self, settings: ApiSettings) -> None:
         self._origins = frozenset(settings.cors_origins)
+        self._meter = CommandMeter("api", (f"{each.method} {each.path}" for each in ROUTES))
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
@@ -78,7 +80,9 @@ class _Outermost:
         else:
             response = await self._answer(request, handler, identifier)
         self._add_headers(request, response)
-        _write_line(request, response, identifier, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._meter.done(f"{request.method} {_route_name(request)}", reply_class(response.status), seconds)
+        _write_line(request, response, identifier, seconds)
         return response
 
     async def _answer(self, request: web.Request, handler: Handler, identifier: str) -> web.StreamResponse:

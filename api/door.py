@@ -5,7 +5,10 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 
+from prometheus_client import Gauge
+
 from duckmail.errors import LimitReached
+from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 
 REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nServer: duckmail\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -21,10 +24,13 @@ class Door(asyncio.Protocol):
         admit: counts a connection of the peer (as the socket names it) while entered; LimitReached.
     """
 
+    service = "api"  # as metrics name it
+
     def __init__(
         self, inside: Callable[[], asyncio.Protocol], admit: Callable[[object], AbstractContextManager[None]]
     ) -> None:
         self._inside = inside
+        self._open: Gauge | None = None
         self._admit = admit
         self._counted = ExitStack()
         self._protocol: asyncio.Protocol = asyncio.Protocol()  # ignores what a refused client sends
@@ -39,11 +45,16 @@ class Door(asyncio.Protocol):
                 transport.write(REFUSAL)
             transport.close()
             return
+        metrics.ACCEPTED[self.service].inc()
+        self._open = metrics.OPEN[self.service, metrics.TLS[transport.get_extra_info("ssl_object") is not None]]
+        self._open.inc()
         self._protocol = self._inside()
         self._protocol.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._counted.close()
+        if self._open is not None:
+            self._open.dec()
         self._protocol.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Addresses and domain aliases: who receives mail for what.
 
-`view` is the comparison form of an address (`duckmail.model.address`), unique over all accounts.
+`view` is the comparison form of an address (`duckmail.model.address`), unique over all accounts. `domain` is its part
+behind the `@`: the one thing that is asked for without a local part. A wildcard for all domains has the domain `*`.
 """
 
 from collections.abc import Sequence
@@ -12,12 +13,25 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, AlreadyExists
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.schema import Migration
+
+FILL_SECONDS = 600.0  # for the migration, whatever the number of addresses
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("addresses", [("addrview", 1)], {"unique": True}),
     ("addresses", [("user", 1), ("address", 1)], {"partialFilterExpression": {"user": {"$exists": True}}}),
+    ("addresses", [("domain", 1)], {}),
     ("domainaliases", [("alias", 1)], {"unique": True}),
 )
+
+
+async def _fill_domains(database: Database) -> None:
+    domain = {"$arrayElemAt": [{"$split": ["$addrview", "@"]}, -1]}
+    async with operation(FILL_SECONDS):
+        await database["addresses"].update_many({"domain": {"$exists": False}}, [{"$set": {"domain": domain}}])
+
+
+MIGRATIONS = (Migration(2, "addresses know their domain", _fill_domains),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +51,13 @@ class AddressRecord:
 
 def new_document(address: str, view: str, user: ObjectId | None, tags: Sequence[str] = (), name: str = "") -> Document:
     """An address of `user`, ready to insert; forwarded addresses have no user."""
-    document: Document = {"_id": ObjectId(), "address": address, "addrview": view, "created": datetime.now(UTC)}
+    document: Document = {
+        "_id": ObjectId(),
+        "address": address,
+        "addrview": view,
+        "domain": view.rpartition("@")[2],
+        "created": datetime.now(UTC),
+    }
     if user is not None:
         document["user"] = user
     if name:
@@ -72,6 +92,11 @@ class Addresses:
         async with operation():
             documents = await self._addresses.find({"addrview": {"$in": list(views)}}).to_list(None)
         return {document["addrview"]: to_record(document) for document in documents}
+
+    async def has_domain(self, domain: str) -> bool:
+        """Whether there is an address in the normalised `domain`; a wildcard in its local part is one."""
+        async with operation():
+            return await self._addresses.find_one({"domain": domain}, {"_id": 1}) is not None
 
     async def by_user(self, user: str) -> list[AddressRecord]:
         """All addresses of an account, by address."""

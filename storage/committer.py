@@ -21,6 +21,7 @@ from pymongo.read_concern import ReadConcern
 
 from duckmail.errors import CommitUnknown, DuckmailError, Unavailable
 from duckmail.model.message import Appended
+from duckmail.runtime import metrics
 from duckmail.runtime.tasks import Tasks
 from storage.changes.append import Append, AppendGroup, Outdated, Rejected
 from storage.changes.base import Change, Key, Outcome, Tx
@@ -155,6 +156,11 @@ class Committer:
         if not future.cancelled():
             future.exception()  # seen, whether or not somebody still waits
 
+    @property
+    def waiting(self) -> int:
+        """Changes that wait or are being carried out."""
+        return self._waiting
+
     async def drain(self, seconds: float) -> bool:
         """Takes no more, and waits until nothing is queued or in flight; False when `seconds` were not enough."""
         self._closed = True
@@ -245,6 +251,7 @@ class Committer:
             except DuckmailError:
                 raise
             except Exception as error:
+                _count_failure(error)
                 self._pass(items)
                 if not is_transient(error):
                     await self._one_by_one([[item] for item in pending], error, deadline)
@@ -299,6 +306,7 @@ class Committer:
                 unit = await self._attempt(unit)
                 error = None
             except PyMongoError as failure:
+                _count_failure(failure)
                 error = failure
                 await asyncio.sleep(backoff(attempt))
 
@@ -306,6 +314,7 @@ class Committer:
         """One transaction over `items`; those still to do (empty after a commit). Raises: PyMongoError."""
         outcomes: list[Outcome] = []
         applying = self._applying(items)
+        began = time.monotonic()
 
         async def body(session: AsyncClientSession) -> None:
             outcomes[:] = await applying.apply(Tx(session, self._database, self._views))
@@ -316,15 +325,19 @@ class Committer:
             try:
                 await self._transactions.once(body)
             except Outdated:
+                metrics.COMMITS["outdated"].inc()
                 await self._transactions.once(body)
+            _count_commit(len(items), time.monotonic() - began)
         except _NothingToDo:
-            pass
+            metrics.COMMITS["empty"].inc()
         except Rejected as rejected:
+            metrics.COMMITS["rejected"].inc()
             for item in items:
                 if isinstance(item.change, Append) and item.change in rejected.errors:
                     item.fail(rejected.errors[item.change])
             return [item for item in items if not item.future.done()]
         except CommitUnknown as unknown:
+            metrics.COMMITS["unknown"].inc()
             if not unknown.fields.get("ended") or not await self._landed(items):
                 raise
         applying.committed()
@@ -389,6 +402,16 @@ class Committer:
             Appended(str(row["mailbox"]), int(row["uidvalidity"]), int(row["uid"]), str(row["message"]), duplicate=True)
             for row in rows
         ]
+
+
+def _count_commit(changes: int, seconds: float) -> None:
+    metrics.COMMITS["committed"].inc()
+    metrics.COMMIT_CHANGES.observe(changes)
+    metrics.COMMIT_SECONDS.observe(seconds)
+
+
+def _count_failure(error: Exception) -> None:
+    metrics.COMMITS["conflict" if is_transient(error) else "failed"].inc()
 
 
 def _fail(items: Iterable[_Item], error: DuckmailError) -> None:

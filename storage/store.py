@@ -11,10 +11,10 @@ from bson.objectid import ObjectId
 from redis.asyncio import Redis
 
 from duckmail.errors import DuckmailError, Unavailable
-from duckmail.model.message import Appended, NewMessage
+from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, mailboxes, maildrops, rows, tokens, users
+from storage import addresses, mailboxes, maildrops, queue, rows, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -22,13 +22,14 @@ from storage.changes.copy import undo_query
 from storage.committer import Committer
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
+from storage.entrance import Entrance
 from storage.health import Health
 from storage.housekeeping import INDEXES as HOUSEKEEPING_INDEXES
 from storage.housekeeping import Housekeeping, new_undo, take_back
 from storage.leases import INDEXES as LEASE_INDEXES
 from storage.leases import Lease, Slot
 from storage.messages import Messages
-from storage.mongo.client import close, connect, database, object_id, operation
+from storage.mongo.client import Document, close, connect, database, object_id, operation
 from storage.mongo.schema import IndexSpec, Migration, Schema
 from storage.mongo.transactions import Transactions
 from storage.redis.client import connect as connect_redis
@@ -52,6 +53,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *maildrops.INDEXES,
+    *queue.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
 )
@@ -88,7 +90,9 @@ class Store:
         self.tokens = tokens.Tokens(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
+        self.queue = queue.QueueRecords(self.database, self.transactions)
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
+        self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
         self.housekeeping = Housekeeping(self.database, self.committer, self.lease)
         self._redis: tuple[Redis, ...] = ()
@@ -143,15 +147,36 @@ class Store:
         if self.notifier is not None:
             self.notifier.publish(delta)
 
-    async def append(self, user: str, mailbox: str, messages: Sequence[NewMessage], quota: int) -> list[Appended]:
-        """All of them or none. `quota`: octets the account may use, 0 for no limit.
+    async def append(
+        self,
+        user: str,
+        mailbox: str,
+        messages: Sequence[NewMessage],
+        quota: int,
+        *,
+        queued: Sequence[Document] = (),
+    ) -> list[Appended]:
+        """All of them or none. `quota`: octets the account may use, 0 for no limit. `queued`: of `storage.queue`, put
+        into the outbound queue in the same commit.
 
         Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
         """
-        pairs = [(new, _prepared(new)) for new in messages]
-        change = Append(Key(object_id(user), object_id(mailbox)), pairs, quota)
+        pairs = [(new, _prepared(new.content)) for new in messages]
+        change = Append(Key(object_id(user), object_id(mailbox)), pairs, quota, queued)
         results: list[Appended] = await self.committer.submit(change)
         return results
+
+    async def insert(self, content: Content) -> None:
+        """Makes a content durable before what names it. Raises: Unavailable."""
+        await self.contents.insert_many([_prepared(content)])
+
+    async def enqueue(self, document: Document, content: Content) -> str:
+        """Puts a message (`storage.queue.new_document`) and its content into the outbound queue; its id, or that of the
+        message that has its key already.
+
+        Raises: Unavailable, CommitUnknown.
+        """
+        return await self.entrance.put(document, _prepared(content))
 
     async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
         """(user, mailbox, message, quota) each on its own, together in as few transactions as can be."""
@@ -220,10 +245,10 @@ class Store:
         return self._redis[0] if self._redis else None
 
 
-def _prepared(new: NewMessage) -> PreparedContent:
-    if not isinstance(new.content, PreparedContent):
-        raise TypeError("only prepared content can be appended")
-    return new.content
+def _prepared(content: Content) -> PreparedContent:
+    if not isinstance(content, PreparedContent):
+        raise TypeError("only prepared content can be stored")
+    return content
 
 
 def key(user: str, mailbox: str) -> Key:

@@ -14,6 +14,7 @@ from bson.objectid import ObjectId
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import DuckmailError, NotFound
+from duckmail.runtime import metrics
 from duckmail.runtime.tasks import Tasks
 from storage.mailboxes import Mailboxes, to_mailbox
 from storage.mongo.client import Client, Database, Document, object_id, operation
@@ -55,6 +56,21 @@ class ViewCache:
         self.watch: Callable[[str], None] = lambda _user: None  # set by the notifier: somebody holds this user's view
         self.unwatch: Callable[[str], None] = lambda _user: None
 
+    @property
+    def held(self) -> int:
+        """Views that sessions hold or wait for."""
+        return len(self._entries)
+
+    @property
+    def unused(self) -> int:
+        """Views that nobody holds."""
+        return len(self._unused)
+
+    @property
+    def unused_octets(self) -> int:
+        """Memory of the views that nobody holds."""
+        return self._unused_octets
+
     async def open(self, user: str, mailbox: str, listener: ViewListener) -> View:
         """The view, up to date, held until `release`. Raises: NotFound, Unavailable."""
         key = (user, mailbox)
@@ -62,6 +78,7 @@ class ViewCache:
         # view that nobody brings up to date.
         entry = self._entries.setdefault(key, self._drop_unused(key) or _Entry())
         entry.opening += 1
+        metrics.VIEW_OPENS["miss" if entry.view is None else "hit"].inc()
         self.watch(user)
         try:
             view = await self._up_to_date(key, entry)

@@ -25,6 +25,9 @@ CONFIG: Mapping[str, Mapping[str, object]] = {
     "server": {"data": "var", "hostname": "mail.test"},
     "imap": {"listen": [f"{HOST}:0"], "listen_tls": [f"{HOST}:0"], "plaintext_login": True},
     "lmtp": {"listen": [f"{HOST}:0"]},
+    "pop3": {"listen": [f"{HOST}:0"], "listen_tls": [f"{HOST}:0"], "plaintext_login": True},
+    "submission": {"listen": [f"{HOST}:0"], "listen_tls": [f"{HOST}:0"], "plaintext_login": True},
+    "metrics": {"listen": [f"{HOST}:0"]},
     "api": {"listen": [f"{HOST}:0"]},
     "limits": {"per_network": 0, "per_user": 0, "quota": "100 GiB"},
 }

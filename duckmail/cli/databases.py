@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from duckmail.app import Databases
+from duckmail.app.services import Databases
 from duckmail.config.schema import Config
 from storage.embedded.servers import Addresses, Embedded, running
 

@@ -21,7 +21,7 @@ from functools import partial
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from duckmail.app import Services, open_services
+from duckmail.app.services import Services, open_services
 from duckmail.cli import firststart, probes
 from duckmail.cli.common import LONGEST_PASSWORD_LINE, config_arguments, configuration
 from duckmail.cli.databases import databases

@@ -178,7 +178,9 @@ def welcome(config: Config, demo: Demo | None, token: Kept | None, listening: Se
         rows += [("", ""), ("login", demo.username), ("password", demo.password.shown()), ("address", demo.address)]
     if token is not None and token.file is not None:
         rows += [("", ""), ("API token", token.shown())]
-    lines = [f"{name:<20}{value}" for name, value in rows]
+    lines = [f"{name:<22}{value}" for name, value in rows]
     if config.embedded_mongo or config.embedded_redis:
         lines += ["", "The databases are embedded ones, for trial use only: see [mongo] and [redis] in duckmail.toml."]
+    if not config.outbound.relay.get_secret_value() and not config.outbound.mx:
+        lines += ["", "Mail for other domains waits in the queue: neither outbound.relay nor outbound.mx is set."]
     return "\n".join(["", "duckmail is running", "", *(f"  {line}".rstrip() for line in lines), ""])

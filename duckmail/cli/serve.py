@@ -4,20 +4,26 @@ import argparse
 import contextlib
 import gc
 import logging
+import os
 import resource
 import socket
 import sys
 from collections.abc import Sequence
 
-from duckmail.app import Opened, Server, catch_signals, close_listeners, open_listeners, open_services
+from duckmail.app.listeners import METRICS, Opened, close_listeners, open_listeners
+from duckmail.app.server import Server, catch_signals
+from duckmail.app.services import open_services
 from duckmail.cli import firststart
 from duckmail.cli.common import config_arguments, configuration
 from duckmail.cli.databases import databases
+from duckmail.cli.workerfigures import WorkerFigures
 from duckmail.cli.workers import Inherited, Workers
 from duckmail.config.schema import Config
 from duckmail.errors import DuckmailError
 from duckmail.runtime import log, loop
-from protocols.net.sockets import ListenError
+from duckmail.runtime.systemd import Notifier, watch
+from duckmail.runtime.tasks import Tasks
+from protocols.net.sockets import ListenError, unclaimed
 from protocols.net.tls import CertificateFiles, TlsContexts, TlsError
 
 MOST_WORKERS = 64
@@ -46,12 +52,14 @@ def _workers(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    notifier = Notifier.take(os.environ, os.getpid())
     config = configuration(args)
     log.setup(config.log.level, sys.stderr)
     sys.unraisablehook = log.unraisable
     _raise_file_limit()
     try:
-        loop.run(serve_many(config, args) if args.workers > 1 and args.worker is None else serve(config, args))
+        many = args.workers > 1 and args.worker is None
+        loop.run((serve_many if many else serve)(config, args, notifier))
     except (ListenError, TlsError) as error:
         raise StartError(str(error)) from error
     return 0
@@ -63,7 +71,7 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def serve(config: Config, args: argparse.Namespace) -> None:
+async def serve(config: Config, args: argparse.Namespace, notifier: Notifier) -> None:
     """One process: all of the server, or one of several workers. Raises: DuckmailError, ListenError, TlsError."""
     worker: int | None = args.worker
     inherited = Inherited(args.inherited, worker) if worker is not None else None
@@ -73,7 +81,7 @@ async def serve(config: Config, args: argparse.Namespace) -> None:
         token = firststart.api_token(config)
         services = await stack.enter_async_context(open_services(config, found, _slot(config, str(worker or 0))))
         server = Server(services, certificate, token.text if token else "")
-        opened = inherited.listeners if inherited else open_listeners(config)
+        opened = inherited.listeners if inherited else _open_listeners(config)
         stack.callback(close_listeners, opened)
         demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
         stack.push_async_callback(server.drain)
@@ -81,15 +89,18 @@ async def serve(config: Config, args: argparse.Namespace) -> None:
         # What was built stays for the life of the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        stopped = catch_signals(lambda: _reload(server, args))
+        stopped = catch_signals(lambda: _reload(server, args, notifier))
         if inherited:
             inherited.ready()
         else:
             print(firststart.welcome(config, demo, token, _addresses(opened)), flush=True)
+            notifier.ready()
+        services.tasks.start(watch(inherited or notifier, services.store.ping), "watchdog")
         await stopped.wait()
+        notifier.stopping()
 
 
-async def serve_many(config: Config, args: argparse.Namespace) -> None:
+async def serve_many(config: Config, args: argparse.Namespace, notifier: Notifier) -> None:
     """The parent of several workers: owns the embedded servers and the listening sockets, and makes what the first
     start makes. What would end a worker at once ends it first, with its one clear line.
 
@@ -100,14 +111,27 @@ async def serve_many(config: Config, args: argparse.Namespace) -> None:
         TlsContexts(CertificateFiles(*certificate))
         token = firststart.api_token(config)
         async with open_services(config, found, _slot(config, "parent")) as services:
-            opened = open_listeners(config)
+            opened = _open_listeners(config)
             demo = await firststart.demo_account(config, services.users) if config.embedded_mongo else None
         listening = [*_addresses(opened), ("processes", str(args.workers))]
-        workers = Workers(config, args.config, args.workers, opened)
-        stopped = catch_signals(workers.reload)
-        async with workers:
+        figures = WorkerFigures(config, args.workers, [one for one in opened if one.label == METRICS])
+        shared = [one for one in opened if one.label != METRICS]
+        workers = Workers(config, args.config, args.workers, shared, figures.doors)
+        stopped = catch_signals(lambda: _pass_on(workers, notifier))
+        async with Tasks("parent") as tasks, figures, workers:
             print(firststart.welcome(config, demo, token, listening), flush=True)
+            notifier.ready()
+            tasks.start(watch(notifier, workers.ping), "watchdog")
             await stopped.wait()
+            notifier.stopping()
+
+
+def _open_listeners(config: Config) -> list[Opened]:
+    """Raises: ListenError."""
+    opened = open_listeners(config)
+    for address in unclaimed(os.environ):
+        log.event(_logger, logging.WARNING, "a socket of systemd is in no list of listeners", address=address)
+    return opened
 
 
 def _addresses(opened: Sequence[Opened]) -> list[tuple[str, str]]:
@@ -123,12 +147,18 @@ def _slot(config: Config, number: str) -> str:
     return f"{config.server.data.resolve()}:{number}"
 
 
-def _reload(server: Server, args: argparse.Namespace) -> None:
-    server.tls.reload()
-    try:
-        level = configuration(args).log.level
-    except DuckmailError as error:
-        log.event(_logger, logging.ERROR, "configuration not read again", reason=error.text)
-        return
-    logging.getLogger("duckmail").setLevel(level.upper())
-    log.event(_logger, logging.INFO, "reloaded", level=level)
+def _reload(server: Server, args: argparse.Namespace, notifier: Notifier) -> None:
+    with notifier.reloading():
+        server.tls.reload()
+        try:
+            level = configuration(args).log.level
+        except DuckmailError as error:
+            log.event(_logger, logging.ERROR, "configuration not read again", reason=error.text)
+            return
+        logging.getLogger("duckmail").setLevel(level.upper())
+        log.event(_logger, logging.INFO, "reloaded", level=level)
+
+
+def _pass_on(workers: Workers, notifier: Notifier) -> None:
+    with notifier.reloading():
+        workers.reload()

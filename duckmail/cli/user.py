@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from duckmail.app import open_services
+from duckmail.app.services import open_services
 from duckmail.cli.common import config_arguments, configuration, read_password
 from duckmail.cli.databases import databases
 from duckmail.config.units import parse_size, write_size

@@ -17,6 +17,9 @@ _ATOMS = re.compile(
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_ESCAPE = re.compile(r'(["\\])')
 _ACE = "xn--"
+_MAX_DOMAIN = 253
+# LDH label of RFC 5890 §2.3.1, and the underscore that real names have.
+_ASCII_LABEL = re.compile("[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 def split(address: str) -> tuple[str, str]:
@@ -47,6 +50,20 @@ def normalise_domain(domain: str) -> str:
     return ".".join(_unicode_label(label) for label in _fold(domain.strip()).split("."))
 
 
+def ascii_domain(domain: str) -> str:
+    """A domain as DNS has it: its non-ASCII labels in their `xn--` form, without a final dot.
+
+    Raises:
+        ValueError: no host name, or too long for one.
+    """
+    name = domain.removesuffix(".")
+    if not name.isascii():
+        name = ".".join(_ascii_label(label) for label in normalise_domain(name).split("."))
+    if len(name) > _MAX_DOMAIN or not all(map(_ASCII_LABEL.fullmatch, name.split("."))):
+        raise ValueError("not a host name")
+    return name
+
+
 def view(address: str) -> str:
     """The comparison form: `normalise` without dots and `+label` in the local part, never quoted."""
     local, domain = split(address.strip())
@@ -61,6 +78,10 @@ def local_view(local: str) -> str:
 
 def _fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+
+
+def _ascii_label(label: str) -> str:
+    return label if label.isascii() else _ACE + label.encode("punycode").decode("ascii")
 
 
 def _unicode_label(label: str) -> str:

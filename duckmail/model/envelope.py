@@ -13,6 +13,7 @@ class Envelope:
     `sender`: reverse-path as written, "" for the null one. `protocol`: `LMTP`, `ESMTP`, ... `host`: the peer's address.
     `helo`: what it called itself. `size`: octets as declared, 0 when not. `body`: `7BIT`, `8BITMIME`, `BINARYMIME`.
     `ident`: the relay's own name for the message (XFORWARD IDENT), or empty. `connection`: its id, for the log.
+    `key`: names this message and no other, for its accounts to get it once; b"": its octets do, if they can.
     """
 
     sender: str
@@ -25,6 +26,7 @@ class Envelope:
     smtputf8: bool = False
     ident: str = ""
     connection: str = ""
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,21 @@ class Recipient:
     """A resolved recipient: `address` as the sender wrote it, `account` the id of the user it belongs to.
 
     `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 when no limit is within reach.
+    `targets`: of an address without an INBOX, the addresses that its mail goes on to; `account` is then the address's
+    own id.
     """
 
     address: str
     account: str
     inbox: str = ""
     quota: int = 0
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the message for one recipient: either where it is stored, durably, or the error."""
+    """What became of the message for one recipient: where it is stored, durably, or the error; neither when it was
+    forwarded."""
 
     recipient: Recipient
     appended: Appended | None = None

@@ -90,7 +90,8 @@ class Octets(Protocol):
 class QueuedMessage:
     """One message in the queue. `user`: whose it is, "" for the server's own. `size`: octets, with the prefix.
 
-    The message that is sent is `prefix` (whole header lines) followed by the content.
+    The message that is sent is `prefix` (whole header lines) followed by the content. `content`: its id, "" when the
+    message is at its end (`ended`). `runner`: the process that works on it now, or worked on it when it died.
     """
 
     id: str
@@ -104,6 +105,7 @@ class QueuedMessage:
     created: datetime
     held: bool = False
     runner: str = ""
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ class Outcome:
 
     `code`: of the SMTP reply, 0 when there was none (no connection, time-out). `status`: RFC 3463. `text`: the reply's
     text, or our own words. `host`: who answered, "" when nobody did. `ambiguous`: the message was sent whole and its
-    answer never came, so the remote server may have it: only then may a later attempt double it.
+    answer never came, so the remote server may have it: only then may a later attempt double it. `dsn`: the server
+    knows DSN (RFC 3461) and was given the recipient's NOTIFY, so it reports a success itself.
     """
 
     address: str
@@ -145,6 +148,7 @@ class Outcome:
     text: str
     host: str = ""
     ambiguous: bool = False
+    dsn: bool = False
 
     @property
     def accepted(self) -> bool:

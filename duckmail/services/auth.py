@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, RateLimited, Unavailable
 from duckmail.model.account import Principal, User
+from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.runtime.tasks import Tasks
 from duckmail.services.passwords import Passwords
@@ -30,6 +31,8 @@ LOGIN_SECONDS = 30.0
 MAX_NAME = 1024  # characters of a login name; longer ones are unknown
 SCOPES = ("imap", "pop3", "smtp")
 MASTER = "master"
+# How an attempt is counted that ended so; what else there is says nothing about the password.
+_RESULTS = {AuthenticationFailed: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for octets that are no UTF-8; the database takes none
 
 
@@ -96,14 +99,17 @@ class Auth:
             async with asyncio.timeout(LOGIN_SECONDS):
                 signed_in = await self._sign_in(username, password, scope, peer_network)
         except TimeoutError as error:
+            metrics.login(protocol, "unavailable")
             raise Unavailable(reason="login took too long") from error
         except DuckmailError as error:
+            metrics.login(protocol, _RESULTS.get(type(error), "unavailable"))
             user, result = error.fields.get("user", ""), type(error).__name__
             event(
                 _logger, logging.INFO, "login refused", protocol=protocol, scope=scope, user=user, result=result,
                 network=peer_network,
             )  # fmt: skip
             raise
+        metrics.login(protocol, "ok")
         event(_logger, logging.INFO, "login", protocol=protocol, scope=scope, user=signed_in.user.id)
         return signed_in
 

@@ -27,6 +27,7 @@ from duckmail.model.account import User
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, Content, NewMessage
+from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.batch import Batched
@@ -43,8 +44,13 @@ HASH_INLINE = 64 * 1024  # octets; more is hashed in a thread
 HEADER_LIMIT = 256 * 1024  # octets searched for what identifies the message
 PREFIX_LIMIT = 4096  # octets; DESIGN §4
 
+# How a look-up is counted that ended so; every other error is temporary.
+_FOUND = {NotFound: "unknown", AccountDisabled: "disabled", OverQuota: "full"}
+
 _logger = logging.getLogger("duckmail.delivery")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+# A target that is a mail address; others are URLs.
+_TARGET = re.compile("(?!.*://)[^\x00-\x20<>\x7f-\xa0]+@[^\x00-\x20<>@\x7f-\xa0]+")
 _RECEIVED_ID = re.compile(rb"[\s)]id\s+[^\s;]")
 
 
@@ -86,6 +92,16 @@ class MessageStore(Protocol):
     ) -> list[Appended | DuckmailError]: ...
 
 
+class Forwarder(Protocol):
+    """What sends mail on; `duckmail.services.queue.forward.Forwarding` is one."""
+
+    async def forward(
+        self, envelope: Envelope, recipient: Recipient, raw: bytes | bytearray, content: Content, key: bytes | None, /
+    ) -> None:
+        """Takes the message for all targets of `recipient`, durably; once for each `key`. Raises: DuckmailError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Account:
     user: User
@@ -97,10 +113,12 @@ class Delivery:
 
     Args:
         quota: octets that an account without a quota of its own may use; 0 for no limit.
+        forwarder: for addresses that only forward; without one their mail is deferred.
     """
 
-    def __init__(self, store: MessageStore, pool: Pool, quota: int = 0) -> None:
+    def __init__(self, store: MessageStore, pool: Pool, quota: int = 0, forwarder: Forwarder | None = None) -> None:
         self._store = store
+        self._forwarder = forwarder
         self._pool = pool
         self._quota = quota
         self._resolver = Resolver(store.addresses)
@@ -114,16 +132,22 @@ class Delivery:
             NotFound: nobody has this address.
             AccountDisabled: the account receives no mail.
             OverQuota: it has no room.
-            Unavailable: nobody can say now; or the address only forwards, which nothing here can do yet.
+            Unavailable: nobody can say now; or the address only forwards, to nobody that is written to here.
         """
         known = self._known.get(address)
         if known is not None and known[0] > time.monotonic():
+            metrics.RECIPIENTS["accepted"].inc()
             return known[1]
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 recipient = await self._look_up(address, size)
         except TimeoutError:
+            metrics.RECIPIENTS["unavailable"].inc()
             raise Unavailable(address=address, reason="look-up timed out") from None
+        except DuckmailError as error:
+            metrics.RECIPIENTS[_FOUND.get(type(error), "unavailable")].inc()
+            raise
+        metrics.RECIPIENTS["accepted"].inc()
         if not recipient.quota:
             self._remember(recipient)
         return recipient
@@ -142,8 +166,11 @@ class Delivery:
         if record.forwarded_disabled:
             raise AccountDisabled("This address receives no mail")
         if not record.user:
-            # Mail is kept by the relay rather than lost: there is no outbound queue to put it into.
-            raise Unavailable("Forwarding is not available now", address=address)
+            targets = tuple(target for target in record.targets if _TARGET.fullmatch(target))
+            if not targets or self._forwarder is None:
+                # Mail is kept by the relay rather than lost.
+                raise Unavailable("Forwarding is not available now", address=address)
+            return Recipient(address, record.id, targets=targets)
         account = await self._accounts.get(record.user)
         if account is None:
             raise NotFound("No such recipient here")
@@ -175,9 +202,17 @@ class Delivery:
         """
         try:
             async with asyncio.timeout(DELIVER_SECONDS):
-                return await self._deliver(envelope, raw, recipients)
+                verdicts = await self._deliver(envelope, raw, recipients)
         except TimeoutError:
+            metrics.DELIVERIES["temporary"].inc(len(recipients))
             raise CommitUnknown(connection=envelope.connection) from None
+        except Exception as error:
+            permanent = isinstance(error, DuckmailError) and not error.temporary
+            metrics.DELIVERIES["permanent" if permanent else "temporary"].inc(len(recipients))
+            raise
+        for verdict in verdicts:
+            metrics.DELIVERIES[_kind(verdict)].inc()
+        return verdicts
 
     async def _deliver(
         self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
@@ -188,16 +223,39 @@ class Delivery:
         first: dict[str, Recipient] = {}
         for recipient in recipients:
             first.setdefault(recipient.account, recipient)
+        keys = {account: delivery_key(account, envelope.sender, digest) if digest else None for account in first}
+        forwarded = [recipient for recipient in first.values() if recipient.targets]
         items: list[tuple[str, str, NewMessage, int]] = []
         for account, recipient in first.items():
-            key = delivery_key(account, envelope.sender, digest) if digest else None
+            if recipient.targets:
+                continue
+            key = keys[account]
             message = NewMessage(content, prefix=prefix(envelope, recipient), delivery_key=key)
             items.append((account, recipient.inbox, message, recipient.quota))
-        outcomes = dict(zip(first, await self._store.append_many(items), strict=True))
+        outcomes: dict[str, Appended | DuckmailError | None] = {}
+        if items:
+            stored = await self._store.append_many(items)
+            outcomes |= {item[0]: outcome for item, outcome in zip(items, stored, strict=True)}
+        for recipient in forwarded:
+            key = keys[recipient.account]
+            outcomes[recipient.account] = await self._forward(envelope, recipient, raw, content, key)
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
+
+    async def _forward(
+        self, envelope: Envelope, recipient: Recipient, raw: bytes | bytearray, content: Content, key: bytes | None
+    ) -> DuckmailError | None:
+        if self._forwarder is None:
+            return Unavailable("Forwarding is not available now", address=recipient.address)
+        try:
+            await self._forwarder.forward(envelope, recipient, raw, content, key)
+        except DuckmailError as error:
+            return error
+        return None
 
     async def _digest(self, envelope: Envelope, raw: bytes | bytearray) -> bytes:
         """The hash of the octets, b"" when equal octets need not be the same message (DESIGN §5 Delivery)."""
+        if envelope.key:
+            return hashlib.sha256(envelope.key).digest()
         if not envelope.ident and not identifies_itself(raw):
             return b""
         if len(raw) <= HASH_INLINE:
@@ -205,7 +263,7 @@ class Delivery:
         return await self._pool.run(lambda: hashlib.sha256(raw).digest())
 
     @staticmethod
-    def _verdict(envelope: Envelope, recipient: Recipient, outcome: Appended | DuckmailError) -> Verdict:
+    def _verdict(envelope: Envelope, recipient: Recipient, outcome: Appended | DuckmailError | None) -> Verdict:
         if isinstance(outcome, NotFound):
             # The account was deleted since RCPT: the relay's next try will tell.
             return Verdict(recipient, error=Unavailable(account=recipient.account, reason="no INBOX"))
@@ -221,7 +279,7 @@ class Delivery:
                 fields=outcome.fields,
             )
             return Verdict(recipient, error=outcome)
-        if outcome.duplicate:
+        if outcome is not None and outcome.duplicate:
             event(
                 _logger,
                 logging.INFO,
@@ -232,6 +290,13 @@ class Delivery:
                 id=outcome.id,
             )
         return Verdict(recipient, appended=outcome)
+
+
+def _kind(verdict: Verdict) -> str:
+    """How a verdict is counted."""
+    if verdict.error is not None:
+        return "temporary" if verdict.error.temporary else "permanent"
+    return "duplicate" if verdict.appended is not None and verdict.appended.duplicate else "stored"
 
 
 def delivery_key(account: str, sender: str, digest: bytes) -> bytes:

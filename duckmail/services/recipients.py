@@ -1,24 +1,28 @@
-"""Who an address belongs to: exact, alias domain, wildcards, catch-all; longest match first."""
+"""Who an address belongs to: exact, alias domain, wildcards, catch-all; longest match first. Which domains are ours."""
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from duckmail.model import address as addresses
 from duckmail.services.batch import Batched
 from storage.addresses import AddressRecord
 
-ALIAS_SECONDS = 5.0
-_ALIASES_KEPT = 10_000
+ALIAS_SECONDS = 5.0  # what is known of a domain is remembered
+_DOMAINS_KEPT = 10_000
 _LONGEST_FIXED_PART = 32  # characters of a wildcard beside its star
 _MAX_DOMAIN = 255
+
+V = TypeVar("V")
 
 
 class AddressBook(Protocol):
     """What is needed of `storage.addresses.Addresses`."""
 
     async def find(self, views: Sequence[str], /) -> dict[str, AddressRecord]: ...
+
+    async def has_domain(self, domain: str, /) -> bool: ...
 
     async def alias_target(self, domain: str, /) -> str | None: ...
 
@@ -29,7 +33,19 @@ class Resolver:
     def __init__(self, book: AddressBook) -> None:
         self._book = book
         self._exact: Batched[str, AddressRecord] = Batched(book.find)
-        self._aliases: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
+        self._aliases: _Remembered[str | None] = _Remembered(book.alias_target)
+        self._local: _Remembered[bool] = _Remembered(book.has_domain)
+
+    async def is_local(self, domain: str) -> bool:
+        """Whether mail for this domain belongs here: an address, an alias or a catch-all of it exists.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        name = addresses.normalise_domain(domain)
+        if not name or len(name) > _MAX_DOMAIN or "*" in name:
+            return False
+        return await self._local.get(name) or await self._aliases.get(name) is not None
 
     async def resolve(self, address: str) -> AddressRecord | None:
         """The address record that mail to `address` goes to, None when there is none.
@@ -42,7 +58,7 @@ class Resolver:
         # H8: what is stored with a star is a pattern of ours; nobody may name the pattern itself.
         if not local or not domain or len(domain) > _MAX_DOMAIN or "*" in address:
             return None
-        alias = await self._alias_target(domain)
+        alias = await self._aliases.get(domain)
         exact = await self._exact.get(f"{local}@{domain}")
         if exact is None and alias is not None:
             exact = await self._exact.get(f"{local}@{alias}")
@@ -51,18 +67,6 @@ class Resolver:
         candidates = wildcards(local, domain, alias)
         found = await self._book.find(candidates)
         return next((found[candidate] for candidate in candidates if candidate in found), None)
-
-    async def _alias_target(self, domain: str) -> str | None:
-        now = time.monotonic()
-        known = self._aliases.get(domain)
-        if known is not None and known[0] > now:
-            return known[1]
-        target = await self._book.alias_target(domain)
-        self._aliases[domain] = (now + ALIAS_SECONDS, target)
-        self._aliases.move_to_end(domain)
-        if len(self._aliases) > _ALIASES_KEPT:
-            self._aliases.popitem(last=False)
-        return target
 
 
 def wildcards(local: str, domain: str, alias: str | None) -> list[str]:
@@ -79,3 +83,23 @@ def wildcards(local: str, domain: str, alias: str | None) -> list[str]:
     found += [f"*@{each}" for each in domains]
     found.append(f"{local}@*")
     return found
+
+
+class _Remembered(Generic[V]):
+    """What a query said of a domain, for `ALIAS_SECONDS`."""
+
+    def __init__(self, query: Callable[[str], Awaitable[V]]) -> None:
+        self._query = query
+        self._known: OrderedDict[str, tuple[float, V]] = OrderedDict()
+
+    async def get(self, domain: str) -> V:
+        now = time.monotonic()
+        known = self._known.get(domain)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await self._query(domain)
+        self._known[domain] = (now + ALIAS_SECONDS, found)
+        self._known.move_to_end(domain)
+        if len(self._known) > _DOMAINS_KEPT:
+            self._known.popitem(last=False)
+        return found

@@ -11,6 +11,7 @@ from time import monotonic
 
 from duckmail.errors import CommitUnknown, DuckmailError
 from duckmail.runtime.log import event as log_event
+from duckmail.runtime.metrics import UNKNOWN, CommandMeter
 from protocols.imap import capabilities
 from protocols.imap.command import Command, Run, Trait
 from protocols.imap.input import BadLine, Disconnected, Silence
@@ -36,9 +37,10 @@ def _octets(part: framer.Part) -> int:
 
 
 class Driver:
-    def __init__(self, session: Session, commands: Mapping[str, Command]) -> None:
+    def __init__(self, session: Session, commands: Mapping[str, Command], meter: CommandMeter) -> None:
         self._session = session
         self._commands = commands
+        self._meter = meter
         self._bad = 0
         self._deadline = monotonic() + session.settings.login_timeout
         self._draining = False
@@ -162,14 +164,16 @@ class Driver:
         if reply.after is not None:
             await session.writer.flush()
             await reply.after()
+        name, seconds = spec.name if spec else UNKNOWN, monotonic() - started
+        self._meter.done(name, reply.status, seconds)
         log_event(
             log,
             logging.INFO,
             "command",
             connection=session.connection.id,
             user=session.principal.username if session.principal else user,
-            command=spec.name if spec else "unknown",
-            ms=round((monotonic() - started) * 1000, 1),
+            command=name,
+            ms=round(seconds * 1000, 1),
             result=reply.status,
             octets=session.writer.octets - octets,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from duckmail.runtime.metrics import CommandMeter
 from protocols.imap.driver import Driver
 from protocols.imap.registry import commands
 from protocols.imap.session import ImapServices, Session
@@ -19,8 +20,9 @@ def make_serve(services: ImapServices, settings: ImapSettings) -> Callable[[Conn
         LookupError: a capability is announced without its code.
     """
     table = commands()
+    meter = CommandMeter("imap", table, untimed=("IDLE",))
 
     async def serve(connection: Connection) -> None:
-        await Driver(Session(connection, services, settings), table).run()
+        await Driver(Session(connection, services, settings), table, meter).run()
 
     return serve

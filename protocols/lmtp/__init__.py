@@ -4,5 +4,5 @@
 - Replies come in the order of the commands and are sent when no input is left (PIPELINING, RFC 2920).
 - After a refusal the octets of a message are read on to their end, unkept.
 - A connection holds at most 64 KiB of a message freely; more needs room in the process-wide octet budget.
-- `session.py` is one connection, `transaction.py` one message on it, `server.py` what all connections share.
+- `session.py` is what LMTP adds to the session in `protocols.smtp`; `server.py` is what all connections share.
 """

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from duckmail.errors import LimitReached
+from duckmail.runtime import metrics
 from protocols.net.peer import Networks, Peer
 
 
@@ -36,6 +37,7 @@ class Limits:
     def connection(self) -> Iterator[None]:
         """Count one connection while the block runs. Raises LimitReached."""
         if self._total and self._connections >= self._total:
+            metrics.REFUSED["total"].inc()
             raise LimitReached("Too many connections", total=self._total)
         self._connections += 1
         try:
@@ -49,19 +51,21 @@ class Limits:
         if not self._per_network or peer in self._exempt:
             yield
             return
-        with _counted(self._networks, peer.network, self._per_network, "Too many connections from your network"):
+        text = "Too many connections from your network"
+        with _counted(self._networks, peer.network, self._per_network, "network", text):
             yield
 
     @contextmanager
     def user(self, user_id: str) -> Iterator[None]:
         """Count one session of the account while the block runs; entered after login. Raises LimitReached."""
-        with _counted(self._users, user_id, self._per_user, "Too many connections of this account"):
+        with _counted(self._users, user_id, self._per_user, "user", "Too many connections of this account"):
             yield
 
 
 @contextmanager
-def _counted(counts: Counter[str], key: str, limit: int, text: str) -> Iterator[None]:
+def _counted(counts: Counter[str], key: str, limit: int, reason: str, text: str) -> Iterator[None]:
     if limit and counts[key] >= limit:
+        metrics.REFUSED[reason].inc()
         raise LimitReached(text, limit=limit)
     counts[key] += 1
     try:

@@ -5,12 +5,14 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from duckmail.errors import LimitReached
+from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.runtime.tasks import Tasks
 from protocols.net.connection import Connection
@@ -66,7 +68,7 @@ class Listeners:
         self._accepting = Tasks("accept")
         self._sessions = Tasks("connection")
         self._sockets: list[ListeningSocket] = []
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, str] = {}  # with the name of the service
         self._refusals = 0
         self._draining = False
 
@@ -97,6 +99,10 @@ class Listeners:
     def connections(self) -> int:
         """Connections with a session now."""
         return len(self._connections)
+
+    def census(self) -> Mapping[tuple[str, bool], int]:
+        """Connections with a session now, by the name of the service and whether TLS is in use."""
+        return Counter((name, connection.tls) for connection, name in self._connections.items())
 
     async def _accept(self, service: Service, listening: ListeningSocket) -> None:
         loop = asyncio.get_running_loop()
@@ -131,6 +137,7 @@ class Listeners:
             event(_logger, logging.INFO, "refused", service=service.name, peer=peer.host, reason=error.text)
             await self._refuse(service, sock, peer)
         except (OSError, proxy.ProxyError) as error:
+            metrics.REFUSED["proxy"].inc()
             reason = str(error) or "no PROXY header in time"
             event(_logger, logging.WARNING, "dropped", service=service.name, peer=peer.host, reason=reason)
 
@@ -152,9 +159,11 @@ class Listeners:
         try:
             connection = await Connection.accept(sock, peer, service.tls, implicit_tls=service.implicit_tls)
         except OSError as error:
+            metrics.REFUSED["handshake"].inc()
             event(_logger, logging.INFO, "no handshake", service=service.name, peer=peer.host, reason=str(error))
             return
-        self._connections.add(connection)
+        self._connections[connection] = service.name
+        metrics.ACCEPTED[metrics.service(service.name)].inc()
         if self._draining:
             connection.drain_session()
         try:
@@ -162,7 +171,7 @@ class Listeners:
             await connection.finish()
         finally:
             connection.abort()  # of no effect but for a session that was cancelled
-            self._connections.discard(connection)
+            del self._connections[connection]
 
     async def drain(self, timeout: float) -> None:
         """Stop accepting, let every session say goodbye, abort what is left after `timeout` seconds."""

@@ -5,7 +5,7 @@ import grp
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -82,16 +82,20 @@ class ListeningSocket:
     @property
     def address(self) -> str:
         """`127.0.0.1:1143`, `[::1]:1143` (with the real port where 0 was asked for) or `unix:/path`."""
-        name = self.sock.getsockname()
-        if self.sock.family == socket.AF_UNIX:
-            return f"unix:{name}"
-        return f"[{name[0]}]:{name[1]}" if self.sock.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
+        return _text(self.sock.family, self.sock.getsockname())
 
     def close(self) -> None:
         """Stop listening. A path that another process has made its own since is left alone."""
         self.sock.close()
         if self._path and _inode(self._path) == self._inode:
             Path(self._path).unlink(missing_ok=True)
+
+
+def _text(family: int, name: str | tuple[str, int]) -> str:
+    """As `ListenSpec` has it. `name`: what getsockname(2) gives, or its first two parts."""
+    if not isinstance(name, tuple):
+        return f"unix:{name}"
+    return f"[{name[0]}]:{name[1]}" if family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
 
 
 def _inode(path: str) -> tuple[int, int] | None:
@@ -105,7 +109,8 @@ def _inode(path: str) -> tuple[int, int] | None:
 def listen(spec: ListenSpec | str) -> list[ListeningSocket]:
     """Open the sockets of one entry; a host name may give several.
 
-    Blocks while a host name is looked up: for the start of the process.
+    A socket that systemd passed for just this address is taken instead of a new one, so the same entry is right with
+    socket activation and without. Blocks while a host name is looked up: for the start of the process.
 
     Raises:
         ListenError: nothing stays open.
@@ -118,7 +123,7 @@ def listen(spec: ListenSpec | str) -> list[ListeningSocket]:
     if spec.inherited:
         return inherited(spec.inherited, os.environ)
     if spec.path:
-        return [_listen_unix(spec)]
+        return [_passed_at(socket.AF_UNIX, spec.path) or _listen_unix(spec)]
     return _listen_tcp(spec)
 
 
@@ -131,7 +136,7 @@ def _listen_tcp(spec: ListenSpec) -> list[ListeningSocket]:
     missing: OSError | None = None
     for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
         try:
-            opened.append(_open_tcp(family, address))
+            opened.append(_passed_at(family, address) or _open_tcp(family, address))
         except OSError as error:
             # `localhost` also names ::1 on machines without IPv6: one address that works is enough
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -217,27 +222,62 @@ def inherited(name: str, environment: Mapping[str, str]) -> list[ListeningSocket
     """The listening stream sockets that systemd passed to this process under `name` (sd_listen_fds(3)).
 
     Raises:
-        ListenError: there is none, or one is of another kind.
+        ListenError: there is none, or one is of another kind or taken already.
     """
-    missing = f"cannot listen on systemd:{name}: no such socket was passed to this process"
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        raise ListenError(missing)
-    count = environment.get("LISTEN_FDS", "")
-    names = environment.get("LISTEN_FDNAMES", "").split(":")
-    fds = range(_FIRST_INHERITED, _FIRST_INHERITED + (int(count) if count.isdigit() else 0))
-    found = [fd for fd, fd_name in zip(fds, names, strict=False) if fd_name == name]
+    found = [fd for fd, fd_name in _passed(environment) if fd_name == name]
     if not found:
-        raise ListenError(missing)
+        raise ListenError(f"cannot listen on systemd:{name}: no such socket was passed to this process")
     opened: list[ListeningSocket] = []
     for fd in found:
-        try:
-            sock = socket.socket(fileno=fd)
-            listening = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        except OSError as error:
+        wrong = _place(fd) is None
+        if wrong or _taken(fd):
             _close_all(opened)
-            raise ListenError(f"cannot listen on systemd:{name}: {_reason(error)}") from error
-        opened.append(ListeningSocket(sock))
-        if not listening:
-            _close_all(opened)
-            raise ListenError(f"cannot listen on systemd:{name}: it is not a listening stream socket")
+            reason = "it is not a listening stream socket" if wrong else "another listener has it already"
+            raise ListenError(f"cannot listen on systemd:{name}: {reason}")
+        opened.append(ListeningSocket(socket.socket(fileno=fd)))
     return opened
+
+
+def unclaimed(environment: Mapping[str, str]) -> list[str]:
+    """The addresses of passed sockets that no listener has taken: clients would connect there and wait for ever."""
+    left = [(fd, _place(fd)) for fd, _ in _passed(environment)]
+    return [_text(*place) for fd, place in left if place is not None and not _taken(fd)]
+
+
+def _passed(environment: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Every file that systemd passed to this process, with its name."""
+    count = environment.get("LISTEN_FDS", "")
+    if environment.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
+        return
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    for number in range(int(count)):
+        yield _FIRST_INHERITED + number, names[number] if number < len(names) else ""
+
+
+def _passed_at(family: int, address: object) -> ListeningSocket | None:
+    """The passed socket that is bound to `address`, as getaddrinfo or a unix path gives it, unless it is taken."""
+    wanted = address[:2] if isinstance(address, tuple) else address
+    for fd, _ in _passed(os.environ):
+        if _place(fd) == (family, wanted) and not _taken(fd):
+            return ListeningSocket(socket.socket(fileno=fd))
+    return None
+
+
+def _place(fd: int) -> tuple[int, str | tuple[str, int]] | None:
+    """Family and address of a listening stream socket; None for any other file."""
+    try:
+        probe = socket.socket(fileno=fd)
+    except OSError:
+        return None
+    try:
+        if probe.type != socket.SOCK_STREAM or not probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        name = probe.getsockname()
+        return probe.family, name[:2] if isinstance(name, tuple) else name
+    finally:
+        probe.detach()  # looked at only: it stays open
+
+
+def _taken(fd: int) -> bool:
+    """What is passed can be inherited, else it would not have come through `exec`; `ListeningSocket` ends that."""
+    return not os.get_inheritable(fd)

@@ -1,4 +1,4 @@
-"""The server's side of TLS between two byte streams; no I/O.
+"""TLS between two byte streams, either side of it; no I/O.
 
 Not the loop's own TLS, because (measured, per connection): plain asyncio keeps 256 KiB resident; uvloop allocates
 256 KiB, which stays untouched in a fresh process only, and drops octets around its `start_tls` (uvloop #707). This one
@@ -18,12 +18,20 @@ class TlsLayer:
 
     __slots__ = ("_incoming", "_object", "_outgoing", "ended", "established")
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        """`server_name`: makes this the client's side, of a connection to that host name or address; see `begin`."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+        )
         self.established = False  # the handshake is over
         self.ended = False  # the peer has said that it sends no more (close_notify)
+
+    def begin(self) -> bytes:
+        """The client's first octets for the wire: it is the client that speaks first."""
+        self._shake_hands()
+        return self.take()
 
     def receive(self, data: bytes) -> bytes:
         """The plaintext that `data` completes; may be empty. Call `take` behind it, also when it raises.

@@ -1,20 +1,26 @@
 """The two directions of one SMTP-like connection: commands and message octets in, replies out in order."""
 
 from protocols.net.connection import Connection
-from protocols.smtp.wire.receive import Receiver
+from protocols.smtp.wire.receive import MAX_COMMAND_LINE, Receiver
 from protocols.smtp.wire.reply import Reply, reply
 
 _MAX_PENDING = 16 * 1024  # octets of replies held back while commands are pipelined
 
 
 class Dialogue:
-    """Holds replies back until no input is left (RFC 2920 §3.2), and ends the connection when the server drains."""
+    """Holds replies back until no input is left (RFC 2920 §3.2), and ends the connection when the server drains.
 
-    def __init__(self, connection: Connection, hostname: str, write_timeout: float) -> None:
+    `line_limit`: octets of a line that comes in, its CRLF counted.
+    """
+
+    def __init__(
+        self, connection: Connection, hostname: str, write_timeout: float, line_limit: int = MAX_COMMAND_LINE
+    ) -> None:
         self.connection = connection
         self.hostname = hostname
-        self.receiver = Receiver()
+        self.receiver = Receiver(line_limit)
         self.ended = False
+        self.said = 0  # the code of the last reply
         self._write_timeout = write_timeout
         self._pending = bytearray()
         self._waiting = False
@@ -22,6 +28,7 @@ class Dialogue:
         connection.on_drain = self._drain
 
     def say(self, answer: Reply) -> None:
+        self.said = answer.code
         self._pending += answer.to_bytes()
 
     def end(self, code: int, status: str, text: str) -> None:

@@ -6,7 +6,10 @@ from duckmail import errors
 from protocols.smtp.wire.body import Fault
 from protocols.smtp.wire.reply import Reply, reply
 
-_ERRORS: Mapping[type[errors.DuckmailError], tuple[int, str]] = {
+Rows = Mapping[type, tuple[int, str]]  # class of a domain error -> code and enhanced status code
+
+_NOTHING: Rows = {}
+_ERRORS: Rows = {
     errors.NotFound: (550, "5.1.1"),
     errors.AccountDisabled: (550, "5.2.1"),
     errors.OverQuota: (552, "5.2.2"),
@@ -29,10 +32,10 @@ FAULTS: Mapping[Fault, Reply] = {
 LOCAL_ERROR = reply(451, "4.3.0", "Temporary failure, try again later")
 
 
-def error_reply(error: errors.DuckmailError) -> Reply:
-    """The reply for a domain error, by its nearest class in the table."""
+def error_reply(error: errors.DuckmailError, otherwise: Rows = _NOTHING) -> Reply:
+    """The reply for a domain error, by its nearest class in the table. `otherwise`: rows that go before the table's."""
     for kind in type(error).__mro__:
-        if kind in _ERRORS:
-            code, status = _ERRORS[kind]
-            return reply(code, status, error.text)
+        row = otherwise.get(kind) or _ERRORS.get(kind)
+        if row is not None:
+            return reply(*row, error.text)
     return reply(LOCAL_ERROR.code, LOCAL_ERROR.status, error.text) if error.temporary else LOCAL_ERROR

@@ -28,6 +28,7 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 LARGEST_DOCUMENT = 1_280 * 1024  # octets that a contents document holds inline at most
 SMALL_FIELDS = 1024  # octets of a message document beside what is made from the message
+QUEUED_FIELDS = 256  # octets of each recipient in a document of the outbound queue
 
 Prepared = Sequence[tuple[NewMessage, PreparedContent]]
 
@@ -45,10 +46,14 @@ class Outdated(Exception):
 
 
 class Append(Change):
-    """One or more messages into one mailbox, all or none. `quota`: octets the account may use, 0 for no limit."""
+    """One or more messages into one mailbox, all or none. `quota`: octets the account may use, 0 for no limit.
 
-    def __init__(self, key: Key, messages: Prepared, quota: int) -> None:
+    `queued`: documents of the outbound queue that are inserted in the same commit.
+    """
+
+    def __init__(self, key: Key, messages: Prepared, quota: int, queued: Sequence[Document] = ()) -> None:
         super().__init__(key)
+        self.queued = queued
         self.key = key
         self.messages = messages
         self.quota = quota
@@ -58,6 +63,8 @@ class Append(Change):
             min(content.size, LARGEST_DOCUMENT) + len(content.envelope) + len(content.bodystructure) + SMALL_FIELDS
             for _, content in messages
         )
+        if queued:
+            self.octets += sum(len(document["recipients"]) for document in queued) * QUEUED_FIELDS
         self.flags = [flag for new, _ in messages for flag in new.flags]
 
     async def apply(self, tx: Tx) -> Outcome:
@@ -148,11 +155,12 @@ class AppendGroup:
             self._give_delta(outcomes, appends, mailbox, documents)
         return documents, deliveries, outcomes
 
-    @staticmethod
-    async def _insert(tx: Tx, documents: Sequence[Document], deliveries: Sequence[Document]) -> None:
+    async def _insert(self, tx: Tx, documents: Sequence[Document], deliveries: Sequence[Document]) -> None:
         await commands.insert(tx.database, "messages", documents, tx.session)
         if deliveries:
             await commands.insert(tx.database, "deliveries", deliveries, tx.session)
+        if queued := [document for append in self.appends for document in append.queued]:
+            await commands.insert(tx.database, "queue", queued, tx.session)
 
     @staticmethod
     def _give_delta(

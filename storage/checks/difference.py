@@ -36,6 +36,7 @@ class Counts:
     mailboxes: int = 0
     messages: int = 0
     archived: int = 0
+    queued: int = 0
     contents: int = 0
     parts: int = 0
     unnamed_contents: int = 0

@@ -89,6 +89,8 @@ class Mongod:
             "--oplogSize", str(oplog_mb), "--wiredTigerCacheSizeGB", str(cache_gb),
             # CVE-2025-14847: this mongod reads memory it should not when a peer uses zlib.
             "--networkMessageCompressors", "snappy,zstd",
+            # Its JavaScript is compiled to memory that is written and executed, which a locked-in service may not have.
+            "--noscripting",
             "--setParameter", "diagnosticDataCollectionEnabled=false",
             "--setParameter", "transactionLifetimeLimitSeconds=5",
             "--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",

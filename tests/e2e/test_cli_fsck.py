@@ -23,7 +23,9 @@ def test_differences_are_told_repaired_and_gone(server: ServerProcess, mongo_uri
     server.deliver(make_message("one"), anna.address)
     sound = server.run("fsck", "--deep")
     assert (sound.returncode, sound.stderr) == (0, "")
-    assert sound.stdout.startswith("checked: 1 accounts, 5 mailboxes, 1 messages, 0 archived, 1 contents, 0 parts\n")
+    assert sound.stdout.startswith(
+        "checked: 1 accounts, 5 mailboxes, 1 messages, 0 archived, 0 queued, 1 contents, 0 parts\n"
+    )
     assert "no differences, in " in sound.stdout
 
     with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -47,6 +47,16 @@ listen_tls = []
 plaintext_login = true
 [lmtp]
 listen = ["127.0.0.1:{lmtp}"]
+[pop3]
+listen = ["127.0.0.1:{pop3}"]
+listen_tls = []
+plaintext_login = true
+[submission]
+listen = ["127.0.0.1:{submission}"]
+listen_tls = []
+plaintext_login = true
+[metrics]
+enabled = false
 [api]
 enabled = false
 [limits]
@@ -68,15 +78,19 @@ def free_ports(count: int) -> list[int]:
 class Serve:
     """One `duckmail serve` process with a data folder and ports of its own; databases too where `mongo` is empty."""
 
-    def __init__(self, folder: Path, mongo: str, redis: str, extra: str = "") -> None:
+    def __init__(self, folder: Path, mongo: str, redis: str, extra: str = "", host: str = HOST) -> None:
         self.folder = folder
-        self.imap, self.lmtp = free_ports(2)
+        self.host = host
+        self.imap, self.lmtp, self.pop3, self.submission = free_ports(4)
         folder.mkdir(parents=True, exist_ok=True)
-        text = CONFIG.format(host=HOST, mongo=mongo, database=DATABASE, redis=redis, imap=self.imap, lmtp=self.lmtp)
+        databases = {"mongo": mongo, "database": DATABASE, "redis": redis}
+        ports = {"imap": self.imap, "lmtp": self.lmtp, "pop3": self.pop3, "submission": self.submission}
+        text = CONFIG.format(host=host, **databases, **ports)
         self.file = folder / "duckmail.toml"
         self.file.write_text(text + extra)
         self.config: Config = parse(text + extra, "faults", folder)
         self.log = folder / "log"
+        self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -89,6 +103,7 @@ class Serve:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        self.starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command("serve"), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
@@ -143,7 +158,8 @@ class Rig:
         self.mongod = Mongod(data / "mongod", run)
         self.valkey = Valkey(data / "valkey", run)
         self._redis = redis
-        self.serves = [Serve(data / f"serve{n}", self.mongod.uri, self.valkey.url, extra) for n in range(processes)]
+        uris = self.mongod.uri, self.valkey.url
+        self.serves = [Serve(data / f"serve{n}", *uris, extra, f"serve{n}.{HOST}") for n in range(processes)]
 
     async def start(self) -> None:
         await self.start_mongod()
@@ -169,14 +185,17 @@ class Rig:
         while self.mongod.child.status() is None:
             await asyncio.sleep(0.005)
 
-    async def add_accounts(self, names: Sequence[str]) -> None:
-        """Accounts with the password `PASSWORD` and the address `<name>@HOST`."""
+    async def add_accounts(
+        self, names: Sequence[str], attributes: Mapping[str, Mapping[str, object]] | None = None
+    ) -> None:
+        """Accounts with the password `PASSWORD` and the address `<name>@HOST`; `attributes`: of some of them."""
         pool = Pool("passwords", 2)
         try:
             async with self.store() as store:
                 users = Users(store.users, store.addresses, Passwords(pool), HOST)
                 for name in names:
-                    await users.create(NewUser(username=name, password=PASSWORD), SYSTEM)
+                    own = (attributes or {}).get(name, {})
+                    await users.create(NewUser(username=name, password=PASSWORD, attributes=own), SYSTEM)
         finally:
             pool.close()
 
@@ -203,6 +222,7 @@ async def rig(
     processes: int = 1,
     *,
     accounts: Sequence[str] = ("anna", "bert"),
+    attributes: Mapping[str, Mapping[str, object]] | None = None,
     redis: bool = True,
     extra: str = "",
     data: Path | None = None,
@@ -214,7 +234,7 @@ async def rig(
         one = Rig(folder, processes, redis=redis, extra=extra)
         try:
             await one.start()
-            await one.add_accounts(accounts)
+            await one.add_accounts(accounts, attributes)
             await one.start_serves()
             yield one
         finally:

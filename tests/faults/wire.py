@@ -101,7 +101,7 @@ def fetched(answer: Answer) -> list[Fetched]:
     return [event for event in events(answer.untagged) if isinstance(event, Fetched)]
 
 
-class _Stream:
+class Stream:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
@@ -149,10 +149,10 @@ class _Stream:
         self.writer.transport.abort()
 
 
-async def _open(port: int) -> _Stream:
+async def open_stream(port: int) -> Stream:
     try:
         async with asyncio.timeout(WAIT):
-            return _Stream(*await asyncio.open_connection("127.0.0.1", port, limit=LINE))
+            return Stream(*await asyncio.open_connection("127.0.0.1", port, limit=LINE))
     except OSError as error:
         raise LostError(type(error).__name__) from None
 
@@ -160,14 +160,14 @@ async def _open(port: int) -> _Stream:
 class Imap:
     """One IMAP connection."""
 
-    def __init__(self, stream: _Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self._tag = 0
 
     @classmethod
     async def connect(cls, port: int, name: str = "", password: str = "") -> "Imap":
         """Greeted, and logged in when `name` is given. Raises: LostError."""
-        client = cls(await _open(port))
+        client = cls(await open_stream(port))
         with client.stream.kept():
             greeting = await client.stream.line()
             if not greeting.startswith(b"* OK"):
@@ -245,12 +245,12 @@ async def ok(client: Imap, text: str, literal: bytes | None = None) -> Answer:
 class Lmtp:
     """One LMTP connection; replies are (code, last line)."""
 
-    def __init__(self, stream: _Stream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.stream = stream
 
     @classmethod
     async def connect(cls, port: int) -> "Lmtp":
-        client = cls(await _open(port))
+        client = cls(await open_stream(port))
         with client.stream.kept():
             code, text = await client.reply()
             if code != 220:

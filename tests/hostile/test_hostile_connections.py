@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from duckmail import app
+from duckmail.app.listeners import API, IMAP, IMAPS, LMTP
 from tests.support.hostile import House, Imap, Wire
 
 TOTAL, NETWORK, USER = 8, 4, 2  # as in conftest
@@ -55,10 +55,10 @@ async def test_h10_per_network(strict: House, stack: AsyncExitStack) -> None:
 async def test_h10_total(strict: House, stack: AsyncExitStack) -> None:
     opened = [await greeted(strict, stack, f"192.0.2.{number}") for number in range(TOTAL + 1)]
     assert [line.split()[1] for _, line in opened] == [b"OK"] * TOTAL + [b"BYE"]
-    lmtp = await Wire.open(strict.ports[app.LMTP])
+    lmtp = await Wire.open(strict.ports[LMTP])
     assert (await lmtp.line()).startswith(b"421 4.3.2")
     await lmtp.close()
-    http = await Wire.open(strict.ports[app.API])
+    http = await Wire.open(strict.ports[API])
     assert (await http.rest(5)).startswith(b"HTTP/1.1 503")
     await http.close()
     await opened[0][0].close()
@@ -81,8 +81,8 @@ async def test_h10_per_user(strict: House, stack: AsyncExitStack) -> None:
 
 async def test_h10_api(strict: House, stack: AsyncExitStack) -> None:
     """Idle connections count, and a full network is not all networks."""
-    idle = [await Wire.open(strict.ports[app.API]) for _ in range(NETWORK)]
-    refused = await Wire.open(strict.ports[app.API])
+    idle = [await Wire.open(strict.ports[API]) for _ in range(NETWORK)]
+    refused = await Wire.open(strict.ports[API])
     assert (await refused.rest(5)).startswith(b"HTTP/1.1 503")
     assert (await greeted(strict, stack, "192.0.2.7"))[1].startswith(b"* OK")
     for client in (*idle, refused):
@@ -92,7 +92,7 @@ async def test_h10_api(strict: House, stack: AsyncExitStack) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("label", [app.IMAP, app.IMAPS, app.LMTP, app.API])
+@pytest.mark.parametrize("label", [IMAP, IMAPS, LMTP, API])
 async def test_h10_who_vanishes_gives_the_place_back(strict: House, label: str) -> None:
     """Connections that end in a reset, before they said anything."""
     for _ in range(3 * TOTAL):

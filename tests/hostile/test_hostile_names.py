@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from duckmail import app
+from duckmail.app.listeners import IMAPS
 from duckmail.model import address as addresses
 from duckmail.services.access import SYSTEM
 from tests.support.hostile import DOMAIN, House, Wire
@@ -114,14 +114,14 @@ def client_hello(name: bytes) -> bytes:
     ],
 )
 async def test_h9_server_names(house: House, names: CountingNames, name: bytes, answered: bool) -> None:
-    client = await Wire.open(house.ports[app.IMAPS])
+    client = await Wire.open(house.ports[IMAPS])
     await client.send(client_hello(name))
     async with asyncio.timeout(5):
         first = await client.reader.read(1)
     assert first == (b"\x16" if answered else b"\x15"), "a ServerHello, or an alert"
     assert names.asked <= 2
     await client.close()
-    good = await Wire.open(house.ports[app.IMAPS], ssl=client_context(), server_hostname=DOMAIN)
+    good = await Wire.open(house.ports[IMAPS], ssl=client_context(), server_hostname=DOMAIN)
     assert (await good.line()).startswith(b"* OK")
     await good.close()
 
@@ -132,7 +132,7 @@ async def test_h9_octets_that_are_no_name(house: House, request: pytest.FixtureR
     """With one certificate nobody looks at the name; with several, an alert is the answer, and one line of log."""
     if several:
         request.getfixturevalue("names")
-    client = await Wire.open(house.ports[app.IMAPS])
+    client = await Wire.open(house.ports[IMAPS])
     await client.send(client_hello(b"xn--\xff\xfe\xfd"))
     async with asyncio.timeout(5):
         assert await client.reader.read(1) == (b"\x15" if several else b"\x16")
@@ -144,7 +144,7 @@ async def test_h9_octets_that_are_no_name(house: House, request: pytest.FixtureR
 async def test_h9_names_leave_nothing_behind(house: House, names: CountingNames) -> None:
     before = dict(names)
     for number in range(50):
-        client = await Wire.open(house.ports[app.IMAPS])
+        client = await Wire.open(house.ports[IMAPS])
         await client.send(client_hello(b"host-%d.example" % number))
         assert await client.reader.read(1) == b"\x16"
         await client.close()

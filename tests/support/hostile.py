@@ -14,7 +14,9 @@ from typing import Any, Self
 import pymongo
 from aiohttp import ClientSession
 
-from duckmail import app
+from duckmail.app.listeners import API, IMAP, LMTP, open_listeners
+from duckmail.app.server import Server
+from duckmail.app.services import Databases, Services, open_services
 from duckmail.config.schema import Config
 from duckmail.runtime.tasks import Tasks
 from duckmail.services.access import SYSTEM
@@ -134,15 +136,15 @@ class Lmtp(Wire):
 class House:
     """A running server: its ports, and what is behind it. `errors`: what it has logged that nobody expected."""
 
-    services: app.Services
-    server: app.Server
+    services: Services
+    server: Server
     ports: dict[str, int]
     errors: list[str] = field(default_factory=list)
 
     @asynccontextmanager
     async def imap(self, name: str = "", *, preamble: bytes = b"") -> AsyncIterator[Imap]:
         """A session that was greeted, and logged in if there is a `name`. `preamble`: octets before all others."""
-        client = await Imap.open(self.ports[app.IMAP])
+        client = await Imap.open(self.ports[IMAP])
         try:
             await client.send(preamble)
             assert (await client.greeting()).startswith(b"* OK")
@@ -155,7 +157,7 @@ class House:
     @asynccontextmanager
     async def lmtp(self, *, preamble: bytes = b"") -> AsyncIterator[Lmtp]:
         """A session that has said LHLO."""
-        client = await Lmtp.open(self.ports[app.LMTP])
+        client = await Lmtp.open(self.ports[LMTP])
         try:
             await client.send(preamble)
             assert (await client.reply()).startswith("220")
@@ -175,11 +177,11 @@ class House:
 
     async def connect(self) -> Imap:
         """An IMAP connection on which nothing was said."""
-        return await Imap.open(self.ports[app.IMAP])
+        return await Imap.open(self.ports[IMAP])
 
     def client(self) -> ClientSession:
         """Of the API, with the token that may do everything."""
-        return ClientSession(f"http://{HOST}:{self.ports[app.API]}", headers={"X-Access-Token": TOKEN})
+        return ClientSession(f"http://{HOST}:{self.ports[API]}", headers={"X-Access-Token": TOKEN})
 
     async def api(self, method: str, path: str, **options: Any) -> tuple[int, str]:
         """Status and text of one request."""
@@ -214,6 +216,9 @@ async def running(
         "mongo": {"database": name},
         "redis": {"prefix": f"{name}:"},
         "imap": {**free, "listen_tls": (f"{HOST}:0",), "plaintext_login": True},
+        "pop3": {**free, "listen_tls": (), "plaintext_login": True},
+        "submission": {**free, "listen_tls": (), "plaintext_login": True},
+        "metrics": {"enabled": False},
         "lmtp": {**free, "starttls": True},
         "api": free,
     }
@@ -225,9 +230,9 @@ async def running(
     handler = _Errors(errors)
     logging.getLogger("duckmail").addHandler(handler)
     try:
-        async with app.open_services(config, app.Databases(mongo_uri, redis_url), name) as services:
-            server = app.Server(services, (certificate.certificate, certificate.key), TOKEN)
-            opened = app.open_listeners(config)
+        async with open_services(config, Databases(mongo_uri, redis_url), name) as services:
+            server = Server(services, (certificate.certificate, certificate.key), TOKEN)
+            opened = open_listeners(config)
             ports = {one.label: int(one.sockets[0].address.rpartition(":")[2]) for one in opened}
             await server.start(opened)
             house = House(services, server, ports, errors)

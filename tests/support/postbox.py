@@ -77,6 +77,10 @@ class Postbox:
         self._ask("find", len(views))
         return {view: self.records[view] for view in views if view in self.records}
 
+    async def has_domain(self, domain: str) -> bool:
+        self._ask("domain", 1)
+        return any(view.rpartition("@")[2] == domain for view in self.records)
+
     async def alias_target(self, domain: str) -> str | None:
         self._ask("alias", 1)
         return self.aliases.get(domain)

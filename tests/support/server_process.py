@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import imaplib
 import json
+import poplib
 import re
 import signal
 import smtplib
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,13 @@ CLIENT_SECONDS = 20.0
 LISTENERS = {
     "IMAP, STARTTLS": ("imap", "listen"),
     "IMAP, TLS": ("imap", "listen_tls"),
+    "POP3, STLS": ("pop3", "listen"),
+    "POP3, TLS": ("pop3", "listen_tls"),
+    "Submission, STARTTLS": ("submission", "listen"),
+    "Submission, TLS": ("submission", "listen_tls"),
     "LMTP": ("lmtp", "listen"),
     "API": ("api", "listen"),
+    "Metrics": ("metrics", "listen"),
 }
 Sections = Mapping[str, Mapping[str, object]]
 
@@ -210,6 +216,19 @@ class ServerProcess:
     def lmtp_port(self) -> int:
         return self.port("LMTP")
 
+    def pop3_port(self, *, tls: bool) -> int:
+        """`tls`: from the first octet; else STLS is offered."""
+        return self.port("POP3, TLS" if tls else "POP3, STLS")
+
+    def submission_port(self, *, tls: bool) -> int:
+        """`tls`: from the first octet; else STARTTLS is offered."""
+        return self.port("Submission, TLS" if tls else "Submission, STARTTLS")
+
+    @property
+    def certificate(self) -> Path:
+        """What its clients have to trust; for the name `localhost`, among others."""
+        return self.data / "tls/self-signed.crt"
+
     @contextlib.contextmanager
     def imap(self, account: Account) -> Iterator[IMAPClient]:
         """A session over TLS, logged in."""
@@ -224,6 +243,37 @@ class ServerProcess:
             client.starttls(client_context())
             client.login(account.address, account.password)
             yield client
+
+    @contextlib.contextmanager
+    def pop3(self, account: Account) -> Iterator[poplib.POP3_SSL]:
+        """A session over TLS, logged in. Its end without QUIT changes nothing."""
+        port = self.pop3_port(tls=True)
+        client = poplib.POP3_SSL(HOST, port, context=client_context(), timeout=CLIENT_SECONDS)
+        with contextlib.closing(client):
+            client.user(account.address)
+            client.pass_(account.password)
+            yield client
+
+    @contextlib.contextmanager
+    def submission(self, account: Account) -> Iterator[smtplib.SMTP_SSL]:
+        """A session over TLS, logged in."""
+        with smtplib.SMTP_SSL(
+            HOST,
+            self.submission_port(tls=True),
+            local_hostname="client.test",
+            context=client_context(),
+            timeout=CLIENT_SECONDS,
+        ) as client:
+            client.login(account.address, account.password)
+            yield client
+
+    def submit(self, account: Account, message: bytes, *recipients: str, **options: Sequence[str]) -> str:
+        """Sends as the account's own address; every recipient and the message must be accepted. Its id in the queue.
+
+        `options`: `mail_options`, `rcpt_options` of smtplib.
+        """
+        with self.submission(account) as client:
+            return submit(client, account.address, message, *recipients, **options)
 
     @contextlib.contextmanager
     def lmtp(self) -> Iterator[smtplib.LMTP]:
@@ -247,10 +297,10 @@ class ServerProcess:
         assert answer.get("success"), answer
         return answer
 
-    def add_account(self, name: str, *, quota: int = 0) -> Account:
-        """`quota`: octets, 0 for the server's."""
+    def add_account(self, name: str, *, quota: int = 0, **more: object) -> Account:
+        """`quota`: octets, 0 for the server's. `more`: attributes of the API."""
         address, password = f"{name}@{DOMAIN}", f"{name}-Pass-Word"
-        body: dict[str, object] = {"username": address, "address": address, "password": password}
+        body: dict[str, object] = {"username": address, "address": address, "password": password, **more}
         if quota:
             body["quota"] = quota
         return Account(str(self.api("POST", "/users", body)["id"]), address, password)
@@ -285,6 +335,24 @@ def deliver(
     stuffed = re.sub(rb"(?m)^\.", b"..", message)
     client.send(stuffed + (b"" if stuffed.endswith(b"\r\n") else b"\r\n") + b".\r\n")
     return [client.getreply() for _ in recipients]
+
+
+def submit(
+    client: smtplib.SMTP,
+    sender: str,
+    message: bytes,
+    *recipients: str,
+    mail_options: Sequence[str] = (),
+    rcpt_options: Sequence[str] = (),
+) -> str:
+    """One transaction by DATA, octet for octet; the id that the answer names."""
+    replies = [client.mail(sender, mail_options), *(client.rcpt(each, rcpt_options) for each in recipients)]
+    assert [code for code, _ in replies] == [250] * (1 + len(recipients)), replies
+    code, said = client.data(message)
+    found = re.fullmatch(rb"2\.0\.0 OK queued as ([0-9a-f]{24})", said)
+    assert code == 250, said
+    assert found, said
+    return found[1].decode()
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:

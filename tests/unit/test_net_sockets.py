@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -127,35 +128,84 @@ for name in sys.argv[1:]:
 """
 
 
+def activated(program: str, sockets: Sequence[socket.socket], names: str, *argv: str) -> list[str]:
+    """What `program` prints that is started as systemd does it: with `sockets` from descriptor 3 on."""
+
+    def hand_over() -> None:
+        high = [os.dup2(one.fileno(), 100 + number) for number, one in enumerate(sockets)]
+        for number, fd in enumerate(high):
+            os.dup2(fd, 3 + number)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, *argv],
+        env={**os.environ, "LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names, "PYTHONPATH": os.getcwd()},
+        pass_fds=range(3, 3 + len(sockets)),
+        preexec_fn=hand_over,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout.decode().splitlines()
+
+
 def test_sockets_from_systemd_are_found_by_name() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as two,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
     ):
-        places = {3: one.fileno(), 4: two.fileno(), 5: datagram.fileno()}
-
-        def hand_over() -> None:
-            copies = {place: os.dup(fd) for place, fd in places.items()}
-            high = {place: os.dup2(fd, place + 100) for place, fd in copies.items()}
-            for place, fd in high.items():
-                os.dup2(fd, place)
-
-        done = subprocess.run(
-            [sys.executable, "-c", _SERVICE, "imap", "lmtp", "wrong", "none"],
-            env={**os.environ, "LISTEN_FDS": "3", "LISTEN_FDNAMES": "imap:lmtp:wrong", "PYTHONPATH": os.getcwd()},
-            pass_fds=(3, 4, 5),
-            preexec_fn=hand_over,
-            capture_output=True,
-            check=True,
-            timeout=30,
-        )
-        assert done.stdout.decode().splitlines() == [
+        names = ["imap", "lmtp", "wrong", "none"]
+        assert activated(_SERVICE, [one, two, datagram], "imap:lmtp:wrong", *names) == [
             f"127.0.0.1:{one.getsockname()[1]}",
             f"127.0.0.1:{two.getsockname()[1]}",
             "cannot listen on systemd:wrong: it is not a listening stream socket",
             "cannot listen on systemd:none: no such socket was passed to this process",
         ]
+
+
+_BY_ADDRESS = """
+import os, sys
+from protocols.net.sockets import ListenError, listen, unclaimed
+os.environ["LISTEN_PID"] = str(os.getpid())
+opened = []
+for text in sys.argv[1:]:
+    try:
+        found = listen(text)
+        opened += found
+        print(*[(one.sock.fileno(), one.address) for one in found])
+    except ListenError as error:
+        print(error)
+print(unclaimed(os.environ))
+for one in opened:
+    one.close()
+"""
+
+
+def test_sockets_from_systemd_are_taken_by_address(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as two,
+        socket.socket(socket.AF_UNIX) as three,
+        socket.create_server(("127.0.0.1", 0)) as left,
+    ):
+        three.bind(path)
+        three.listen()
+        first, second = f"127.0.0.1:{one.getsockname()[1]}", f"[::1]:{two.getsockname()[1]}"
+        said = activated(
+            _BY_ADDRESS, [left, three, two, one], "left:a:a:a", first, second, f"unix:{path},mode=0666", first, "systemd:a"
+        )
+        assert said == [
+            f"(6, '{first}')",
+            f"(5, '{second}')",
+            f"(4, 'unix:{path}')",
+            # Its owner holds it: a second listener cannot have it, nor make another one.
+            f"cannot listen on {first}: the address is in use by another program",
+            "cannot listen on systemd:a: another listener has it already",
+            f"['127.0.0.1:{left.getsockname()[1]}']",
+        ]
+        # systemd made the path, so it is not removed.
+        assert (tmp_path / "s").exists()
 
 
 def test_sockets_for_another_process_are_not_ours() -> None:

@@ -13,7 +13,14 @@ from protocols.smtp.wire.command import (
     parse_rcpt,
     parse_xforward,
 )
-from protocols.smtp.wire.parameters import MailParameters, RcptParameters, mail_parameters, rcpt_parameters, xtext
+from protocols.smtp.wire.parameters import (
+    SUBMISSION_MAIL_TLS,
+    MailParameters,
+    RcptParameters,
+    mail_parameters,
+    rcpt_parameters,
+    xtext,
+)
 from protocols.smtp.wire.path import forward_path, reverse_path
 from protocols.smtp.wire.reply import CommandError, reply
 
@@ -149,11 +156,14 @@ def test_mail() -> None:
 
 
 def test_parameters() -> None:
-    assert mail_parameters(" RET=hdrs ENVID=a+2Bb", ALL) == MailParameters(ret="HDRS", envid="a+b")
+    assert mail_parameters(" RET=hdrs ENVID=a+2Bb", ALL) == MailParameters(ret="HDRS", envid="a+2Bb")
     assert rcpt_parameters(" NOTIFY=success,delay ORCPT=rfc822;a+3Db@c", ALL) == RcptParameters(
-        ("SUCCESS", "DELAY"), ("rfc822", "a=b@c")
+        ("SUCCESS", "DELAY"), "rfc822;a+3Db@c"
     )
-    assert rcpt_parameters(" ORCPT=utf-8;ü@c NOTIFY=NEVER", ALL) == RcptParameters(("NEVER",), ("utf-8", "ü@c"))
+    assert rcpt_parameters(" ORCPT=utf-8;ü@c NOTIFY=NEVER", ALL) == RcptParameters(("NEVER",), "utf-8;ü@c")
+    assert rcpt_parameters(" ORCPT=utf-8;\\x{FC}@c", ALL).orcpt == "utf-8;\\x{FC}@c"
+    assert mail_parameters(" REQUIRETLS AUTH=<>", ALL | {"REQUIRETLS", "AUTH"}) == MailParameters(requiretls=True)
+    assert mail_parameters(" auth=a+40b", ALL | {"AUTH"}) == MailParameters()
     assert parse_rcpt("TO:<a@b>", frozenset(), False).parameters == RcptParameters()
 
 
@@ -173,6 +183,10 @@ def test_parameters() -> None:
         pytest.param("FROM:<a@b> RET=ALL", 501, id="unknown-ret"),
         pytest.param("FROM:<a@b> ENVID=a+2", 501, id="envid-not-xtext"),
         pytest.param("FROM:<a@b> ENVID=" + "a" * 101, 501, id="envid-too-long"),
+        pytest.param("FROM:<a@b> ENVID=a+0D+0Ab", 501, id="envid-with-a-line-break"),
+        pytest.param("FROM:<a@b> ENVID=a+00", 501, id="envid-with-nul"),
+        pytest.param("FROM:<a@b> ENVID=+C3+BC", 501, id="envid-not-ascii"),
+        pytest.param("FROM:<a@b> ENVID=", 501, id="envid-empty"),
         pytest.param("FROM:<a@b> =1", 501, id="no-keyword"),
         pytest.param("FROM:<a@b> A=b=c", 501, id="equals-sign-in-value"),
         pytest.param("FROM:<a@b> AUTH=<>", 555, id="unknown"),
@@ -196,11 +210,40 @@ def test_bad_mail(argument: str, code: int) -> None:
         pytest.param(" ORCPT=rfc822;", id="orcpt-without-address"),
         pytest.param(" ORCPT=rfc822;" + "a" * 500, id="orcpt-too-long"),
         pytest.param(" ORCPT=rfc822;ü@b", id="orcpt-not-ascii"),
+        pytest.param(" ORCPT=rfc822;a+0D+0ARCPT", id="orcpt-with-a-line-break"),
+        pytest.param(" ORCPT=rfc822;a+00", id="orcpt-with-nul"),
+        pytest.param(" ORCPT=rfc822;a+C3+BC", id="orcpt-not-ascii-in-xtext"),
+        pytest.param(" ORCPT=utf-8;ü\u2028@b", id="orcpt-with-a-line-separator"),
+        pytest.param(" ORCPT=utf-8;ü+0D@b", id="orcpt-with-plus-in-unitext"),
+        pytest.param(" ORCPT=utf-8;" + "ü" * 250, id="orcpt-with-too-many-octets"),
+        pytest.param(" ORCPT=rfc 822;a@b", id="orcpt-type-with-a-space"),
     ],
 )
 def test_bad_rcpt_parameters(parameters: str) -> None:
     with pytest.raises(CommandError) as caught:
         rcpt_parameters(parameters, ALL)
+    assert caught.value.reply.code == 501
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        pytest.param(" REQUIRETLS=1", 501, id="requiretls-with-value"),
+        pytest.param(" AUTH", 501, id="auth-without-value"),
+        pytest.param(" AUTH=a+0D+0A", 501, id="auth-with-a-line-break"),
+        pytest.param(" NOTIFY=NEVER", 555, id="parameter-of-rcpt"),
+    ],
+)
+def test_bad_mail_parameters_of_submission(parameters: str, code: int) -> None:
+    with pytest.raises(CommandError) as caught:
+        mail_parameters(parameters, SUBMISSION_MAIL_TLS)
+    assert caught.value.reply.code == code
+
+
+def test_utf_8_in_orcpt_needs_smtputf8() -> None:
+    assert parse_rcpt("TO:<a@b> ORCPT=utf-8;ü@c", ALL, utf8=True).parameters.orcpt == "utf-8;ü@c"
+    with pytest.raises(CommandError) as caught:
+        parse_rcpt("TO:<a@b> ORCPT=utf-8;ü@c", ALL, utf8=False)
     assert caught.value.reply.code == 501
 
 

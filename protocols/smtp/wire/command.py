@@ -89,7 +89,11 @@ def parse_rcpt(argument: str, known: frozenset[str], utf8: bool) -> Rcpt:
     """
     recipient, rest = forward_path(_after("TO:", argument))
     _check_ascii(recipient, utf8)
-    return Rcpt(recipient, rcpt_parameters(rest, known))
+    parameters = rcpt_parameters(rest, known)
+    if not utf8 and not parameters.orcpt.isascii():
+        # RFC 6533 §3: UTF-8 as it is only where SMTPUTF8 was given.
+        raise CommandError(501, "5.5.4", "A non-ASCII ORCPT needs SMTPUTF8")
+    return Rcpt(recipient, parameters)
 
 
 def parse_bdat(argument: str) -> Bdat:

@@ -1,4 +1,5 @@
-"""MAIL and RCPT parameters: SIZE (RFC 1870), BODY (RFC 6152, 3030), SMTPUTF8 (RFC 6531), DSN (RFC 3461).
+"""MAIL and RCPT parameters: SIZE (RFC 1870), BODY (RFC 6152, 3030), SMTPUTF8 (RFC 6531), DSN (RFC 3461), REQUIRETLS
+(RFC 8689), AUTH (RFC 4954).
 
 Which of them an edge takes depends on what it announced; the others are unknown to it.
 """
@@ -22,6 +23,9 @@ _XTEXT = re.compile("(?:[!-*,-<>-~]|\\+[0-9A-F]{2})*")
 _HEXCHAR = re.compile("\\+([0-9A-F]{2})")
 _ATOM = re.compile("[A-Za-z0-9!#$%&'*/=?^_`{|}~.-]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_UNPRINTABLE = re.compile("[^ -~]")
+# RFC 6533 §3 utf-8-addr-unitext, without the characters that break lines.
+_UNITEXT = re.compile("[!-*,-<>-~\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff]+")
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 _MAX_SIZE_DIGITS = 20  # RFC 1870 §4
 _MAX_ENVID = 100  # RFC 3461 §4.4
@@ -30,21 +34,22 @@ _MAX_ORCPT = 500  # RFC 3461 §4.2
 
 @dataclass(frozen=True, slots=True)
 class MailParameters:
-    """`size`: octets as declared, 0 when not declared. `ret`, `envid` (decoded): "" when not given."""
+    """`size`: octets as declared, 0 when not declared. `ret`, `envid` (in xtext, as it came): "" when not given."""
 
     size: int = 0
     body: str = BODY_7BIT
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RcptParameters:
-    """`notify`: `("NEVER",)` or some of SUCCESS, FAILURE, DELAY. `orcpt`: (address type, decoded address) or None."""
+    """`notify`: `("NEVER",)` or some of SUCCESS, FAILURE, DELAY. `orcpt`: `addr-type;xtext` as it came, or ""."""
 
     notify: tuple[str, ...] = ()
-    orcpt: tuple[str, str] | None = None
+    orcpt: str = ""
 
 
 P = TypeVar("P", MailParameters, RcptParameters)
@@ -91,7 +96,21 @@ def _ret(parameters: MailParameters, value: str) -> MailParameters:
 def _envid(parameters: MailParameters, value: str) -> MailParameters:
     if not value or len(value) > _MAX_ENVID:
         raise ValueError("empty or too long")
-    return replace(parameters, envid=xtext(value))
+    _check_printable(value)
+    return replace(parameters, envid=value)
+
+
+def _requiretls(parameters: MailParameters, value: str) -> MailParameters:
+    if value:
+        raise ValueError("has no value")
+    return replace(parameters, requiretls=True)
+
+
+def _auth(parameters: MailParameters, value: str) -> MailParameters:
+    # RFC 4954 §5: who first sent the message is taken from no client here: it counts as `AUTH=<>`.
+    if value != "<>" and not (value and xtext(value)):
+        raise ValueError("neither <> nor xtext")
+    return parameters
 
 
 def _notify(parameters: RcptParameters, value: str) -> RcptParameters:
@@ -104,11 +123,20 @@ def _notify(parameters: RcptParameters, value: str) -> RcptParameters:
 
 def _orcpt(parameters: RcptParameters, value: str) -> RcptParameters:
     kind, separator, original = value.partition(";")
-    if not separator or not _ATOM.fullmatch(kind) or not original or len(value) > _MAX_ORCPT:
+    if not separator or not _ATOM.fullmatch(kind) or not original or len(value.encode()) > _MAX_ORCPT:
         raise ValueError("not addr-type;xtext")
-    # RFC 6533 §3: with `utf-8` the address may also be written as it is.
-    decoded = original if kind.lower() == "utf-8" and not original.isascii() else xtext(original)
-    return replace(parameters, orcpt=(kind, decoded))
+    if original.isascii():
+        _check_printable(original)
+    elif kind.lower() != "utf-8" or not _UNITEXT.fullmatch(original):
+        # RFC 6533 §3: with `utf-8` the address may also be written as it is.
+        raise ValueError("not xtext")
+    return replace(parameters, orcpt=value)
+
+
+def _check_printable(value: str) -> None:
+    """RFC 3461 §4.2, §4.4: what goes into a report has only printable ASCII behind its xtext."""
+    if _UNPRINTABLE.search(xtext(value)):
+        raise ValueError("not printable")
 
 
 _MAIL: Mapping[str, Callable[[MailParameters, str], MailParameters]] = {
@@ -117,11 +145,16 @@ _MAIL: Mapping[str, Callable[[MailParameters, str], MailParameters]] = {
     "SMTPUTF8": _smtputf8,
     "RET": _ret,
     "ENVID": _envid,
+    "REQUIRETLS": _requiretls,
+    "AUTH": _auth,
 }
 _RCPT: Mapping[str, Callable[[RcptParameters, str], RcptParameters]] = {"NOTIFY": _notify, "ORCPT": _orcpt}
 
 LMTP_MAIL = frozenset({"SIZE", "BODY", "SMTPUTF8"})
 LMTP_RCPT: frozenset[str] = frozenset()
+SUBMISSION_MAIL = LMTP_MAIL | {"RET", "ENVID", "AUTH"}
+SUBMISSION_MAIL_TLS = SUBMISSION_MAIL | {"REQUIRETLS"}  # RFC 8689 §2: announced under TLS alone
+SUBMISSION_RCPT = frozenset({"NOTIFY", "ORCPT"})
 
 
 def mail_parameters(text: str, known: frozenset[str]) -> MailParameters:

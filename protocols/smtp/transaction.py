@@ -1,26 +1,28 @@
 """One mail transaction: from MAIL to the end of the data or RSET."""
 
 from contextlib import AsyncExitStack
+from typing import Generic, TypeVar
 
 from duckmail.errors import Unavailable
-from duckmail.model.envelope import Recipient
 from duckmail.runtime.budget import OctetBudget
-from protocols.lmtp.settings import LmtpSettings
+from protocols.smtp.settings import SmtpSettings
 from protocols.smtp.wire.body import Collector, Fault
 from protocols.smtp.wire.command import Mail
 from protocols.smtp.wire.parameters import BODY_BINARYMIME
 
-# A relay's SIZE is an estimate (RFC 1870 §6.1): line ends and header lines added later are forgiven, a lie is not,
-# because what is reserved cannot grow.
+# The other side's SIZE is an estimate (RFC 1870 §6.1): line ends and header lines added later are forgiven, a lie is
+# not, because what is reserved cannot grow.
 _SLACK = 64 * 1024
 
+R = TypeVar("R")
 
-class Transaction:
+
+class Transaction(Generic[R]):
     """The sender, the accepted recipients, the octets so far, and their place in the octet budget."""
 
-    def __init__(self, mail: Mail, settings: LmtpSettings) -> None:
+    def __init__(self, mail: Mail, settings: SmtpSettings) -> None:
         self.mail = mail
-        self.recipients: list[Recipient] = []
+        self.recipients: list[R] = []
         self.chunked = False
         self.failed = False
         declared = mail.parameters.size
@@ -34,7 +36,7 @@ class Transaction:
     async def make_room(self, budget: OctetBudget) -> None:
         """Before more is read of a message that has become large: waits until the whole of it has room.
 
-        Nothing is read meanwhile, so the relay waits too. When its turn does not come the message is refused.
+        Nothing is read meanwhile, so the other side waits too. When its turn does not come the message is refused.
         """
         if self._reserved or self.collector.held <= self._settings.free_octets:
             return

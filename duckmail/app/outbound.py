@@ -1,0 +1,54 @@
+"""What empties the outbound queue of a server."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from duckmail.app.services import Services
+from duckmail.clients.dns import Dns
+from duckmail.services.batch import Batched
+from duckmail.services.queue.attempt import Tools
+from duckmail.services.queue.local import LocalCourier
+from duckmail.services.queue.remote import Remote
+from duckmail.services.queue.routing import Router, parse_relay
+from duckmail.services.queue.runner import Runner
+from duckmail.services.queue.schedule import Schedule
+from duckmail.services.queue.slots import Slots
+from duckmail.services.recipients import Resolver
+from protocols.smtp.client import SmtpCourier
+from protocols.smtp.client_settings import SmtpClientSettings, client_contexts
+
+
+@asynccontextmanager
+async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
+    """A runner, which at the end has `seconds` for what it is sending. Raises: InvalidInput, TlsError, ValueError."""
+    config, store = services.config.outbound, services.store
+    relay = parse_relay(config.relay.get_secret_value(), config.tls)
+    dns = Dns(config.nameservers)
+    courier = SmtpCourier(
+        SmtpClientSettings(
+            services.hostname,
+            relays=frozenset({relay.host.lower()} if relay else ()),
+            connect_timeout=config.connect_timeout,
+        ),
+        dns,
+        client_contexts(config.tls_authorities),
+    )
+    slots = Slots(config.concurrency, config.per_host)
+    tools = Tools(
+        store=store,
+        router=Router(Resolver(store.addresses), relay, mx=config.mx),
+        local=LocalCourier(services.delivery, services.budget),
+        remote=Remote(courier, dns, slots, config.tls),
+        slots=slots,
+        reports=services.reports,
+        schedule=Schedule(config.schedule),
+        contents=Batched(store.contents.load),
+    )
+    runner = Runner(tools, services.slot, config.concurrency)
+    services.queue.woken = runner.wake
+    runner.start()
+    try:
+        yield runner
+    finally:
+        await runner.drain(seconds)
+        await dns.close()

@@ -1,0 +1,129 @@
+"""The store of a process, and the services over it."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from duckmail.config.schema import Config
+from duckmail.model.account import Principal
+from duckmail.runtime.budget import OctetBudget
+from duckmail.runtime.tasks import Tasks
+from duckmail.runtime.threads import Pool
+from duckmail.services.auth import Auth, Throttle
+from duckmail.services.delivery import Delivery
+from duckmail.services.mail import Mail
+from duckmail.services.maildrop import Maildrops
+from duckmail.services.passwords import Passwords
+from duckmail.services.queue.forward import Forwarding
+from duckmail.services.queue.queue import Queue
+from duckmail.services.queue.reports import Reports
+from duckmail.services.queue.schedule import Schedule
+from duckmail.services.submission import Policy, Submission
+from duckmail.services.tokens import Tokens
+from duckmail.services.users import Users
+from storage.store import Store
+
+SCAN_THREADS = 2
+HASH_THREADS = 2  # more would take the processor from the loop (libraries.md 3.5: two cores)
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Where they are. `redis_url`: empty for none."""
+
+    mongo_uri: str
+    redis_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything below the edges. `slot`: the name of this process among those of its host and data."""
+
+    config: Config
+    store: Store
+    tasks: Tasks
+    threads: Pool
+    hashing: Pool
+    users: Users
+    auth: Auth
+    tokens: Tokens
+    delivery: Delivery
+    maildrops: Maildrops
+    reports: Reports
+    queue: Queue
+    submission: Submission
+    budget: OctetBudget
+    hostname: str
+    slot: str
+
+    def mail(self, principal: Principal) -> Mail:
+        return mail_of(self.store, self.config, principal)
+
+
+def mail_of(store: Store, config: Config, principal: Principal) -> Mail:
+    return Mail(store, principal, config.limits.quota)
+
+
+@asynccontextmanager
+async def open_services(config: Config, databases: Databases, slot: str) -> AsyncIterator[Services]:
+    """Opens the store and builds the services over it. `slot` names this process among those of its host and data.
+
+    Raises: Unavailable.
+    """
+    hostname = config.server.hostname or socket.getfqdn()
+    async with AsyncExitStack() as stack:
+        threads, hashing = Pool("scan", SCAN_THREADS), Pool("passwords", HASH_THREADS)
+        stack.callback(threads.close)
+        stack.callback(hashing.close)
+        slot = f"{hostname}:{slot}"
+        store = Store(
+            databases.mongo_uri,
+            config.mongo.database,
+            databases.redis_url or None,
+            slot,
+            threads,
+            redis_prefix=config.redis.prefix,
+        )
+        await stack.enter_async_context(store)
+        tasks = await stack.enter_async_context(Tasks("services"))
+        passwords = Passwords(hashing)
+        users = Users(store.users, store.addresses, passwords, config.server.domain or hostname, config.limits.quota)
+        auth = Auth(
+            users,
+            store.users,
+            passwords,
+            store.counters,
+            tasks=tasks,
+            account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
+            network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
+        )
+        reports = Reports(store, hostname, Schedule(config.outbound.schedule))
+        queue = Queue(store, reports)
+        delivery = Delivery(store, threads, config.limits.quota, Forwarding(queue, hostname))
+        policy = Policy(
+            hostname,
+            rewrite=config.submission.sender == "rewrite",
+            client_address=config.submission.client_address,
+            quota=config.limits.quota,
+        )
+        yield Services(
+            config=config,
+            store=store,
+            tasks=tasks,
+            threads=threads,
+            hashing=hashing,
+            users=users,
+            auth=auth,
+            tokens=Tokens(store.tokens, store.users),
+            delivery=delivery,
+            maildrops=Maildrops(
+                store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
+            ),
+            reports=reports,
+            queue=queue,
+            submission=Submission(store, delivery, queue, threads, policy),
+            budget=OctetBudget(config.limits.octet_budget),
+            hostname=hostname,
+            slot=slot,
+        )

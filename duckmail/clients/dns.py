@@ -1,0 +1,189 @@
+"""The DNS look-ups that sending mail needs: a domain's mail exchangers, a host's addresses."""
+
+import asyncio
+import ipaddress
+import random
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+import aiodns
+import pycares
+
+from duckmail.errors import NotFound, Unavailable
+from duckmail.model.address import ascii_domain
+
+TIMEOUT = 3.0  # seconds for the first try of one server; c-ares doubles it with each further round
+TRIES = 2  # rounds over all name servers
+DEADLINE = 20.0  # seconds for one question, whatever c-ares does
+CONCURRENCY = 50  # questions at one time
+MAX_EXCHANGERS = 20  # a domain with more is either very large or hostile: the best ones are enough
+
+# Answers that will be the same tomorrow: there is no such name, it has no such records, it cannot be a name.
+_NO_NAME = frozenset({aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME})
+_NO_RECORDS = frozenset({aiodns.error.ARES_ENODATA})
+
+_shuffle = random.SystemRandom().shuffle
+
+
+class Dns:
+    """A stub resolver: asks the given name servers, or those of the system, and caches by TTL (in c-ares).
+
+    It belongs to the loop on which it is first used. `close` it at the end.
+
+    Args:
+        nameservers: `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353`; none: the system's.
+
+    Raises:
+        ValueError: a name server is no address.
+    """
+
+    def __init__(
+        self,
+        nameservers: Sequence[str] = (),
+        *,
+        timeout: float = TIMEOUT,
+        tries: int = TRIES,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self._nameservers = [_server(text) for text in nameservers]
+        self._timeout, self._tries, self._deadline = timeout, tries, deadline
+        self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._resolver: aiodns.DNSResolver | None = None
+
+    async def close(self) -> None:
+        """End what is being asked; nothing can be asked after it but by a new object."""
+        if self._resolver is not None:
+            await self._resolver.close()
+
+    async def exchangers(self, domain: str) -> list[str]:
+        """The hosts that take mail for `domain`, best first, equal ones in random order; [] if it takes none.
+
+        An address literal (`[192.0.2.1]`) is the address itself.
+
+        Raises:
+            NotFound: there is no such domain, or it has neither mail exchangers nor an address.
+            Unavailable: no clear answer for now.
+        """
+        if domain.startswith("["):
+            return [_literal(domain)]
+        name = _name(domain)
+        found = await self._mail_exchangers(name)
+        if not found:
+            # RFC 5321 §5.1: without MX the domain is its own mail exchanger, if it has an address.
+            await self.addresses(name)
+            return [name]
+        hosts = [(preference, host.removesuffix(".").lower()) for preference, host in found]
+        # RFC 7505 §3: a single MX of "." says that the domain takes no mail.
+        if len(hosts) == 1 and not hosts[0][1]:
+            return []
+        _shuffle(hosts)  # RFC 5321 §5.1: equal preferences are randomized to spread the load
+        best = [host for _, host in sorted(hosts, key=lambda pair: pair[0]) if _is_host(host)]
+        if not best:
+            raise NotFound(f"{name} has no mail exchanger with a usable name")
+        return list(dict.fromkeys(best))[:MAX_EXCHANGERS]
+
+    async def addresses(self, host: str) -> list[str]:
+        """The IPv4 and IPv6 addresses of `host`, in turn.
+
+        IPv4 goes first: more servers reach it, and many that are reached by IPv6 refuse senders without reverse DNS.
+
+        Raises:
+            NotFound: it has none.
+            Unavailable: no clear answer for now.
+        """
+        name = _name(host)
+        async with self._turns:
+            both = [self._ask(name, "A"), self._ask(name, "AAAA")]
+            try:
+                async with asyncio.timeout(self._deadline):
+                    answers = await asyncio.gather(*both, return_exceptions=True)
+            except TimeoutError:
+                raise Unavailable(f"DNS does not answer for {name}") from None
+        by_family = [_texts(answer) for answer in answers]
+        found = [text for text in chain.from_iterable(zip_longest(*by_family)) if text is not None]
+        if not found:
+            for answer in answers:
+                if isinstance(answer, BaseException) and not _is_final(answer):
+                    raise Unavailable(f"DNS does not answer for {name}", reason=str(answer)) from answer
+            raise NotFound(f"{name} has no address")
+        return found
+
+    async def _mail_exchangers(self, name: str) -> list[tuple[int, str]]:
+        """(preference, host) of each MX record; none when the name exists without."""
+        try:
+            async with self._turns, asyncio.timeout(self._deadline):
+                answer = await self._ask(name, "MX")
+        except aiodns.error.DNSError as error:
+            if error.args[0] in _NO_RECORDS:
+                return []
+            if _is_final(error):
+                raise NotFound(f"There is no domain {name}") from None
+            raise Unavailable(f"DNS does not answer for {name}", reason=str(error)) from error
+        except TimeoutError:
+            raise Unavailable(f"DNS does not answer for {name}") from None
+        # A CNAME may stand before them.
+        records = [record.data for record in answer.answer]
+        return [(data.priority, data.exchange) for data in records if isinstance(data, pycares.MXRecordData)]
+
+    def _ask(self, name: str, kind: str) -> asyncio.Future[pycares.DNSResult]:
+        if self._resolver is None:
+            self._resolver = aiodns.DNSResolver(self._nameservers or None, timeout=self._timeout, tries=self._tries)
+        return self._resolver.query_dns(name, kind)
+
+
+def _is_final(error: BaseException) -> bool:
+    return isinstance(error, aiodns.error.DNSError) and error.args[0] in _NO_NAME | _NO_RECORDS
+
+
+def _texts(answer: pycares.DNSResult | BaseException) -> list[str]:
+    if isinstance(answer, BaseException):
+        return []
+    kinds = (pycares.ARecordData, pycares.AAAARecordData)
+    return [record.data.addr for record in answer.answer if isinstance(record.data, kinds)]
+
+
+def _name(domain: str) -> str:
+    try:
+        return ascii_domain(domain)
+    except ValueError:
+        raise NotFound("Not a domain name") from None
+
+
+def _is_host(name: str) -> bool:
+    """A name that addresses can be asked for: RFC 5321 §5.1 wants no address in its place, but some write one."""
+    try:
+        ascii_domain(name)
+    except ValueError:
+        return False
+    # RFC 3696 §2: a top-level domain is not all digits, so this is an address.
+    return not name.rpartition(".")[2].isdigit()
+
+
+def _literal(domain: str) -> str:
+    """The address in an address literal (RFC 5321 §4.1.3)."""
+    text = domain.removeprefix("[").removesuffix("]")
+    try:
+        if text[:5].lower() == "ipv6:":
+            return str(ipaddress.IPv6Address(text[5:]))
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise NotFound("Not an address literal") from None
+
+
+def _server(text: str) -> str:
+    """A name server as c-ares reads it."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"not the address of a name server: {text!r}") from None
+    if not port.isdigit() and port:
+        raise ValueError(f"not a port of a name server: {text!r}")
+    bracketed = f"[{address}]" if address.version == 6 else str(address)
+    return f"{bracketed}:{port}" if port else bracketed

@@ -1,0 +1,37 @@
+"""Addresses of the network: which of them a stranger may make this server connect to."""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+# All that is given out to hosts of the public IPv6 Internet (IANA); what else looks global is not.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+# RFC 6052 §2.1: an IPv4 address in its last 32 bits; resolvers behind NAT64 make them for every IPv4 host.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def is_public(address: str) -> bool:
+    """Whether `address` belongs to a host of the public Internet.
+
+    False for loopback, private, link-local, shared, multicast and reserved ones, also inside an IPv6 address that
+    carries an IPv4 one, and for what is no address.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv4Address):
+        return _is_public_v4(parsed)
+    carried = _carried(parsed)
+    if carried is not None:
+        return _is_public_v4(carried)
+    return parsed in _GLOBAL_UNICAST and parsed.is_global and parsed.teredo is None
+
+
+def _is_public_v4(address: IPv4Address) -> bool:
+    return address.is_global and not address.is_multicast
+
+
+def _carried(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that packets to this IPv6 address end at."""
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

@@ -1,0 +1,113 @@
+"""Which way a recipient's mail goes: to an account here, to the relay, to mail exchangers, or nowhere yet."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from duckmail.errors import InvalidInput
+from duckmail.model import address as addresses
+from duckmail.model.queue import Destination, Outcome
+
+SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT = 25, 587, 465
+
+
+class Domains(Protocol):
+    """What is needed of `duckmail.services.recipients.Resolver`."""
+
+    async def is_local(self, domain: str, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """An account here, if the address is anybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    destination: Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The mail exchangers of a domain (RFC 5321 §5.1)."""
+
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """It waits until there is a way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There will never be a way. `outcome`: of any recipient."""
+
+    outcome: Outcome
+
+
+Route = Local | Relay | Exchange | Stranded | Refused
+
+NO_ROUTE = "no route: neither relay nor mx is configured"
+
+
+class Router:
+    """`relay`: takes all that is not local, None for none; without it `mx` says whether mail exchangers are asked."""
+
+    def __init__(self, domains: Domains, relay: Destination | None, *, mx: bool) -> None:
+        self._domains = domains
+        self._relay = relay
+        self._mx = mx
+
+    async def route(self, recipients: Iterable[tuple[int, str]]) -> dict[Route, list[int]]:
+        """The recipients, (position, address), by their way. Raises: Unavailable."""
+        routes: dict[Route, list[int]] = {}
+        known: dict[str, Route] = {}
+        for position, address in recipients:
+            domain = addresses.normalise_domain(addresses.split(address)[1])
+            if domain not in known:
+                known[domain] = await self._of(domain)
+            routes.setdefault(known[domain], []).append(position)
+        return routes
+
+    async def _of(self, domain: str) -> Route:
+        if not domain:
+            return Refused(Outcome("", 553, "5.1.3", "The address has no domain"))
+        if await self._domains.is_local(domain):
+            return Local()
+        if self._relay is not None:
+            return Relay(self._relay)
+        if not self._mx:
+            return Stranded()
+        if domain.startswith("["):
+            # RFC 5321 §4.1.3 lets a sender name any address, so also one behind our own walls.
+            return Refused(Outcome("", 550, "5.1.2", "Mail is not sent to address literals"))
+        return Exchange(domain)
+
+
+def parse_relay(url: str, tls: str) -> Destination | None:
+    """The relay of `outbound.relay`, None when that is empty. `tls`: of `outbound.tls`, for a relay without a login.
+
+    Raises:
+        InvalidInput: it is no such URL.
+    """
+    if not url:
+        return None
+    wrong = InvalidInput('outbound.relay must be "smtp://host:25", "smtp://user:password@host:587" or "smtps://..."')
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path not in ("", "/"):
+        raise wrong
+    if parts.query or parts.fragment or bool(username) != bool(password):
+        raise wrong
+    if parts.scheme == "smtps":
+        return Destination(parts.hostname, port or SUBMISSIONS_PORT, "implicit", username, password)
+    if username:
+        # A password goes to nobody whose certificate does not verify, whatever holds for others.
+        return Destination(parts.hostname, port or SUBMISSION_PORT, "verify", username, password)
+    return Destination(parts.hostname, port or SMTP_PORT, tls)

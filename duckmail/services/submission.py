@@ -1,0 +1,391 @@
+"""Mail from an account of ours on its way out: who may send as what, to whom, how much; then into the queue.
+
+- An account sends as its own addresses and as what its patterns allow (`senders`), in the envelope and in From alike;
+  whatever else is refused, or its main address takes that place, as configured. The null sender belongs to nobody: who
+  is signed in may use it (RFC 6409 §6.1), From is looked at all the same.
+- Recipients of a day are counted before the message is queued, and counted back if it is not.
+- What was answered with an id is in the queue, durably; the copy in the \\Sent mailbox is part of the same commit.
+"""
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Protocol
+
+from duckmail.errors import (
+    AccountDisabled,
+    CommitUnknown,
+    DuckmailError,
+    InvalidInput,
+    LimitReached,
+    NotFound,
+    OverQuota,
+    Unavailable,
+)
+from duckmail.mime import outgoing
+from duckmail.mime.outgoing import Malformed, Outgoing
+from duckmail.model import address as addresses
+from duckmail.model.account import Principal, User
+from duckmail.model.envelope import Recipient
+from duckmail.model.mailbox import Mailbox
+from duckmail.model.message import Content, NewMessage
+from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
+from duckmail.runtime.log import event
+from duckmail.runtime.threads import Pool
+from duckmail.services.queue.queue import NewMail, SentCopy
+from duckmail.services.recipients import AddressBook, Resolver
+from duckmail.services.senders import Senders
+from storage.redis.counters import Count
+
+DAY = 24 * 3600
+LOOKUP_SECONDS = 8.0
+SUBMIT_SECONDS = 300.0  # a client waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
+INLINE = 64 * 1024  # octets of a message that is read on the event loop; larger ones in a thread (H7)
+# RFC 5321 §4.5.3.1.1, §4.5.3.1.2: 64 octets of local part, 255 of domain; real local parts are longer, so only the
+# sum is held to.
+MAX_RECIPIENT = 64 + 1 + 255
+SCOPE = "smtp"
+
+_OVER_LIMIT = "You reached a daily sending limit for your account"
+_DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
+_HELO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[A-Za-z0-9:.]{1,60}\]")
+
+_logger = logging.getLogger("duckmail.submission")
+
+
+class Accounts(Protocol):
+    """What is needed of `storage.users.Users`."""
+
+    async def get(self, user: str, /) -> User: ...
+
+
+class Mailboxes(Protocol):
+    """What is needed of `storage.mailboxes.Mailboxes`."""
+
+    async def by_special_use(self, user: str, special_use: str, /) -> Mailbox: ...
+
+
+class Contents(Protocol):
+    """What is needed of `storage.contents.Contents`."""
+
+    async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
+
+
+class Counters(Protocol):
+    """What is needed of `storage.redis.counters.Counters`."""
+
+    async def incr(self, key: str, window: int, by: int = 1) -> Count: ...
+
+    async def get(self, key: str) -> Count: ...
+
+
+class SubmissionStore(Protocol):
+    """What submission needs of `storage.store.Store`."""
+
+    @property
+    def addresses(self) -> AddressBook: ...
+
+    @property
+    def users(self) -> Accounts: ...
+
+    @property
+    def mailboxes(self) -> Mailboxes: ...
+
+    @property
+    def contents(self) -> Contents: ...
+
+    @property
+    def counters(self) -> Counters: ...
+
+
+class LocalRecipients(Protocol):
+    """What is needed of `duckmail.services.delivery.Delivery`."""
+
+    async def recipient(self, address: str, size: int = 0) -> Recipient: ...
+
+
+class Queue(Protocol):
+    """What is needed of `duckmail.services.queue.queue.Queue`."""
+
+    async def submit(self, message: NewMail, copy: SentCopy | None = None) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`hostname`: in Received and in Message-IDs. `rewrite`: the main address takes the place of a sender that is not
+    the account's, which else is refused. `client_address`: told in Received. `quota`: octets of accounts without their
+    own, 0 for no limit.
+    """
+
+    hostname: str
+    rewrite: bool = False
+    client_address: bool = False
+    quota: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends one message, and as what. `address`: the reverse-path, "" for the null one. `left`: recipients that
+    the account may still have today."""
+
+    user: User
+    address: str
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a message came here. `protocol`: as Received names it (RFC 3848). `host`: the client's address, "" for none.
+
+    `helo`: what the client called itself. `connection`: its id, for the log.
+    """
+
+    protocol: str
+    host: str = ""
+    helo: str = ""
+    connection: str = ""
+
+
+class Submission:
+    """Takes messages from those who are signed in: `sender`, `recipient` for each, then `submit`."""
+
+    def __init__(
+        self, store: SubmissionStore, local: LocalRecipients, queue: Queue, pool: Pool, policy: Policy
+    ) -> None:
+        self._store = store
+        self._local = local
+        self._queue = queue
+        self._pool = pool
+        self._policy = policy
+        self._resolver = Resolver(store.addresses)
+        self._senders = Senders(self._resolver, policy.rewrite)
+
+    async def sender(self, principal: Principal, address: str) -> Sender:
+        """Who sends, for one message. `address`: the reverse-path, "" for the null one.
+
+        Raises:
+            NotPermitted: the address is not the account's.
+            AccountDisabled: the account may not send any more.
+            Unavailable: nobody can say now.
+        """
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                return await self._sender(principal, address)
+        except TimeoutError:
+            raise Unavailable(user=principal.user, reason="look-up timed out") from None
+
+    async def _sender(self, principal: Principal, address: str) -> Sender:
+        try:
+            user = await self._store.users.get(principal.user)
+        except NotFound:
+            raise AccountDisabled from None
+        if not user.active or SCOPE in user.disabled_scopes:
+            raise AccountDisabled
+        if address:
+            address = await self._senders.reverse_path(user, address)
+        count = await self._store.counters.get(recipients_key(user.id))
+        return Sender(user, address, user.limits.effective.recipients - count.value)
+
+    async def recipient(self, sender: Sender, address: str, size: int = 0, named: int = 0) -> None:
+        """Whether the message may go to this address.
+
+        Args:
+            size: octets of the message, 0 when not known yet.
+            named: recipients that the message has already.
+
+        Raises:
+            LimitReached: the account has no more recipients today.
+            InvalidInput: no mail address that anybody delivers to.
+            NotFound, AccountDisabled, OverQuota: somebody here, and he gets no mail.
+            Unavailable: nobody can say now.
+        """
+        if named >= sender.left:
+            raise LimitReached(_OVER_LIMIT, user=sender.user.id)
+        domain = _checked_domain(address)
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                local = await self._resolver.is_local(domain)
+        except TimeoutError:
+            raise Unavailable(address=address, reason="look-up timed out") from None
+        if local:
+            await self._local.recipient(address, size)
+        elif "." not in domain:
+            raise InvalidInput("The domain is not fully qualified")
+
+    async def submit(
+        self,
+        sender: Sender,
+        envelope: OutboundEnvelope,
+        recipients: Sequence[QueueRecipient],
+        raw: bytes | bytearray,
+        arrival: Arrival,
+    ) -> str:
+        """Puts the message into the queue, durably; its id there.
+
+        Args:
+            envelope: as the client said; its `sender` is that of `sender`, `body` and `smtputf8` become what the
+                message needs.
+            raw: with CRLF line ends; is used up.
+
+        Raises:
+            InvalidInput: the message cannot be sent as it is.
+            NotPermitted: From or Sender name somebody else.
+            LimitReached: more recipients than the account may have today.
+            Unavailable, CommitUnknown.
+        """
+        try:
+            async with asyncio.timeout(SUBMIT_SECONDS):
+                return await self._submit(sender, envelope, recipients, raw, arrival)
+        except TimeoutError:
+            raise CommitUnknown(user=sender.user.id, connection=arrival.connection) from None
+
+    async def _submit(
+        self,
+        sender: Sender,
+        envelope: OutboundEnvelope,
+        recipients: Sequence[QueueRecipient],
+        raw: bytes | bytearray,
+        arrival: Arrival,
+    ) -> str:
+        message = await self._read(raw)
+        replaced = {
+            name: lines
+            for name in (b"from", b"sender")
+            if (lines := await self._senders.replacement(sender.user, sender.address, message, name))
+        }
+        envelope = _needed(envelope, sender.address, recipients, message, replaced)
+        content = await self._store.contents.prepare(await self._edited(raw, message, replaced))
+        mail = NewMail(
+            user=sender.user.id,
+            origin=Origin.SUBMISSION,
+            envelope=envelope,
+            recipients=recipients,
+            content=content,
+            prefix=self._received(arrival),
+        )
+        await self._count(sender, len(recipients))
+        try:
+            return await self._queued(mail, await self._copy(sender.user, content), arrival)
+        except CommitUnknown:
+            raise
+        except DuckmailError:
+            await self._store.counters.incr(recipients_key(sender.user.id), DAY, -len(recipients))
+            raise
+
+    async def _read(self, raw: bytes | bytearray) -> Outgoing:
+        try:
+            return outgoing.read(raw) if len(raw) <= INLINE else await self._pool.run(outgoing.read, raw)
+        except Malformed as error:
+            raise InvalidInput(str(error)) from None
+
+    async def _edited(
+        self, raw: bytes | bytearray, message: Outgoing, replaced: dict[bytes, bytes]
+    ) -> bytes | bytearray:
+        """RFC 6409 §8: what may be added and taken out."""
+        drop, add = set(_DROPPED), b""
+        if not any(message.bodies(b"date")):
+            drop.add(b"date")
+            add += f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode()
+        if not any(message.bodies(b"message-id")):
+            drop.add(b"message-id")
+            add += f"Message-ID: <{uuid.uuid4()}@{self._policy.hostname}>\r\n".encode()
+        if len(raw) <= INLINE:
+            return outgoing.edit(raw, message, frozenset(drop), replaced, add)
+        return await self._pool.run(outgoing.edit, raw, message, frozenset(drop), replaced, add)
+
+    def _received(self, arrival: Arrival) -> bytes:
+        """RFC 5321 §4.4. Where the client is concerns nobody else (§7.6): unless configured, neither its address nor
+        the name it gave itself, which often is its address, is told."""
+        client = "client (authenticated)"
+        if self._policy.client_address:
+            client = arrival.helo if _HELO.fullmatch(arrival.helo) else "unknown"
+            if arrival.host:
+                client += f" ([{'IPv6:' if ':' in arrival.host else ''}{arrival.host}])"
+        return (
+            f"Received: from {client}\r\n"
+            f"\tby {self._policy.hostname} with {arrival.protocol} id {uuid.uuid4().hex};\r\n"
+            f"\t{format_datetime(datetime.now(UTC))}\r\n"
+        ).encode()
+
+    async def _count(self, sender: Sender, number: int) -> None:
+        """Counts the recipients. Raises: LimitReached: then they are not counted."""
+        key = recipients_key(sender.user.id)
+        count = await self._store.counters.incr(key, DAY, number)
+        if count.value > sender.user.limits.effective.recipients:
+            await self._store.counters.incr(key, DAY, -number)
+            raise LimitReached(_OVER_LIMIT, user=sender.user.id)
+
+    async def _copy(self, user: User, content: Content) -> SentCopy | None:
+        """The copy for the \\Sent mailbox, where the account wants one and has such a mailbox."""
+        if not user.upload_sent_messages:
+            return None
+        try:
+            mailbox = await self._store.mailboxes.by_special_use(user.id, "\\Sent")
+        except NotFound:
+            event(_logger, logging.INFO, "no copy", user=user.id, reason="no mailbox for sent mail")
+            return None
+        return SentCopy(mailbox.id, NewMessage(content, flags=("\\Seen",)), user.limits.quota or self._policy.quota)
+
+    async def _queued(self, mail: NewMail, copy: SentCopy | None, arrival: Arrival) -> str:
+        """Mail goes out even if its copy cannot be kept."""
+        try:
+            return await self._queue.submit(mail, copy)
+        except (OverQuota, NotFound) as error:
+            if copy is None:
+                raise
+            event(
+                _logger, logging.INFO, "no copy", user=mail.user, connection=arrival.connection,
+                reason=type(error).__name__,
+            )  # fmt: skip
+            return await self._queue.submit(mail, None)
+
+
+def recipients_key(user: str) -> str:
+    """The counter of an account's recipients within a day."""
+    return f"recipients:{user}"
+
+
+def _checked_domain(address: str) -> str:
+    """The domain of a recipient. Raises: InvalidInput."""
+    domain = addresses.split(address)[1]
+    if len(address.encode()) > MAX_RECIPIENT:
+        raise InvalidInput("The address is too long")
+    if domain.startswith("["):
+        raise InvalidInput("Address literals are not delivered to")
+    try:
+        name = addresses.ascii_domain(domain)
+    except ValueError:
+        raise InvalidInput("The domain is no host name") from None
+    # What looks like an IPv4 address would be taken for one when a connection is made to it.
+    if name.rpartition(".")[2].isdigit():
+        raise InvalidInput("The domain is no host name")
+    return domain
+
+
+def _needed(
+    envelope: OutboundEnvelope,
+    sender: str,
+    recipients: Sequence[QueueRecipient],
+    message: Outgoing,
+    replaced: dict[bytes, bytes],
+) -> OutboundEnvelope:
+    """The envelope with what the octets need of the next server, whatever the client announced.
+
+    RFC 6531 §3.4: SMTPUTF8 is for non-ASCII addresses and header fields; a client may ask for it in vain, and servers
+    without it need not be kept from an ASCII message.
+    """
+    lines = b"".join(replaced.values())
+    plain = message.ascii and lines.isascii()
+    named = sender.isascii() and all(recipient.address.isascii() for recipient in recipients)
+    wanted = envelope.smtputf8 or not lines.isascii()
+    return replace(
+        envelope,
+        sender=sender,
+        body="7BIT" if plain else "8BITMIME",
+        smtputf8=not named or (wanted and not plain),
+    )

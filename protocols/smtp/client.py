@@ -1,0 +1,218 @@
+"""Hands a message to another server: finds its addresses, connects, secures the connection, sends, says goodbye.
+
+- What a server does, or fails to do, is an outcome and no exception. Only a reply of 500 and more that concerns the
+  message is permanent; code 0 tells of the host or the connection: another host, or the same later, may do better.
+- DATA is used with every server, not BDAT (RFC 3030), also where CHUNKING is offered: BDAT sends a whole message to a
+  server that has refused all its recipients, and would be a second way to frame messages, for one round trip less.
+- A host that a stranger names (the MX of a recipient's domain) is never connected to in a private network.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from ipaddress import ip_address
+from socket import SOCK_STREAM
+from typing import Protocol
+
+from duckmail.errors import NotFound, Unavailable
+from duckmail.model.network import is_public
+from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
+from duckmail.runtime.log import event
+from protocols.net.outgoing import Outgoing
+from protocols.smtp.client_connection import Failed, SmtpConnection, StartTlsRefused, TlsFailed
+from protocols.smtp.client_settings import ClientContexts, SmtpClientSettings
+from protocols.smtp.client_transaction import transact
+
+# How a connection is secured: `Destination.tls`.
+MAY, VERIFY, NEVER, IMPLICIT = "may", "verify", "never", "implicit"
+
+_logger = logging.getLogger("duckmail.smtp.client")
+
+
+class Resolver(Protocol):
+    """The addresses of hosts, from DNS."""
+
+    async def addresses(self, host: str) -> list[str]:
+        """At least one address, in the order to try. Raises NotFound, Unavailable."""
+        ...
+
+
+class SmtpCourier:
+    """Sends letters by SMTP; one connection for each."""
+
+    def __init__(self, settings: SmtpClientSettings, resolver: Resolver, contexts: ClientContexts) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._contexts = contexts
+
+    async def send(
+        self, destination: Destination, letter: Letter, recipients: Sequence[QueueRecipient]
+    ) -> list[Outcome]:
+        """One attempt; one outcome per recipient, in order.
+
+        Raises:
+            Whatever reading the letter's content raises; nothing was delivered then.
+        """
+        if not recipients:
+            return []
+        begun = time.monotonic()
+        connection: SmtpConnection | None = None
+        try:
+            connection = await self._connect(destination, _policy(destination, letter), letter.envelope.requiretls)
+            outcomes = await transact(connection, letter, recipients)
+        except Failed as failure:
+            host = destination.host if failure.code else ""
+            outcomes = [Outcome(one.address, failure.code, failure.status, failure.text, host) for one in recipients]
+        except BaseException:
+            if connection is not None:
+                connection.abort()
+            raise
+        if connection is not None:
+            connection.quit()
+        _report(destination, connection, outcomes, time.monotonic() - begun)
+        return outcomes
+
+    # From a host name to a connection that is ready for MAIL; all of it raises Failed
+
+    async def _connect(self, destination: Destination, policy: str, requiretls: bool) -> SmtpConnection:
+        """A session with the first address of the host that gives one."""
+        deadline = asyncio.get_running_loop().time() + self._settings.message_timeout
+        failure = Failed(0, "4.4.4", f"{destination.host} has no address")
+        # RFC 5321 §5.1: the addresses of a host are tried one after the other until one succeeds.
+        for address in await self._addresses(destination.host):
+            try:
+                return await self._session(destination, address, policy, requiretls, deadline)
+            except Failed as error:
+                failure = error
+                if failure.code >= 500:
+                    break
+        raise failure
+
+    async def _addresses(self, host: str) -> list[str]:
+        if host.lower() in self._settings.relays:
+            found = await self._system_addresses(host)
+        elif _is_address(host):
+            found = [host]
+        else:
+            found = await self._dns_addresses(host)
+        if not self._settings.allow_private and host.lower() not in self._settings.relays:
+            found = [address for address in found if is_public(address)]
+            if not found:
+                raise Failed(0, "4.4.4", f"{host} has no address in the public Internet")
+        return found[: self._settings.max_addresses]
+
+    async def _dns_addresses(self, host: str) -> list[str]:
+        try:
+            return await self._resolver.addresses(host)
+        except NotFound as error:
+            raise Failed(0, "4.4.4", f"{host}: {error.text}") from error
+        except Unavailable as error:
+            raise Failed(0, "4.4.3", f"{host}: {error.text}") from error
+
+    async def _system_addresses(self, host: str) -> list[str]:
+        """As the system finds them, with its hosts file and search domains: for names that an administrator wrote."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                found = await loop.getaddrinfo(host, None, type=SOCK_STREAM)
+        except TimeoutError as error:
+            raise Failed(0, "4.4.3", f"{host}: the look-up timed out") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: what cannot be a host name
+            raise Failed(0, "4.4.3", f"{host}: not found by the system") from error
+        return list(dict.fromkeys(str(sockaddr[0]).partition("%")[0] for *_, sockaddr in found))
+
+    async def _session(
+        self, destination: Destination, address: str, policy: str, requiretls: bool, deadline: float
+    ) -> SmtpConnection:
+        try:
+            return await self._attempt(destination, address, policy, requiretls, deadline)
+        except TlsFailed:
+            if policy != MAY:
+                raise
+        # RFC 7435 §3: opportunistic encryption that does not work must not stop the mail.
+        return await self._attempt(destination, address, NEVER, requiretls, deadline)
+
+    async def _attempt(
+        self, destination: Destination, address: str, policy: str, requiretls: bool, deadline: float
+    ) -> SmtpConnection:
+        host, settings = destination.host, self._settings
+        try:
+            wire = await Outgoing.dial(address, destination.port, settings.connect_timeout)
+        except OSError as error:
+            reason = "timed out" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
+            raise Failed(0, "4.4.1", f"Connecting to {host} ({address}) port {destination.port}: {reason}") from error
+        connection = SmtpConnection(wire, host, settings, deadline)
+        try:
+            if policy == IMPLICIT:
+                await connection.secure(self._contexts.verifying)
+            await connection.greet()
+            await connection.hello()
+            if policy in {MAY, VERIFY}:
+                await self._start_tls(connection, policy, requiretls)
+            if destination.username:
+                await connection.auth(destination.username, destination.password)
+        except Failed:
+            connection.quit()
+            raise
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _start_tls(self, connection: SmtpConnection, policy: str, requiretls: bool) -> None:
+        if not connection.extensions.offers("STARTTLS"):
+            if policy == MAY:
+                return
+            if requiretls:
+                raise Failed(550, "5.7.30", f"{connection.host} does not support REQUIRETLS, nor any TLS")
+            raise Failed(0, "4.7.4", f"{connection.host} does not offer STARTTLS")
+        contexts = self._contexts
+        try:
+            await connection.starttls(contexts.opportunistic if policy == MAY else contexts.verifying)
+        except StartTlsRefused:
+            if policy != MAY:
+                raise
+            return
+        # RFC 3207 §4.2: what was learned in plaintext is forgotten.
+        await connection.hello()
+
+
+def _policy(destination: Destination, letter: Letter) -> str:
+    """How this connection is to be secured: as configured, or better."""
+    if destination.tls == IMPLICIT:
+        return IMPLICIT
+    if destination.username:  # a password is shown to nobody but the server it was meant for
+        return VERIFY
+    # RFC 8689 §4.2.1: REQUIRETLS asks for a server that has proved its name.
+    return VERIFY if letter.envelope.requiretls and destination.tls != NEVER else destination.tls
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _report(
+    destination: Destination, connection: SmtpConnection | None, outcomes: Sequence[Outcome], seconds: float
+) -> None:
+    """One line per attempt; no addresses, and not the server's words, which may hold them."""
+    taken = sum(outcome.accepted for outcome in outcomes)
+    refused = sum(outcome.permanent for outcome in outcomes)
+    event(
+        _logger,
+        logging.INFO,
+        "sent by SMTP" if taken else "not sent by SMTP",
+        host=destination.host,
+        port=destination.port,
+        tls=connection.security if connection is not None else "",
+        accepted=taken,
+        refused=refused,
+        deferred=len(outcomes) - taken - refused,
+        statuses=sorted({outcome.status for outcome in outcomes})[:10],
+        seconds=round(seconds, 3),
+    )

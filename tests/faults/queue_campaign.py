@@ -1,0 +1,241 @@
+"""One run of the queue: mail is sent and fetched, processes are killed at the worst moments, all is compared."""
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.mongo.client import connect, database
+from tests.faults.actors import Actor
+from tests.faults.ledger import Gate, Violation
+from tests.faults.queue_actors import Fetcher, LeaseWatch, Sender
+from tests.faults.queue_check import Found, compare
+from tests.faults.queue_ledger import QueueLedger
+from tests.faults.queue_relay import listening
+from tests.faults.rig import DATABASE, Rig, Serve, free_ports, rig
+
+COMPARE_EVERY = 25  # kills
+WORK_SECONDS = 4.0  # between two kills, at most
+MOMENT_SECONDS = 2.0
+LINGER_SECONDS = 0.05  # from such a moment to the kill, at most
+STARTING = 0.1  # how often a process is killed once more while it starts
+DRAIN_SECONDS = 180.0  # until the queue is empty: a lease, a message that was put off, the schedule
+CONFIG = """
+[outbound]
+relay = "smtp://127.0.0.1:{port}"
+tls = "never"
+schedule = ["200 ms", "300 ms", "300 ms", "400 ms", "500 ms", "500 ms"]
+per_host = 10
+"""
+
+# When a process is killed: while a submission's end is under way, just after it was answered, as the relay answers, as
+# POP3 commits, or at any time.
+_MOMENTS = ("sent", "taken", "relayed", "relayed", "quit", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    seed: int
+    count: int
+    mongod_count: int = 0
+    processes: int = 1
+    accounts: tuple[str, ...] = ("anna", "bert", "cleo")
+    copying: tuple[str, ...] = ("anna", "cleo")  # whose sent messages are kept
+    senders: int = 2  # per account
+    work: int = 60  # operations between two kills, at most
+
+
+@dataclass(slots=True)
+class Result:
+    plan: Plan
+    seconds: float = 0.0
+    kills: int = 0
+    mongod_kills: int = 0
+    moments: Counter[str] = field(default_factory=Counter)  # kills by what was happening
+    restarts: list[float] = field(default_factory=list)
+    drains: list[float] = field(default_factory=list)  # seconds until the queue was empty
+    outcomes: Counter[str] = field(default_factory=Counter)
+    found: Found = field(default_factory=Found)
+    longest_lease: float = 0.0
+    longest_in_use: float = 0.0
+    violation: str = ""
+
+    def figures(self) -> dict[str, object]:
+        found, doubled = self.found, self.found.doubles
+        return {
+            "seed": self.plan.seed,
+            "processes": self.plan.processes,
+            "seconds": round(self.seconds, 1),
+            "kills": self.kills,
+            "mongod_kills": self.mongod_kills,
+            "kills_by_moment": dict(sorted(self.moments.items())),
+            "comparisons": len(self.drains),
+            "restart_seconds_mean": round(sum(self.restarts) / max(1, len(self.restarts)), 2),
+            "restart_seconds_max": round(max(self.restarts, default=0.0), 2),
+            "drain_seconds": [round(seconds, 1) for seconds in self.drains],
+            "longest_lease_seconds": round(self.longest_lease, 1),
+            "longest_maildrop_in_use_seconds": round(self.longest_in_use, 1),
+            "messages": found.messages,
+            "unanswered_submissions": dict(sorted(found.unanswered.items())),
+            "recipients": dict(sorted(found.states.items())),
+            "recipients_by_attempts": dict(sorted(found.attempts.items())),
+            "reports": found.reports,
+            "recipients_in_reports": dict(sorted(found.told.items())),
+            "copies_in_sent": found.copies,
+            "messages_read_back": found.read_back,
+            "doubled_at_the_relay": {
+                "killed_between_its_250_and_our_commit": doubled.killed,
+                "milliseconds_from_its_250_to_the_kill": doubled.gaps,
+                "dropped_without_an_answer": doubled.ambiguous,
+                "otherwise": 0 if not self.violation else "see violation",
+            },
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "violation": self.violation,
+        }
+
+
+class Campaign:
+    def __init__(self, plan: Plan, servers: Rig, ledger: QueueLedger, watch: LeaseWatch, actors: list[Actor]) -> None:
+        self.plan = plan
+        self.result = Result(plan)
+        self._rig = servers
+        self._ledger = ledger
+        self._watch = watch
+        self._actors = actors
+        self._gate = actors[0].gate
+        self._chance = random.Random(f"{plan.seed}:kills")
+
+    async def run(self) -> None:
+        """Raises: Violation and other assertion errors."""
+        begun = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(one.run()) for one in (*self._actors, self._watch)]
+                await self._kill_and_compare()
+                for one in running:
+                    one.cancel()
+        except* AssertionError as group:
+            errors = group
+            while isinstance(errors.exceptions[0], BaseExceptionGroup):
+                errors = errors.exceptions[0]
+            raise Violation(str(errors.exceptions[0])) from errors.exceptions[0]
+        finally:
+            ledger, result = self._ledger, self.result
+            result.seconds = time.monotonic() - begun
+            result.outcomes = ledger.outcomes
+            result.longest_lease, result.longest_in_use = ledger.longest_lease, ledger.longest_in_use
+
+    async def _kill_and_compare(self) -> None:
+        plan = self.plan
+        victims = ["serve"] * plan.count + ["mongod"] * plan.mongod_count
+        self._chance.shuffle(victims)
+        for number, victim in enumerate(victims, 1):
+            last = number == len(victims)
+            await self._work()
+            if victim == "mongod":
+                await self._kill_mongod()
+            else:
+                await self._kill_serve(moment=self._chance.choice(_MOMENTS))
+            if number % COMPARE_EVERY == 0 or last:
+                await self._compare(last=last, late=plan.processes > 1 and len(self.result.drains) % 2 == 0)
+
+    async def _work(self) -> None:
+        """Waits until a random number of operations is done, so that no kill meets idle clients."""
+        enough = self._ledger.operations + self._chance.randint(3, self.plan.work)
+        begun = time.monotonic()
+        while self._ledger.operations < enough and time.monotonic() - begun < WORK_SECONDS:
+            await asyncio.sleep(self._chance.uniform(0.001, 0.02))
+
+    async def _kill_serve(self, *, moment: str, again: bool = True) -> None:
+        """`again`: it is started."""
+        host = await self._ledger.moments.next(moment, MOMENT_SECONDS) if moment else ""
+        if host and self._chance.random() < 0.7:
+            await asyncio.sleep(self._chance.random() * LINGER_SECONDS)
+        serve = self._ledger.serve(host) if host else self._chance.choice(self._rig.serves)
+        self.result.moments[moment if host else "any"] += 1
+        self._kill(serve)
+        if not again:
+            return
+        serve.start()
+        while self._chance.random() < STARTING:
+            await asyncio.sleep(self._chance.uniform(0, 2))
+            self._kill(serve)
+            self.result.moments["starting"] += 1
+            serve.start()
+        self.result.restarts.append(await serve.ready())
+
+    def _kill(self, serve: Serve) -> None:
+        serve.kill()
+        self._ledger.kills[serve.host, serve.starts] = time.monotonic()
+        self.result.kills += 1
+
+    async def _kill_mongod(self) -> None:
+        begun = time.monotonic()
+        await self._rig.kill_mongod()
+        await self._rig.start_mongod()
+        self._ledger.outages.append((begun, time.monotonic()))
+        self.result.mongod_kills += 1
+
+    async def _compare(self, *, last: bool, late: bool) -> None:
+        """`late`: one process dies once more and stays away: what it had leased is the business of the others."""
+        if late:
+            await self._kill_serve(moment="relayed", again=False)
+        await self._gate.close()
+        await self._drained()
+        async with self._rig.store() as store:
+            self.result.found = await compare(store, self._ledger, copying=set(self.plan.copying), deep=last)
+        for serve in self._rig.serves:
+            if not serve.alive:
+                serve.start()
+                await serve.ready()
+        found = self.result.found
+        kills = f"{self.result.kills} kills of duckmail, {self.result.mongod_kills} of mongod"
+        print(
+            f"{kills}, {found.messages} messages, {found.states.total()} recipients: all as it should be",
+            f"(the queue was empty after {self.result.drains[-1]:.1f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._gate.open()
+
+    async def _drained(self) -> None:
+        """Until the queue is empty. Raises: Violation."""
+        begun = time.monotonic()
+        looked = self._watch.looks
+        while self._ledger.open or self._watch.looks < looked + 2:
+            if time.monotonic() - begun > DRAIN_SECONDS:
+                raise Violation(f"{self._ledger.open} messages are in the queue after {DRAIN_SECONDS:.0f} s")
+            await asyncio.sleep(0.1)
+        self.result.drains.append(time.monotonic() - begun)
+
+
+async def run(plan: Plan, logs: Path | None = None) -> Result:
+    """The result; its `violation` is empty when all promises were kept; else the logs go to the folder `logs`."""
+    [port] = free_ports(1)
+    attributes = {
+        name: {"recipients": 1_000_000, "upload_sent_messages": name in plan.copying} for name in plan.accounts
+    }
+    async with rig(
+        plan.processes, accounts=plan.accounts, attributes=attributes, extra=CONFIG.format(port=port)
+    ) as servers:
+        ledger, gate = QueueLedger(servers.serves), Gate()
+        async with listening(port, ledger, plan.seed), connect(servers.mongod.uri) as client:
+            look = database(client, DATABASE)
+            common = (plan.seed, servers.serves, ledger, gate)
+            actors: list[Actor] = [
+                Sender(f"{number}-{account}", *common, plan.accounts)
+                for account in plan.accounts
+                for number in range(plan.senders)
+            ]
+            actors += [Fetcher(f"pop3.{account}", *common, account, look) for account in plan.accounts]
+            campaign = Campaign(plan, servers, ledger, LeaseWatch(look, ledger), actors)
+            try:
+                await campaign.run()
+            except AssertionError as error:
+                campaign.result.violation = f"seed {plan.seed}: {error}"
+                for serve in servers.serves if logs else ():
+                    (logs / f"queue-faults-{plan.seed}-{serve.folder.name}.log").write_text(serve.tail(1 << 20))
+            return campaign.result
