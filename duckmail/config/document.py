@@ -31,9 +31,11 @@ def generate() -> str:
             lines += [
                 "",
                 *_comment(field.description or ""),
-                *_comment(f"Type: {_type(field)}{_range(field)}. Default: {value}"),
+                *_comment(
+                    f"Type: {_type(field)}{_range(field)}. Default: {value if len(value) < WIDTH else 'see below'}"
+                ),
             ]
-            lines += [f"# {key} = {value}"]
+            lines += [f"# {line}" for line in _setting(key, value)]
     return "\n".join(lines) + "\n"
 
 
@@ -61,6 +63,22 @@ def _comment(text: str) -> list[str]:
         lines += ["#"] if lines else []
         lines += [f"# {line}" for line in textwrap.wrap(" ".join(paragraph.split()), WIDTH - 2)]
     return lines
+
+
+def _setting(key: str, value: str) -> list[str]:
+    """Key and value as TOML; a long list on several lines."""
+    line = f"{key} = {value}"
+    if len(line) <= WIDTH - 2 or not value.startswith("["):
+        return [line]
+    # A quotation mark with a comma behind it ends an item: within a string it would be escaped.
+    items = value[1:-1].replace('", ', '",\n').split("\n")
+    rows, row = [f"{key} = ["], ""
+    for item in items:
+        if row and len(row) + len(item) > WIDTH - 6:
+            rows.append(f"  {row}")
+            row = ""
+        row += f" {item}" if row else item
+    return [*rows, f"  {row}", "]"]
 
 
 def _kind(field: FieldInfo) -> tuple[Kind | None, bool]:
