@@ -306,12 +306,12 @@ class Connection(asyncio.Protocol):
         self._layer = TlsLayer(self._contexts.server)
         self._secured = asyncio.get_running_loop().create_future()
 
-    async def _handshake(self, timeout: float = HANDSHAKE_TIMEOUT) -> None:
+    async def _handshake(self, timeout: float | None = None) -> None:
         """Wait for the end of the handshake that `_begin_tls` began."""
         if self._secured is None:
             return
         try:
-            await _within(timeout, self._secured)
+            await _within(HANDSHAKE_TIMEOUT if timeout is None else timeout, self._secured)
         except OSError:
             self.close()  # not `abort`: the client may want our alert
             raise
