@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -86,6 +86,8 @@ class Store:
         self.contents = Contents(self.database, threads)
         self.mailboxes = mailboxes.Mailboxes(self.database, self.transactions)
         self.users = users.Users(self.database, self.transactions)
+        self.users.changed = self._account_changed
+        self.account_changed: Callable[[str], None] = lambda _user: None  # in any process; a hint
         self.addresses = addresses.Addresses(self.database)
         self.tokens = tokens.Tokens(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
@@ -101,6 +103,7 @@ class Store:
             commands, subscriber = self._redis = connect_redis(redis_url), connect_subscriber(redis_url)
             self.notifier = Notifier(commands, subscriber, prefix, str(self.lease.id))
             self.notifier.changed = self.views.changed
+            self.notifier.account_changed = self._account_heard
             self.notifier.reconnected = self.views.changed_all
             self.views.watch, self.views.unwatch = self.notifier.watch, self.notifier.unwatch
         self.counters = Counters(self.redis, prefix)
@@ -146,6 +149,23 @@ class Store:
     def _publish(self, delta: Delta) -> None:
         if self.notifier is not None:
             self.notifier.publish(delta)
+
+    def _account_heard(self, user: str) -> None:
+        self.account_changed(user)
+
+    def _account_changed(self, user: str) -> None:
+        self._account_heard(user)
+        if self.notifier is not None:
+            self.notifier.publish_account(user)
+
+    def watch(self, user: str) -> None:
+        """From now on `account_changed` hears of this account's changes in other processes; until `unwatch`."""
+        if self.notifier is not None:
+            self.notifier.watch(user)
+
+    def unwatch(self, user: str) -> None:
+        if self.notifier is not None:
+            self.notifier.unwatch(user)
 
     async def append(
         self,

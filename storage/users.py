@@ -5,7 +5,7 @@ counts changes of the folder tree; both are written by `storage.mailboxes` as we
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, NotFound, UsernameTaken
-from duckmail.model.account import Limits, User, UserQuery
+from duckmail.model.account import Limits, Standing, User, UserQuery
 from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
@@ -40,6 +40,8 @@ _FIELDS: Mapping[str, str] = {
     "disabled": "disabled",
     "suspended": "suspended",
     "auth_version": "authVersion",
+    "session_version": "sessionVersion",
+    "logout_reason": "logoutReason",
     "created": "created",
     "last_login": "lastLogin",
     "temp_password_hash": "tempPassword",
@@ -67,6 +69,11 @@ _LIMITS: Mapping[str, str] = {
     "pop3_max_messages": "pop3MaxMessages",
     "received_max": "receivedMax",
 }
+
+
+# What open sessions depend on, beside `auth_version`.
+_STANDING = frozenset({"disabled", "suspended", "disabled_scopes"})
+_STANDING_FIELDS = ("disabled", "suspended", "authVersion", "sessionVersion", "disabledScopes", "logoutReason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def to_user(document: Document) -> User:
     values: Document = {name: document[key] for name, key in _FIELDS.items() if key in document}
     values |= {name: tuple(document[key]) for name, key in _LISTS.items() if key in document}
     limits = Limits(**{name: int(document[key]) for name, key in _LIMITS.items() if key in document})
-    for name in ("retention", "auth_version"):
+    for name in ("retention", "auth_version", "session_version"):
         values[name] = int(values.get(name, 0))
     return User(id=str(document["_id"]), limits=limits, **values)
 
@@ -128,7 +135,10 @@ def to_fields(changes: Mapping[str, object]) -> Document:
 
 
 class Users:
+    """`changed` is told of each account whose open sessions have to be looked at, behind the commit."""
+
     def __init__(self, database: Database, transactions: Transactions) -> None:
+        self.changed: Callable[[str], None] = lambda _user: None
         self._users = database["users"]
         self._addresses = database["addresses"]
         self._mailboxes = database["mailboxes"]
@@ -249,7 +259,25 @@ class Users:
             )
         if document is None:
             raise NotFound("This user does not exist")
+        if revoke or not _STANDING.isdisjoint(changes):
+            self.changed(user)
         return to_user(document)
+
+    async def log_out(self, user: str, reason: str) -> None:
+        """Ends the open sessions. Raises: NotFound, Unavailable."""
+        update = {"$inc": {"sessionVersion": Int64(1)}, "$set": {"logoutReason": reason}}
+        async with operation():
+            result = await self._users.update_one({"_id": object_id(user)}, update)
+        if not result.matched_count:
+            raise NotFound("User not found")
+        self.changed(user)
+
+    async def standings(self, users: Sequence[str]) -> dict[str, Standing]:
+        """What the sessions of these accounts depend on; what does not exist is absent."""
+        query = {"_id": {"$in": [object_id(user) for user in users]}}
+        async with operation(5):
+            documents = await self._users.find(query, dict.fromkeys(_STANDING_FIELDS, 1)).to_list(None)
+        return {str(document["_id"]): _standing(document) for document in documents}
 
     async def replace_hash(self, user: str, old: str, new: str) -> None:
         """Stores the same password's stronger hash, unless the password was changed meanwhile."""
@@ -281,7 +309,19 @@ class Users:
             await self._mailboxes.update_many(living, [bury, {"$unset": "path"}], session=session)
             return Removal(str(removal), existed=True, addresses=len(owned))
 
-        return await self._transactions.run(run)
+        removed: Removal = await self._transactions.run(run)
+        self.changed(user)
+        return removed
+
+
+def _standing(document: Document) -> Standing:
+    return Standing(
+        active=not (document.get("disabled") or document.get("suspended")),
+        auth_version=int(document.get("authVersion", 0)),
+        session_version=int(document.get("sessionVersion", 0)),
+        disabled_scopes=tuple(document.get("disabledScopes", ())),
+        logout_reason=document.get("logoutReason", ""),
+    )
 
 
 def _query(query: UserQuery) -> Document:

@@ -9,7 +9,7 @@ from api.errors import Rows
 from api.paging import cursors, position
 from api.permissions import Permission, Reach
 from api.route import Call, Route, route
-from api.schemas.users import CreateUser, DeleteUser, ListUsers, OneUser, ResolveUser, UpdateUser
+from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResolveUser, UpdateUser
 from duckmail.errors import AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
 from duckmail.model.account import Limits, User, UserQuery
 from duckmail.services.users import Account, NewUser, normalise_tags
@@ -178,6 +178,11 @@ async def delete(call: Call, request: DeleteUser) -> Json:
     )
 
 
+async def log_out(call: Call, request: LogOut) -> Json:
+    await call.services.users.log_out(request.user, request.reason, call.by)
+    return {"success": True}
+
+
 async def resolve(call: Call, request: ResolveUser) -> Json:
     return {"success": True, "id": await call.services.users.resolve(request.username, call.by)}
 
@@ -212,6 +217,14 @@ ROUTES: tuple[Route, ...] = (
         update,
         Permission("users", "update"),
         errors={NotFound: (500, "UserNotFound"), AuthenticationFailed: (500, "AuthFail")},
+    ),
+    route(
+        "PUT",
+        "/users/{user}/logout",
+        LogOut,
+        log_out,
+        Permission("users", "read"),
+        errors={NotFound: (500, "UserNotFound")},
     ),
     route("DELETE", "/users/{user}", DeleteUser, delete, Permission("users", "delete", Reach.ANY)),
 )

@@ -28,6 +28,7 @@ from api.schemas.types import (
 from duckmail.errors import Cannot, InvalidInput
 from duckmail.model.mailbox import normalise_path
 from duckmail.services.auth import SCOPES
+from duckmail.services.sessions import LOGOUT
 
 Flag = Annotated[bool, boolean(), EMPTY_IS_ABSENT]
 # Mail is not encrypted at rest yet: a request to do so is refused rather than stored without effect.
@@ -166,6 +167,10 @@ class UpdateUser(Profile):
 
 class DeleteUser(OneUser):
     delete_after: Annotated[datetime | None, moment(), EMPTY_IS_ABSENT] = None
+
+
+class LogOut(OneUser):
+    reason: Annotated[str, text(128), EMPTY_IS_ABSENT] = LOGOUT
 
 
 class ResolveUser(Traced):

@@ -34,7 +34,7 @@ def mail_edges(services: Services, limits: Limits, tls: TlsContexts) -> dict[str
 def _imap(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tuple[str, Service]]:
     config = services.config
     serve = imap.make_serve(
-        ImapServices(services.auth, services.mail, limits.user, services.budget, services.threads),
+        ImapServices(services.auth, services.sessions, services.mail, limits.user, services.budget, services.threads),
         ImapSettings(
             version=__version__,
             starttls=config.imap.starttls,
@@ -52,7 +52,7 @@ def _imap(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tupl
 def _pop3(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tuple[str, Service]]:
     config = services.config
     serve = pop3.make_serve(
-        Pop3Services(services.auth, services.maildrops, limits.user),
+        Pop3Services(services.auth, services.sessions, services.maildrops, limits.user),
         Pop3Settings(
             version=__version__,
             starttls=config.pop3.starttls,
@@ -76,7 +76,7 @@ def _submission(services: Services, limits: Limits, tls: TlsContexts) -> Iterabl
             max_recipients=config.submission.max_recipients,
             plaintext_login=config.submission.plaintext_login,
         ),
-        SubmissionServices(services.auth, services.submission, limits.user, services.budget),
+        SubmissionServices(services.auth, services.sessions, services.submission, limits.user, services.budget),
     )
     starttls = tls if config.submission.starttls else None
     proxies = Networks(config.proxy.peers)

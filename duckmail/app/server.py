@@ -39,6 +39,11 @@ def catch_signals(reload: Callable[[], None]) -> asyncio.Event:
     return stopped
 
 
+def api_services(services: Services) -> ApiServices:
+    """What the API works with."""
+    return ApiServices(services.users, services.auth, services.tokens, services.store.health)
+
+
 class Server:
     """The listeners of one process over its services: `start`, and `drain` at the end."""
 
@@ -94,7 +99,7 @@ class Server:
         if not opened:
             return
         app = make_app(
-            ApiServices(services.users, services.auth, services.tokens, services.store.health),
+            api_services(services),
             ApiSettings(config.access_control, self._api_token, config.cors_origins),
         )
         self._api = make_runner(app)

@@ -19,6 +19,7 @@ from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
+from duckmail.services.sessions import Sessions
 from duckmail.services.submission import Policy, Submission
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
@@ -50,6 +51,7 @@ class Services:
     tokens: Tokens
     delivery: Delivery
     maildrops: Maildrops
+    sessions: Sessions
     reports: Reports
     queue: Queue
     submission: Submission
@@ -98,6 +100,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
             network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
         )
+        sessions = Sessions(store)
+        tasks.start(sessions.keep(), "sessions")
         reports = Reports(store, hostname, Schedule(config.outbound.schedule))
         queue = Queue(store, reports)
         delivery = Delivery(store, threads, config.limits.quota, Forwarding(queue, hostname))
@@ -120,6 +124,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             maildrops=Maildrops(
                 store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
             ),
+            sessions=sessions,
             reports=reports,
             queue=queue,
             submission=Submission(store, delivery, queue, threads, policy),

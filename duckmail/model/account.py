@@ -47,6 +47,7 @@ class User:
 
     `temp_password_hash`: signs in with the master scope alone, until `temp_password_expires`, and has to be changed.
     `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
+    `session_version` counts the logouts that were asked for, `logout_reason` is what the last one said.
     """
 
     id: str
@@ -64,6 +65,8 @@ class User:
     disabled: bool = False
     suspended: bool = False
     auth_version: int = 0
+    session_version: int = 0
+    logout_reason: str = ""
     created: datetime | None = None
     last_login: datetime | None = None
     temp_password_hash: str = field(default="", repr=False)
@@ -100,10 +103,24 @@ class Principal:
     """Who acts in a session or request: what the services check ownership against.
 
     `user`: the account's id, empty for server roles. `role`: `user` for a mail session, else an API role.
-    `scope`: what the sign-in was for: `master`, `imap`, `pop3`, `smtp`.
+    `scope`: what the sign-in was for: `master`, `imap`, `pop3`, `smtp`. `auth_version`, `session_version`: of the
+    account at the sign-in.
     """
 
     user: str
     username: str
     role: str = "user"
     scope: str = "master"
+    auth_version: int = 0
+    session_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the open sessions of an account depend on; see `User`."""
+
+    active: bool
+    auth_version: int
+    session_version: int
+    disabled_scopes: tuple[str, ...]
+    logout_reason: str

@@ -214,7 +214,14 @@ def _require_scope(user: User, scope: str) -> None:
 
 
 def _principal(user: User, scope: str) -> Principal:
-    return Principal(user=user.id, username=user.username, role="user", scope=scope)
+    return Principal(
+        user=user.id,
+        username=user.username,
+        role="user",
+        scope=scope,
+        auth_version=user.auth_version,
+        session_version=user.session_version,
+    )
 
 
 def _account_key(user: User | None, username: str) -> str:

@@ -2,7 +2,8 @@
 
 - Only a token's SHA-256 is stored; a token cannot be read back.
 - A token lives `TTL` from its last use, `LIFETIME` from its making at most.
-- An account's token ends when the account's `auth_version` grows (new password, suspension) or the account goes.
+- An account's token ends when the account's `auth_version` grows (new password, suspension) or the account goes; while
+  the account is disabled it gives nothing.
 """
 
 import hashlib
@@ -69,7 +70,7 @@ class Tokens:
                 user = await self._users.get(record.user)
             except NotFound:
                 return None
-            if user.auth_version > record.auth_version:
+            if not user.active or user.auth_version > record.auth_version:
                 return None
             username = user.username
         await self._extend(record)

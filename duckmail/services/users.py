@@ -213,6 +213,14 @@ class Users:
         """Raises: as `update`."""
         return await self.update(user, {}, by, password=password)
 
+    async def log_out(self, user: str, reason: str, by: Principal) -> None:
+        """Ends the open sessions of mail programs, which are told `reason`.
+
+        Raises: NotFound, NotPermitted, Unavailable.
+        """
+        require_account(by, user)
+        await self._records.log_out(user, reason)
+
     async def delete(self, user: str, by: Principal, delete_after: datetime | None = None) -> Removal:
         """Removes the account; one that does not exist is removed already.
 

@@ -43,13 +43,14 @@ class Driver:
         self._meter = meter
         self._bad = 0
         self._deadline = monotonic() + session.settings.login_timeout
-        self._draining = False
+        self._last: tuple[str, str] | None = None  # the text and code of BYE, when the session is to end
         self._refused = bad("Literal too large")  # the answer when the literal that is being dropped has passed
 
     async def run(self) -> None:
         """From the greeting to the end of the connection; never raises for what a client does."""
         session = self._session
         session.connection.on_drain = self._drain
+        session.end = self._end
         session.writer.status("OK", f"{session.settings.name} ready", capabilities.announced(session).decode("ascii"))
         try:
             await self._serve()
@@ -70,8 +71,8 @@ class Driver:
                 await self._handle(await session.input.event(self._timeout()))
             except Silence:
                 session.bye("Autologout, nothing was heard for too long")
-            if self._draining:
-                session.bye("Server shutting down", "UNAVAILABLE")
+            if self._last is not None:
+                session.bye(*self._last)
 
     def _timeout(self) -> float:
         """Before login there is one time limit for all: one octet a minute does not keep a connection (H3)."""
@@ -83,11 +84,15 @@ class Driver:
         return max(0.0, self._deadline - monotonic())
 
     def _drain(self) -> None:
-        """The server drains: a session that waits says BYE at once, another one after its command."""
-        self._draining = True
+        """The server drains."""
+        self._end("Server shutting down", "UNAVAILABLE")
+
+    def _end(self, text: str, code: str = "") -> None:
+        """A session that waits says BYE at once, another one after its command."""
+        self._last = self._last or (text, code)
         session = self._session
         if session.input.waiting and not session.writer.torn:
-            session.bye("Server shutting down", "UNAVAILABLE")
+            session.bye(*self._last)
             session.writer.push()
             session.connection.close()
 

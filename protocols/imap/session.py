@@ -20,6 +20,7 @@ from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
+from duckmail.services.sessions import Sessions
 from protocols.imap.input import Input
 from protocols.imap.selected import Selected, Update
 from protocols.imap.settings import ImapSettings
@@ -52,6 +53,7 @@ class ImapServices:
     """
 
     auth: Auth
+    sessions: Sessions
     mail: Callable[[Principal], Mail]
     user_slot: Callable[[str], AbstractContextManager[None]]
     budget: OctetBudget
@@ -61,7 +63,7 @@ class ImapServices:
 class Session:
     """`uploads`: octets of the literals that were streamed for the command in progress, one per literal; `upload_hold`
     keeps their share of the octet budget until that command is over. `wake` is called when the selected mailbox has
-    changed, while IDLE runs; it must neither block nor raise."""
+    changed, while IDLE runs; it must neither block nor raise. `end` is the driver's: ends the session, saying why."""
 
     def __init__(self, connection: Connection, services: ImapServices, settings: ImapSettings) -> None:
         self.connection = connection
@@ -74,6 +76,7 @@ class Session:
         self.selected: Selected | None = None
         self.enabled: set[str] = set()
         self.wake: Callable[[], None] | None = None
+        self.end: Callable[[str], None] = self.bye
         self.uploads: list[bytearray] = []
         self.upload_hold = AsyncExitStack()
         self._mail: Mail | None = None
@@ -106,6 +109,7 @@ class Session:
     def log_in(self, principal: Principal) -> None:
         """Raises LimitReached: the account has too many sessions."""
         self._slot.enter_context(self.services.user_slot(principal.user))
+        self._slot.enter_context(self.services.sessions.joined(principal, self.end))
         self.principal = principal
         self._mail = self.services.mail(principal)
         self.state = State.AUTHENTICATED

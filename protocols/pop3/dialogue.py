@@ -25,7 +25,7 @@ class Dialogue:
         self._gathered = bytearray()
         self._undrained = 0  # octets written since the client was last waited for
         self._waiting = False
-        self._draining = False
+        self._last: tuple[str, str] | None = None  # the last word and its code, when the session is to end
         connection.on_drain = self._drain
 
     # In
@@ -43,8 +43,8 @@ class Dialogue:
             Disconnected.
         """
         while True:
-            if self._draining:
-                self._goodbye()
+            if self._last is not None:
+                self._goodbye(*self._last)
                 raise Disconnected
             line = self.lines.next(limit)
             if line is not None:
@@ -55,12 +55,12 @@ class Dialogue:
         await self.flush()
         self._waiting = True
         try:
-            data = b"" if self._draining else await self.connection.receive(max(0.0, deadline - monotonic()))
+            data = b"" if self._last is not None else await self.connection.receive(max(0.0, deadline - monotonic()))
         finally:
             self._waiting = False
         if data:
             self.lines.feed(data)
-        elif not self._draining:
+        elif self._last is None:
             raise Disconnected
 
     # Out
@@ -115,15 +115,19 @@ class Dialogue:
     # The end
 
     def _drain(self) -> None:
-        """The server stops: a session that waits ends at once, another one when its command is answered."""
-        self._draining = True
-        if self._waiting:
-            self._goodbye()
+        """The server stops."""
+        # RFC 3206 §4: SYS/TEMP, it goes away by itself.
+        self.end("Server shutting down", "SYS/TEMP")
 
-    def _goodbye(self) -> None:
+    def end(self, text: str, code: str = "") -> None:
+        """A session that waits ends at once, another one when its command is answered. No deletion is carried out."""
+        self._last = self._last or (text, code)
+        if self._waiting:
+            self._goodbye(*self._last)
+
+    def _goodbye(self, text: str, code: str) -> None:
         if self.connection.is_closing:
             return
-        # RFC 3206 §4: SYS/TEMP, it goes away by itself. Nothing of the session is carried out.
-        self.write(status(False, "Server shutting down", "SYS/TEMP"))
+        self.write(status(False, text, code))
         self._push()
         self.connection.close()

@@ -17,6 +17,7 @@ from duckmail.runtime.log import event
 from duckmail.runtime.metrics import UNKNOWN, CommandMeter
 from duckmail.services.auth import Auth
 from duckmail.services.maildrop import Maildrop, Maildrops
+from duckmail.services.sessions import Sessions
 from protocols.net.connection import Connection
 from protocols.pop3.dialogue import Dialogue, Disconnected
 from protocols.pop3.reply import INTERNAL, Body, Reply, err, failure
@@ -50,6 +51,7 @@ class Pop3Services:
     """What the sessions of a server share. `user_slot`: counts a session of a user id while entered; LimitReached."""
 
     auth: Auth
+    sessions: Sessions
     maildrops: Maildrops
     user_slot: Callable[[str], AbstractContextManager[None]]
 
@@ -108,6 +110,7 @@ class Session:
         """
         with ExitStack() as slot:
             slot.enter_context(self.services.user_slot(principal.user))
+            slot.enter_context(self.services.sessions.joined(principal, self.dialogue.end))
             self._maildrop = await self.services.maildrops.open(principal)
             self._slot = slot.pop_all()
         self.principal = principal

@@ -24,7 +24,7 @@ class Dialogue:
         self._write_timeout = write_timeout
         self._pending = bytearray()
         self._waiting = False
-        self._draining = False
+        self._last: tuple[str, str] | None = None  # status and text of the last word, when the session is to end
         connection.on_drain = self._drain
 
     def say(self, answer: Reply) -> None:
@@ -46,8 +46,8 @@ class Dialogue:
         await self.flush()
         self._waiting = True
         try:
-            if self._draining:
-                self._drain()
+            if self._last is not None:
+                self._leave()
             data = await self.connection.receive(timeout)
         finally:
             self._waiting = False
@@ -63,8 +63,8 @@ class Dialogue:
 
     async def settle(self) -> None:
         """Between two commands: says goodbye if the server drains, and keeps the replies held back few."""
-        if self._draining and not self.ended:
-            self._goodbye()
+        if self._last is not None and not self.ended:
+            self.end(421, *self._last)
         elif len(self._pending) > _MAX_PENDING:
             await self.flush()
 
@@ -74,12 +74,17 @@ class Dialogue:
             self._pending.clear()
 
     def _drain(self) -> None:
-        """The server stops: at once while waiting for input, else when what is being committed is answered."""
-        self._draining = True
+        """The server stops."""
+        self.end_session("Service shutting down", "4.3.2")
+
+    def end_session(self, text: str, status: str = "4.7.0") -> None:
+        """At once while waiting for input, else when what is being committed is answered."""
+        self._last = self._last or (status, text)
         if self._waiting:
-            self._goodbye()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._last is not None:
+            self.end(421, *self._last)
             self.write_pending()
             self.connection.close()
-
-    def _goodbye(self) -> None:
-        self.end(421, "4.3.2", "Service shutting down")

@@ -15,6 +15,7 @@ from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
 from duckmail.runtime.metrics import CommandMeter
 from duckmail.services.auth import Auth
+from duckmail.services.sessions import Sessions
 from duckmail.services.submission import SCOPE, Arrival, Sender, Submission
 from protocols.net.connection import Connection
 from protocols.smtp.replies import FAULTS, LOCAL_ERROR, Rows, error_reply
@@ -44,6 +45,7 @@ class SubmissionServices:
     """What the sessions of a server share. `user_slot`: counts a session of a user id while entered; LimitReached."""
 
     auth: Auth
+    sessions: Sessions
     submission: Submission
     user_slot: Callable[[str], AbstractContextManager[None]]
     budget: OctetBudget
@@ -155,6 +157,7 @@ class Session(SmtpSession[QueueRecipient]):
             login = self._services.auth.login
             principal = await login(credentials.username, credentials.password, SCOPE, network, "submission")
             self._slot.enter_context(self._services.user_slot(principal.user))
+            self._slot.enter_context(self._services.sessions.joined(principal, self._dialogue.end_session))
         except DuckmailError as error:
             answer = error_reply(error, replies.AUTH)
             raise CommandError(answer.code, answer.status, answer.lines[0]) from None

@@ -1,4 +1,4 @@
-"""Tells other processes that a mailbox changed, and hears it from them.
+"""Tells other processes that a mailbox or an account changed, and hears it from them.
 
 A hint only: losing one costs the delay until the next poll (`ViewCache.poll`), never correctness. Publishing goes
 through a bounded queue that drops the oldest; nothing waits for it. The channel is the user's; a process subscribes
@@ -21,6 +21,7 @@ log = logging.getLogger("duckmail.storage")
 
 QUEUE = 10_000
 RECONNECT_SECONDS = 1.0
+_ACCOUNT = "account"  # in place of a mailbox
 
 Changed = Callable[[str, str, int], None]  # user, mailbox, modseq
 
@@ -38,12 +39,18 @@ class Notifier:
         self._watched: Counter[str] = Counter()
         self._resubscribe = asyncio.Event()
         self.changed: Changed = lambda _user, _mailbox, _modseq: None
+        self.account_changed: Callable[[str], None] = lambda _user: None
         self.reconnected: Callable[[], None] = lambda: None
 
     def publish(self, delta: Delta) -> None:
         """Queues the news of a committed change; returns at once."""
         mailbox = delta.mailbox
         self._outbox.append((self._channel(mailbox.user), f"{self._origin} {mailbox.id} {mailbox.modseq}"))
+        self._outgoing.set()
+
+    def publish_account(self, user: str) -> None:
+        """Queues the news that what the sessions of an account depend on has changed; returns at once."""
+        self._outbox.append((self._channel(user), f"{self._origin} {_ACCOUNT}"))
         self._outgoing.set()
 
     def watch(self, user: str) -> None:
@@ -128,6 +135,11 @@ class Notifier:
         if not isinstance(channel, bytes) or not isinstance(data, bytes):
             return
         with contextlib.suppress(ValueError, UnicodeDecodeError):
-            origin, mailbox, modseq = data.decode("ascii").split(" ")
-            if origin != self._origin:
-                self.changed(channel.decode("ascii").removeprefix(f"{self._prefix}u:"), mailbox, int(modseq))
+            user = channel.decode("ascii").removeprefix(f"{self._prefix}u:")
+            origin, what, *modseq = data.decode("ascii").split(" ")
+            if origin == self._origin:
+                return
+            if what == _ACCOUNT:
+                self.account_changed(user)
+            else:
+                self.changed(user, what, int(*modseq))

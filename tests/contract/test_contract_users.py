@@ -7,7 +7,7 @@ import pytest
 from api.app import ROUTES
 from api.schemas.authentication import Authenticate, PreAuth
 from api.schemas.base import Request
-from api.schemas.users import CreateUser, DeleteUser, ListUsers, OneUser, ResolveUser, UpdateUser
+from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResolveUser, UpdateUser
 from tests.contract.schema import (
     CONTRACT,
     Mismatch,
@@ -25,6 +25,7 @@ _MODELS: dict[str, type[Request]] = {
     "GET /users": ListUsers,
     "GET /users/{user}": OneUser,
     "DELETE /users/{user}": DeleteUser,
+    "PUT /users/{user}/logout": LogOut,
     "GET /users/resolve/{username}": ResolveUser,
     "POST /authenticate": Authenticate,
     "POST /preauth": PreAuth,
@@ -87,7 +88,8 @@ async def test_answers_follow_the_contract(api: Api) -> None:
     await check("DELETE /users/{user}", path)
     await check("GET /health", "/health")
 
-    expected = load_deviations()
+    driven = set(_MODELS) | {"DELETE /authenticate", "GET /health"}
+    expected = {row for row in load_deviations() if row[0] in driven}
     # Saying more than the contract is allowed, where the reference server does.
     extra = {(operation, mismatch.at) for operation, mismatch in found if mismatch.found == "extra"}
     assert extra == {

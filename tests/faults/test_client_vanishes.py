@@ -25,7 +25,7 @@ from protocols.net.limits import Limits
 from storage.store import Store
 from tests.faults.wire import Imap, Lmtp, imap, lmtp, ok
 from tests.support.net import serving
-from tests.support.stores import open_store
+from tests.support.stores import open_sessions, open_store
 
 MIB = 1024 * 1024
 HALF = b"Message-ID: <half@b.example>\r\nSubject: half\r\n\r\n" + b"half a message\r\n" * 20_000
@@ -83,7 +83,8 @@ async def house(mongo_uri: str, database_name: str, redis_url: str, octets: int 
             users = Users(store.users, store.addresses, passwords, "mail.test")
             await users.create(NewUser(username="anna", password="secret"), SYSTEM)
             auth = Auth(users, store.users, passwords, store.counters, tasks=store.tasks)
-            services = ImapServices(auth, lambda principal: Mail(store, principal), limits.user, budget, scan)
+            sessions = open_sessions(store)
+            services = ImapServices(auth, sessions, lambda by: Mail(store, by), limits.user, budget, scan)
             by_imap = make_serve(services, ImapSettings(plaintext_login=True, reserve_timeout=5))
             by_lmtp = LmtpServer(
                 LmtpSettings("mail.test", 50 * MIB, reserve_timeout=5), Delivery(store, scan), budget, lambda _: True

@@ -31,6 +31,20 @@ class Reply:
         return found
 
 
+async def call(
+    session: ClientSession, method: str, url: str, json: object = None, token: str = "", **options: Any
+) -> Reply:
+    """`token`: "" for none."""
+    headers = dict(options.pop("headers", {}))
+    if token:
+        headers.setdefault("X-Access-Token", token)
+    if json is not None:
+        options["data"] = BytesIO(orjson.dumps(json))
+        headers.setdefault("Content-Type", "application/json")
+    async with session.request(method, url, headers=headers, **options) as response:
+        return Reply(response.status, dict(response.headers), await response.text())
+
+
 @dataclass(slots=True)
 class Api:
     accounts: Accounts
@@ -42,15 +56,8 @@ class Api:
         self, method: str, path: str, json: object = None, token: str | None = None, **options: Any
     ) -> Reply:
         """`token`: None for the static one, "" for none."""
-        headers = dict(options.pop("headers", {}))
         wanted = self.token if token is None else token
-        if wanted:
-            headers.setdefault("X-Access-Token", wanted)
-        if json is not None:
-            options["data"] = BytesIO(orjson.dumps(json))
-            headers.setdefault("Content-Type", "application/json")
-        async with self.session.request(method, self.base + path, headers=headers, **options) as response:
-            return Reply(response.status, dict(response.headers), await response.text())
+        return await call(self.session, method, self.base + path, json, wanted, **options)
 
     async def make_user(self, username: str = "anna", **fields: object) -> str:
         reply = await self.call("POST", "/users", {"username": username, "password": "secretvalue", **fields})

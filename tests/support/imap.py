@@ -17,7 +17,7 @@ from protocols.imap.settings import ImapSettings
 from protocols.net.connection import Connection
 from protocols.net.limits import Limits
 from storage.store import Store
-from tests.support.stores import open_store
+from tests.support.stores import open_sessions, open_store
 
 MIB = 1024 * 1024
 
@@ -52,6 +52,7 @@ async def open_imap(
                 await users.create(NewUser(username=name, password="secret"), SYSTEM)
             services = ImapServices(
                 auth=Auth(users, store.users, passwords, store.counters, tasks=store.tasks),
+                sessions=open_sessions(store),
                 mail=lambda principal: Mail(store, principal),
                 user_slot=Limits(1000, per_user=per_user).user,
                 budget=OctetBudget(budget),

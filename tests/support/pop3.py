@@ -21,7 +21,7 @@ from protocols.pop3.session import Pop3Services
 from protocols.pop3.settings import Pop3Settings
 from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import Ears, open_store
+from tests.support.stores import Ears, open_sessions, open_store
 
 WAIT = 10.0
 SETTINGS = Pop3Settings(version="1.0", plaintext_login=True)
@@ -151,6 +151,7 @@ async def open_pop3(
                 await users.create(NewUser(username=name, password="secret"), SYSTEM)
             services = Pop3Services(
                 auth=Auth(users, store.users, passwords, store.counters, tasks=store.tasks),
+                sessions=open_sessions(store),
                 maildrops=Maildrops(store, lambda principal: Mail(store, principal), expunge=expunge),
                 user_slot=Limits(1000, per_user=per_user).user,
             )

@@ -10,6 +10,7 @@ from duckmail.model.account import Principal
 from duckmail.model.message import NewMessage
 from duckmail.runtime.threads import Pool
 from duckmail.services.mail import Mail
+from duckmail.services.sessions import Sessions
 from storage.store import Store
 
 
@@ -32,6 +33,13 @@ async def open_store(
     store = Store(mongo_uri, database_name, redis_url, slot, pool)
     async with store:
         yield store
+
+
+def open_sessions(store: Store) -> Sessions:
+    """The sessions of a process, which end when their account says so."""
+    sessions = Sessions(store)
+    store.tasks.start(sessions.keep(), "sessions")
+    return sessions
 
 
 async def new_account(store: Store, username: str = "anna") -> Principal:

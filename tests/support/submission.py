@@ -24,6 +24,7 @@ from duckmail.services.passwords import Passwords
 from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
+from duckmail.services.sessions import Sessions
 from duckmail.services.submission import Policy, Submission
 from duckmail.services.users import NewUser, Users
 from protocols.net.limits import Limits
@@ -32,7 +33,7 @@ from protocols.submission.session import SubmissionServices
 from protocols.submission.settings import SubmissionSettings
 from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import open_store
+from tests.support.stores import open_sessions, open_store
 
 WAIT = 10.0
 HOSTNAME = "mx.example"
@@ -119,6 +120,7 @@ class SubmissionHouse:
     store: Store
     users: Users
     auth: Auth
+    sessions: Sessions
     queue: Queue
     delivery: Delivery
     pool: Pool
@@ -130,7 +132,9 @@ class SubmissionHouse:
         return Submission(self.store, self.delivery, self.queue, self.pool, Policy(HOSTNAME, **policy))
 
     def server(self, settings: SubmissionSettings | None = None, **policy: Any) -> SubmissionServer:
-        services = SubmissionServices(self.auth, self.submission(**policy), self.limits.user, self.budget)
+        services = SubmissionServices(
+            self.auth, self.sessions, self.submission(**policy), self.limits.user, self.budget
+        )
         return SubmissionServer(settings or SubmissionSettings(HOSTNAME, size_limit=1_000_000), services)
 
     def principal(self, name: str) -> Principal:
@@ -187,6 +191,7 @@ async def open_submission(
                 store=store,
                 users=users,
                 auth=Auth(users, store.users, passwords, store.counters, tasks=store.tasks),
+                sessions=open_sessions(store),
                 queue=Queue(store, Reports(store, HOSTNAME, Schedule((300.0,)))),
                 delivery=Delivery(store, pool),
                 pool=pool,
