@@ -22,20 +22,23 @@ class Permission:
 
 
 _ALL = ("create", "read", "update", "delete")
+_ASPS = ("create", "read", "delete")  # they cannot be changed
 
 
 def _rows(reach: Reach, **resources: tuple[str, ...]) -> Mapping[tuple[str, str], Reach]:
     return {(resource, action): reach for resource, actions in resources.items() for action in actions}
 
 
-_SERVER = _rows(Reach.ANY, users=_ALL, userlisting=_ALL, authentication=_ALL)
+_SERVER = _rows(Reach.ANY, asps=_ALL, users=_ALL, userlisting=_ALL, authentication=_ALL)
 
 # Role -> (resource, action) -> whose. What is not in the table is refused.
 ROLES: Mapping[str, Mapping[tuple[str, str], Reach]] = {
     "root": _SERVER,
     "manager": _SERVER,
-    "webmail": _rows(Reach.ANY, users=("read", "update"), authentication=_ALL),
-    "user": _rows(Reach.OWN, users=("read", "update"), userlisting=("read",), authentication=("create", "read")),
+    "webmail": _rows(Reach.ANY, asps=_ASPS, users=("read", "update"), authentication=_ALL),
+    "user": _rows(
+        Reach.OWN, asps=_ASPS, users=("read", "update"), userlisting=("read",), authentication=("create", "read")
+    ),
     "auth": _rows(Reach.ANY, authentication=("create",)),
     "tokenAuth": _rows(Reach.ANY, authentication=("create",)),
     "audit": _rows(Reach.ANY, users=("read",)),

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
+from duckmail.services.authlog import AuthLog
+from duckmail.services.profile import Profiles
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
 
@@ -16,10 +19,13 @@ class Health(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
-    users: Users
+    asps: ApplicationPasswords
     auth: Auth
-    tokens: Tokens
+    authlog: AuthLog
     health: Health
+    profiles: Profiles
+    tokens: Tokens
+    users: Users
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, mailboxes, maildrops, queue, rows, tokens, users
+from storage import addresses, asps, authlog, mailboxes, maildrops, queue, rows, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -50,6 +50,8 @@ INDEXES: tuple[IndexSpec, ...] = (
     *append_change.INDEXES,
     *users.INDEXES,
     *addresses.INDEXES,
+    *asps.INDEXES,
+    *authlog.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *maildrops.INDEXES,
@@ -89,6 +91,8 @@ class Store:
         self.users.changed = self._account_changed
         self.account_changed: Callable[[str], None] = lambda _user: None  # in any process; a hint
         self.addresses = addresses.Addresses(self.database)
+        self.asps = asps.Asps(self.database)
+        self.authlog = authlog.AuthEvents(self.database)
         self.tokens = tokens.Tokens(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)

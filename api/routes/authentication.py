@@ -31,7 +31,12 @@ async def authenticate(call: Call, request: Authenticate) -> Json:
     services = call.services
     try:
         signed_in = await services.auth.sign_in(
-            request.username, request.password, request.scope, _network(request.ip), request.protocol
+            request.username,
+            request.password,
+            request.scope,
+            _network(request.ip),
+            request.protocol,
+            trace=request.trace,
         )
     except (AuthenticationFailed, AccountDisabled) as error:
         raise _refused(error) from error
@@ -39,7 +44,10 @@ async def authenticate(call: Call, request: Authenticate) -> Json:
     token = None
     if request.token and call.by.role != "auth":
         token = await services.tokens.issue("user", user)
-    return without_none(**_who(user, request.scope), requirePasswordChange=signed_in.change_password, token=token)
+    who = _who(user, request.scope)
+    if signed_in.asp is not None:
+        return {key: value for key, value in who.items() if key != "address"}
+    return without_none(**who, requirePasswordChange=signed_in.change_password, token=token)
 
 
 async def preauth(call: Call, request: PreAuth) -> Json:

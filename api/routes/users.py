@@ -47,7 +47,7 @@ async def create(call: Call, request: CreateUser) -> Json:
         folders=request.folders(),
         attributes=attributes,
     )
-    return {"success": True, "id": await call.services.users.create(new, call.by)}
+    return {"success": True, "id": await call.services.users.create(new, call.by, request.trace)}
 
 
 async def list_users(call: Call, request: ListUsers) -> Json:
@@ -151,7 +151,9 @@ async def update(call: Call, request: UpdateUser) -> Json:
     if request.existing_password:
         await services.auth.confirm(await services.users.get(request.user, call.by), request.existing_password)
     password = request.password if "password" in request.model_fields_set else None
-    user = await services.users.update(request.user, changes, call.by, password, request.hashed_password)
+    user = await services.users.update(
+        request.user, changes, call.by, password, request.hashed_password, trace=request.trace
+    )
     if password is not None:
         await _keep_token(call, user)
     return {"success": True}
@@ -167,7 +169,7 @@ async def delete(call: Call, request: DeleteUser) -> Json:
     later = request.delete_after
     if later is not None and later <= datetime.now(UTC):
         later = None
-    removal = await call.services.users.delete(request.user, call.by, later)
+    removal = await call.services.users.delete(request.user, call.by, later, request.trace)
     return without_none(
         success=True,
         code="TaskScheduled",

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, model_validator
 
 from api.schemas.base import Traced
 from api.schemas.types import EMPTY_IS_ABSENT, boolean, login_name, text, violation
+from duckmail.model.credentials import Trace
 from duckmail.services.auth import MASTER
 
 
@@ -30,6 +31,10 @@ class Authenticate(PreAuth):
     protocol: Annotated[str, text(255)] = "API"
     app_id: Annotated[str, text(2048), AfterValidator(_uri)] = ""
     token: Annotated[bool, boolean(), EMPTY_IS_ABSENT] = False
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(self.ip, self.sess, self.app_id)
 
     @model_validator(mode="after")
     def _token_needs_master(self) -> "Authenticate":

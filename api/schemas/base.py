@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from api.errors import ValidationFailed
 from api.schemas.types import EMPTY_IS_ABSENT, ip_address, text
+from duckmail.model.credentials import Trace
 
 Values = Mapping[str, object]
 RequestT = TypeVar("RequestT", bound="Request")
@@ -63,6 +64,10 @@ class Traced(Request):
 
     sess: Annotated[str, text(255)] = ""
     ip: Annotated[str, ip_address()] = ""
+
+    @property
+    def trace(self) -> Trace:
+        return Trace(self.ip, self.sess)
 
 
 class Nothing(BaseModel):

@@ -21,6 +21,7 @@ from duckmail.app.outbound import running
 from duckmail.app.services import Services
 from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
+from duckmail.services.profile import Profiles, ProfileSettings
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners
 from protocols.net.peer import Networks, Peer
@@ -39,9 +40,25 @@ def catch_signals(reload: Callable[[], None]) -> asyncio.Event:
     return stopped
 
 
-def api_services(services: Services) -> ApiServices:
-    """What the API works with."""
-    return ApiServices(services.users, services.auth, services.tokens, services.store.health)
+def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServices:
+    """What the API works with. `certificate`: PEM files of certificate and key, which sign profiles."""
+    profile = services.config.profile
+    settings = ProfileSettings(
+        profile.hostname or services.hostname,
+        profile.organization,
+        profile.imap_port,
+        profile.pop3_port,
+        profile.smtp_port,
+    )
+    return ApiServices(
+        asps=services.asps,
+        auth=services.auth,
+        authlog=services.authlog,
+        health=services.store.health,
+        profiles=Profiles(settings, certificate, services.threads),
+        tokens=services.tokens,
+        users=services.users,
+    )
 
 
 class Server:
@@ -55,6 +72,7 @@ class Server:
         self._services = services
         self._config = services.config
         self._api_token = api_token
+        self._certificate = certificate
         self.tls = TlsContexts(CertificateFiles(*certificate))
         limits = self._config.limits
         self._limits = Limits(
@@ -99,7 +117,7 @@ class Server:
         if not opened:
             return
         app = make_app(
-            api_services(services),
+            api_services(services, self._certificate),
             ApiSettings(config.access_control, self._api_token, config.cors_origins),
         )
         self._api = make_runner(app)

@@ -10,7 +10,9 @@ from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
+from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth, Throttle
+from duckmail.services.authlog import AuthLog
 from duckmail.services.delivery import Delivery
 from duckmail.services.mail import Mail
 from duckmail.services.maildrop import Maildrops
@@ -47,7 +49,9 @@ class Services:
     threads: Pool
     hashing: Pool
     users: Users
+    asps: ApplicationPasswords
     auth: Auth
+    authlog: AuthLog
     tokens: Tokens
     delivery: Delivery
     maildrops: Maildrops
@@ -90,12 +94,23 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         await stack.enter_async_context(store)
         tasks = await stack.enter_async_context(Tasks("services"))
         passwords = Passwords(hashing)
-        users = Users(store.users, store.addresses, passwords, config.server.domain or hostname, config.limits.quota)
+        authlog = AuthLog(store.authlog, store.users)
+        users = Users(
+            store.users,
+            store.addresses,
+            passwords,
+            config.server.domain or hostname,
+            config.limits.quota,
+            authlog=authlog,
+        )
+        asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog)
         auth = Auth(
             users,
             store.users,
             passwords,
             store.counters,
+            asps=asps,
+            authlog=authlog,
             tasks=tasks,
             account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
             network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
@@ -118,7 +133,9 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             threads=threads,
             hashing=hashing,
             users=users,
+            asps=asps,
             auth=auth,
+            authlog=authlog,
             tokens=Tokens(store.tokens, store.users),
             delivery=delivery,
             maildrops=Maildrops(

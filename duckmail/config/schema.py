@@ -205,6 +205,18 @@ class Outbound(Section):
     )
 
 
+class Profile(Section):
+    """Profiles for Apple's systems, which set up an account with an application password of its own."""
+
+    hostname: Hostname = Field(
+        default="", description="The host that mail programs connect to. Empty: server.hostname."
+    )
+    organization: str = Field(default="", description="Shown as the profile's maker.", max_length=255)
+    imap_port: int = Field(default=993, description="For IMAP with TLS, as clients see it.", ge=1, le=65535)
+    pop3_port: int = Field(default=995, description="For POP3 with TLS, as clients see it.", ge=1, le=65535)
+    smtp_port: int = Field(default=465, description="For submission with TLS, as clients see it.", ge=1, le=65535)
+
+
 class Metrics(Section):
     """Figures for Prometheus at /metrics. They name no account and no address, yet keep the port to yourself."""
 
@@ -328,6 +340,7 @@ class Config(Section):
     outbound: Outbound = Outbound()
     api: Api = Api()
     metrics: Metrics = Metrics()
+    profile: Profile = Profile()
     tls: Tls = Tls()
     proxy: Proxy = Proxy()
     limits: Limits = Limits()

@@ -104,7 +104,7 @@ class Principal:
 
     `user`: the account's id, empty for server roles. `role`: `user` for a mail session, else an API role.
     `scope`: what the sign-in was for: `master`, `imap`, `pop3`, `smtp`. `auth_version`, `session_version`: of the
-    account at the sign-in.
+    account at the sign-in. `credential`: id of the application password that was used, if it was one.
     """
 
     user: str
@@ -113,6 +113,7 @@ class Principal:
     scope: str = "master"
     auth_version: int = 0
     session_version: int = 0
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)

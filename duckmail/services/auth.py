@@ -10,16 +10,19 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, RateLimited, Unavailable
 from duckmail.model.account import Principal, User
+from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
 from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.runtime.tasks import Tasks
+from duckmail.services.asps import ApplicationPasswords
+from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
 from duckmail.services.users import Users
 from storage.redis.counters import Counters
@@ -29,8 +32,11 @@ _logger = logging.getLogger("duckmail.auth")
 
 LOGIN_SECONDS = 30.0
 MAX_NAME = 1024  # characters of a login name; longer ones are unknown
-SCOPES = ("imap", "pop3", "smtp")
+SCOPES = MAIL_SCOPES
 MASTER = "master"
+_PROTOCOLS = {"imap": "IMAP", "pop3": "POP3", "submission": "SMTP"}  # as the authlog has them
+_NOWHERE = Trace()
+_WRONG_SCOPE = "Authentication failed. Invalid scope"
 # How an attempt is counted that ended so; what else there is says nothing about the password.
 _RESULTS = {AuthenticationFailed: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for octets that are no UTF-8; the database takes none
@@ -50,11 +56,17 @@ NETWORK = Throttle(60, 120)
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """`change_password`: it was a temporary one."""
+    """`change_password`: it was a temporary one. `asp`: the application password, if it was one."""
 
     user: User
     principal: Principal
     change_password: bool = False
+    asp: ApplicationPassword | None = None
+
+    @property
+    def source(self) -> str:
+        """What was used, as the authlog says it."""
+        return "asp" if self.asp else "temporary" if self.change_password else "master"
 
 
 class Auth:
@@ -65,6 +77,8 @@ class Auth:
         passwords: Passwords,
         counters: Counters,
         *,
+        asps: ApplicationPasswords,
+        authlog: AuthLog,
         tasks: Tasks,
         account: Throttle = ACCOUNT,
         network: Throttle = NETWORK,
@@ -73,27 +87,33 @@ class Auth:
         self._records = records
         self._passwords = passwords
         self._counters = counters
+        self._asps = asps
+        self._authlog = authlog
         self._tasks = tasks
         self._account = account
         self._network = network
         self._turns = _Turns()
 
-    async def login(self, username: str, password: str, scope: str, peer_network: str, protocol: str) -> Principal:
+    async def login(
+        self, username: str, password: str, scope: str, peer_network: str, protocol: str, *, trace: Trace = _NOWHERE
+    ) -> Principal:
         """Signs in for a mail protocol.
 
         Args:
             scope: `imap`, `pop3`, `smtp`, or `master` for the API.
             peer_network: key of the client's network (`Peer.network`); "" and `unix` are not throttled.
-            protocol: for the log.
+            protocol, trace: for the log.
 
         Raises:
             AuthenticationFailed: unknown, wrong password, disabled or suspended.
             AccountDisabled: the password is right, but not for this scope.
             RateLimited, Unavailable.
         """
-        return (await self.sign_in(username, password, scope, peer_network, protocol)).principal
+        return (await self.sign_in(username, password, scope, peer_network, protocol, trace=trace)).principal
 
-    async def sign_in(self, username: str, password: str, scope: str, peer_network: str, protocol: str) -> SignedIn:
+    async def sign_in(
+        self, username: str, password: str, scope: str, peer_network: str, protocol: str, *, trace: Trace = _NOWHERE
+    ) -> SignedIn:
         """As `login`, with the account. An error's `fields["user"]` is the account's id where it is known."""
         try:
             async with asyncio.timeout(LOGIN_SECONDS):
@@ -108,9 +128,11 @@ class Auth:
                 _logger, logging.INFO, "login refused", protocol=protocol, scope=scope, user=user, result=result,
                 network=peer_network,
             )  # fmt: skip
+            self._note_refusal(error, scope, protocol, trace)
             raise
         metrics.login(protocol, "ok")
         event(_logger, logging.INFO, "login", protocol=protocol, scope=scope, user=signed_in.user.id)
+        self._tasks.start(self._note(signed_in, scope, protocol, trace), "authlog")
         return signed_in
 
     async def _sign_in(self, username: str, password: str, scope: str, network: str) -> SignedIn:
@@ -125,9 +147,30 @@ class Auth:
                 await self._count(key, network)
                 raise
         await self._counters.clear(key)
-        if _stale(signed_in.user.last_login):
-            self._tasks.start(self._seen(signed_in.user), "last-login")
         return signed_in
+
+    async def _note(self, signed_in: SignedIn, scope: str, protocol: str, trace: Trace) -> None:
+        """What follows a sign-in, which does not wait for it."""
+        user, asp = signed_in.user, signed_in.asp
+        about: dict[str, object] = {"source": signed_in.source, "requiredScope": scope, "appId": trace.app or None}
+        if asp is not None:
+            about |= {"asp": asp.id, "aname": asp.description}
+        named = _PROTOCOLS.get(protocol, protocol)
+        entry = await self._authlog.record(user.id, "authentication", "success", trace, named, **about)
+        if asp is not None:
+            await self._asps.used(asp, entry)
+        if _stale(user.last_login):
+            await self._records.update(user.id, {"last_login": datetime.now(UTC)})
+
+    def _note_refusal(self, error: DuckmailError, scope: str, protocol: str, trace: Trace) -> None:
+        user = error.fields.get("user")
+        if not isinstance(user, str) or not isinstance(error, AuthenticationFailed | AccountDisabled):
+            return
+        result = str(error.fields.get("result", "fail")) if isinstance(error, AuthenticationFailed) else ""
+        named = _PROTOCOLS.get(protocol, protocol)
+        record = self._authlog.record
+        entry = record(user, "authentication", result, trace, named, requiredScope=scope, appId=trace.app or None)
+        self._tasks.start(_discarded(entry), "authlog")
 
     async def look_up(self, username: str, scope: str) -> User:
         """The account of a login name that may sign in for `scope`, without a password (trusted callers only).
@@ -165,7 +208,14 @@ class Auth:
     async def _verify(self, user: User | None, password: str, scope: str) -> SignedIn:
         if user is None or not user.active:
             await self._passwords.verify(password, user.password_hash if user else "")
-            raise AuthenticationFailed(**({"user": user.id} if user else {}))
+            why = "suspended" if user and user.suspended else "disabled"
+            raise AuthenticationFailed(**({"user": user.id, "result": why} if user else {}))
+        asp = await self._asps.find(user, password)
+        if asp is not None:
+            if not asp.allows(scope):
+                raise AccountDisabled(_WRONG_SCOPE, user=user.id)
+            _require_scope(user, scope)
+            return SignedIn(user, replace(_principal(user, scope), credential=asp.id), asp=asp)
         verified = await self._passwords.verify(password, user.password_hash)
         if verified.right:
             _require_scope(user, scope)
@@ -174,7 +224,7 @@ class Auth:
             return SignedIn(user, _principal(user, scope))
         if user.temp_password_hash and await self._temporary(user, password):
             if scope != MASTER:
-                raise AccountDisabled("Authentication failed. Invalid scope", user=user.id)
+                raise AccountDisabled(_WRONG_SCOPE, user=user.id)
             return SignedIn(user, _principal(user, scope), change_password=True)
         raise AuthenticationFailed(user=user.id)
 
@@ -196,11 +246,12 @@ class Auth:
         if _network_key(network):
             await self._counters.incr(_network_key(network), self._network.window)
 
-    async def _seen(self, user: User) -> None:
-        await self._records.update(user.id, {"last_login": datetime.now(UTC)})
-
     async def _strengthen(self, user: User, password: str) -> None:
         await self._records.replace_hash(user.id, user.password_hash, await self._passwords.hash(password))
+
+
+async def _discarded(entry: Coroutine[None, None, str]) -> None:
+    await entry
 
 
 def _stale(last_login: datetime | None) -> bool:

@@ -1,7 +1,8 @@
 """The open sessions of a process, and their end when the sign-in they came from is no longer good.
 
 - A session ends when its account is gone, disabled or suspended, may not use the protocol any more, has a new password
-  or another reason to sign in anew (`auth_version`), or is logged out (`session_version`).
+  or another reason to sign in anew (`auth_version`), or is logged out (`session_version`); and when the
+  application password it was opened with is gone.
 - What decides is what the database says, never a message: a change published in Redis only makes us look at once.
   Every `POLL_SECONDS` all accounts with sessions are looked at, whether or not Redis is up.
 - A session that waits for its client ends at once, with a last word; another one when its command is answered.
@@ -10,7 +11,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -98,23 +99,29 @@ class Sessions:
             # As of now: who signs in while we wait has seen what we are about to read, or something newer.
             sessions = [session for user in batch for session in self._open.get(user, ())]
             standings = await self._store.users.standings(batch)
-            self._end(sessions, standings)
+            credentials = {session.principal.credential for session in sessions} - {""}
+            living = await self._store.asps.living(sorted(credentials)) if credentials else set()
+            self._end(sessions, standings, living)
 
-    def _end(self, sessions: Iterable[_Session], standings: dict[str, Standing]) -> None:
+    def _end(self, sessions: Iterable[_Session], standings: dict[str, Standing], living: set[str]) -> None:
         for session in sessions:
             principal = session.principal
-            why = reason(principal, standings.get(principal.user))
+            why = reason(principal, standings.get(principal.user), living)
             if why and session in self._open.get(principal.user, ()):
                 self._leave(principal.user, session)
                 event(_logger, logging.INFO, "session ended", user=principal.user, scope=principal.scope, reason=why)
                 session.end(why)
 
 
-def reason(principal: Principal, standing: Standing | None) -> str:
-    """Why a session of `principal` has to end, as its client may be told; "" when it may go on."""
+def reason(principal: Principal, standing: Standing | None, living: Container[str] = ()) -> str:
+    """Why a session of `principal` has to end, as its client may be told; "" when it may go on.
+
+    `living`: application passwords that still sign in.
+    """
     if standing is None or not standing.active:
         return _NOT_ACTIVE
-    if standing.auth_version > principal.auth_version:
+    outdated = principal.credential and principal.credential not in living
+    if standing.auth_version > principal.auth_version or outdated:
         return _AGAIN
     if principal.scope in standing.disabled_scopes:
         return _NO_SCOPE

@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import DEFAULT_LIMITS, Limits, Principal, User, UserQuery
 from duckmail.model.address import normalise, split, view
+from duckmail.model.credentials import Trace
 from duckmail.services.access import require_account, require_server
+from duckmail.services.authlog import AuthLog
 from duckmail.services.folders import default_folders
 from duckmail.services.names import is_email, is_username
 from duckmail.services.passwords import MAX_PASSWORD, Passwords, require_supported
@@ -23,6 +25,7 @@ from storage.users import Users as Records
 
 TEMPORARY = timedelta(hours=24)  # how long a temporary password signs in
 
+_NOWHERE = Trace()
 _LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
 
 
@@ -74,19 +77,23 @@ class Users:
         passwords: Passwords,
         domain: str,
         quota: int = DEFAULT_LIMITS.quota,
+        *,
+        authlog: AuthLog | None = None,
     ) -> None:
         """
         Args:
             domain: of the addresses of users that are made without one.
             quota: octets for users without their own; 0 for no limit.
+            authlog: where changes of accounts are told.
         """
         self._records = records
         self._addresses = addresses
         self._passwords = passwords
         self._domain = domain
         self._quota = quota
+        self._authlog = authlog
 
-    async def create(self, new: NewUser, by: Principal) -> str:
+    async def create(self, new: NewUser, by: Principal, trace: Trace = _NOWHERE) -> str:
         """Makes the account with its address and default mailboxes; gives its id.
 
         Raises:
@@ -105,7 +112,13 @@ class Users:
             user = replace(user, password_hash=hashed)
         folders = _distinct(default_folders(user.language, user.retention, new.folders))
         tags = user.tags if new.tag_address else ()
-        return await self._records.create(user, view(address) if address else "", folders, tags)
+        made = await self._records.create(user, view(address) if address else "", folders, tags)
+        await self._note(made, "account created", "success", trace)
+        return made
+
+    async def _note(self, user: str, action: str, result: str, trace: Trace, **about: object) -> None:
+        if self._authlog is not None:
+            await self._authlog.record(user, action, result, trace, **about)  # type: ignore[arg-type]
 
     def _main_address(self, username: str, wanted: str | None) -> str:
         if wanted == "":
@@ -191,6 +204,8 @@ class Users:
         by: Principal,
         password: str | None = None,
         hashed: bool = False,
+        *,
+        trace: Trace = _NOWHERE,
     ) -> User:
         """Changes attributes of `User` and `Limits` by name; gives the account as it is now.
 
@@ -207,7 +222,10 @@ class Users:
             values["temp_password_hash"] = ""
             values["temp_password_expires"] = None
         revoke = password is not None or values.get("suspended") is True
-        return await self._records.update(user, values, revoke)
+        updated = await self._records.update(user, values, revoke)
+        if password is not None:
+            await self._note(user, "password change", "success", trace)
+        return updated
 
     async def set_password(self, user: str, password: str, by: Principal) -> User:
         """Raises: as `update`."""
@@ -221,7 +239,9 @@ class Users:
         require_account(by, user)
         await self._records.log_out(user, reason)
 
-    async def delete(self, user: str, by: Principal, delete_after: datetime | None = None) -> Removal:
+    async def delete(
+        self, user: str, by: Principal, delete_after: datetime | None = None, trace: Trace = _NOWHERE
+    ) -> Removal:
         """Removes the account; one that does not exist is removed already.
 
         Args:
@@ -231,7 +251,10 @@ class Users:
             NotPermitted, Unavailable, CommitUnknown.
         """
         require_server(by)
-        return await self._records.remove(user, delete_after)
+        removal = await self._records.remove(user, delete_after)
+        if removal.existed:
+            await self._note(user, "delete user", "success", trace)
+        return removal
 
 
 def normalise_tags(tags: Iterable[str]) -> tuple[str, ...]:

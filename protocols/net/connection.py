@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 from typing import Self, cast
 
+from duckmail.model.credentials import Trace
 from duckmail.runtime.log import event
 from protocols.net.peer import Peer
 from protocols.net.tls import HANDSHAKE_TIMEOUT, TlsContexts
@@ -96,6 +97,11 @@ class Connection(asyncio.Protocol):
                 await connection.finish()
                 raise
         return connection
+
+    @property
+    def trace(self) -> Trace:
+        """For the log of who signs in."""
+        return Trace("" if self.peer.unix else self.peer.host, self.id)
 
     @property
     def tls(self) -> bool:

@@ -120,8 +120,8 @@ async def _exchange(session: Session, mechanism: mechanisms.Mechanism, initial: 
 
 async def _log_in(session: Session, username: str, password: str) -> Reply:
     """The end that every way of logging in has in common."""
-    network = session.connection.peer.network
-    principal = await session.services.auth.login(username, password, "pop3", network, "pop3")
+    network, trace = session.connection.peer.network, session.connection.trace
+    principal = await session.services.auth.login(username, password, "pop3", network, "pop3", trace=trace)
     try:
         maildrop = await session.log_in(principal)
     except NotFound as error:

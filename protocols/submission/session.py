@@ -155,7 +155,8 @@ class Session(SmtpSession[QueueRecipient]):
         network = self._connection.peer.network
         try:
             login = self._services.auth.login
-            principal = await login(credentials.username, credentials.password, SCOPE, network, "submission")
+            given, trace = (credentials.username, credentials.password), self._connection.trace
+            principal = await login(*given, SCOPE, network, "submission", trace=trace)
             self._slot.enter_context(self._services.user_slot(principal.user))
             self._slot.enter_context(self._services.sessions.joined(principal, self._dialogue.end_session))
         except DuckmailError as error:

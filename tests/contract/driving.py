@@ -28,4 +28,5 @@ class Drive:
         said = {(operation, one.at) for operation, one in self._found if one.found == "extra"}
         assert said == (extra or set())
         expected = {row for row in load_deviations() if row[0] in self._operations}
-        assert {row for row in self._found if row[1].found != "extra"} == expected
+        found = {row for row in self._found if row[1].found != "extra"}
+        assert not (found ^ expected), (found - expected, expected - found)

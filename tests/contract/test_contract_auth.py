@@ -25,3 +25,44 @@ async def test_logout(house: House) -> None:
     await drive(operation, "/users/x/logout", status=400, code="InputValidationError")
     await drive(operation, f"/users/{user}/logout", token="x", status=403, code="InvalidToken")
     drive.finish()
+
+
+async def test_application_passwords(house: House) -> None:
+    drive = Drive(house)
+    user = await house.make_user()
+    path = f"/users/{user}/asps"
+    made = await drive(
+        "POST /users/{user}/asps", path, {"description": "phone", "scopes": ["*"], "generateMobileconfig": True}
+    )
+    await drive("POST /users/{user}/asps", path, {"description": "x", "scopes": "imap,smtp", "ttl": 3600})
+    await drive("POST /users/{user}/asps", path, {}, status=400, code="InputValidationError")
+    await drive("POST /users/{user}/asps", path, {"description": "x", "scopes": ["master"]}, status=400)
+    await drive("POST /users/{user}/asps", path, {"description": "x", "password": "short"}, status=400)
+    await drive(
+        "POST /users/{user}/asps", f"/users/{NOBODY}/asps", {"description": "x"}, status=404, code="UserNotFound"
+    )
+    await drive("GET /users/{user}/asps", f"{path}?showAll=true")
+    await drive("GET /users/{user}/asps", f"/users/{NOBODY}/asps", status=404, code="UserNotFound")
+    one = f"{path}/{made.json['id']}"
+    await drive("GET /users/{user}/asps/{asp}", one)
+    await drive("GET /users/{user}/asps/{asp}", f"{path}/{NOBODY}", status=404, code="AspNotFound")
+    await drive("DELETE /users/{user}/asps/{asp}", one)
+    await drive("DELETE /users/{user}/asps/{asp}", one, status=404, code="AspNotFound")
+    drive.finish({("GET /users/{user}/asps", "results[].description"), ("GET /users/{user}/asps/{asp}", "description")})
+
+
+async def test_authlog(house: House) -> None:
+    drive = Drive(house)
+    user = await house.make_user()
+    path = f"/users/{user}/authlog"
+    await house.call("PUT", f"/users/{user}", {"password": "anotherone", "ip": "192.0.2.1", "sess": "abc"})
+    listed = await drive("GET /users/{user}/authlog", f"{path}?action=password%20change")
+    [event] = listed.json["results"]
+    await drive("GET /users/{user}/authlog/{event}", f"{path}/{event['id']}")
+    await drive("GET /users/{user}/authlog", f"/users/{NOBODY}/authlog", status=404, code="UserNotFound")
+    await drive("GET /users/{user}/authlog/{event}", f"{path}/{NOBODY}", status=404, code="EventNotFound")
+    await drive("GET /users/{user}/authlog", f"{path}?filterip=nonsense", status=400, code="InputValidationError")
+    more = ("key", "appId", "asp", "aname", "temporary", "require2fa", "target", "filter", "credential")
+    listing, single = "GET /users/{user}/authlog", "GET /users/{user}/authlog/{event}"
+    extra = {(listing, f"results[].{name}") for name in more} | {(single, name) for name in (*more, "success")}
+    drive.finish(extra)

@@ -11,7 +11,6 @@ import pytest
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
-from duckmail.services.auth import Auth
 from duckmail.services.delivery import Delivery
 from duckmail.services.mail import Mail
 from duckmail.services.passwords import Passwords
@@ -25,7 +24,7 @@ from protocols.net.limits import Limits
 from storage.store import Store
 from tests.faults.wire import Imap, Lmtp, imap, lmtp, ok
 from tests.support.net import serving
-from tests.support.stores import open_sessions, open_store
+from tests.support.stores import open_auth, open_sessions, open_store
 
 MIB = 1024 * 1024
 HALF = b"Message-ID: <half@b.example>\r\nSubject: half\r\n\r\n" + b"half a message\r\n" * 20_000
@@ -82,7 +81,7 @@ async def house(mongo_uri: str, database_name: str, redis_url: str, octets: int 
             passwords = Passwords(pool)
             users = Users(store.users, store.addresses, passwords, "mail.test")
             await users.create(NewUser(username="anna", password="secret"), SYSTEM)
-            auth = Auth(users, store.users, passwords, store.counters, tasks=store.tasks)
+            auth = open_auth(store, users, passwords)
             sessions = open_sessions(store)
             services = ImapServices(auth, sessions, lambda by: Mail(store, by), limits.user, budget, scan)
             by_imap = make_serve(services, ImapSettings(plaintext_login=True, reserve_timeout=5))

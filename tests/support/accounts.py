@@ -9,12 +9,17 @@ from redis.asyncio import Redis
 
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
+from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import ACCOUNT, NETWORK, Auth, Throttle
+from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
-from storage import addresses, mailboxes, tokens, users
+from storage import addresses, authlog, mailboxes, tokens, users
+from storage import asps as asp_records
 from storage.addresses import Addresses
+from storage.asps import Asps
+from storage.authlog import AuthEvents
 from storage.mongo.client import Database, connect, database
 from storage.mongo.transactions import Transactions
 from storage.redis.counters import Counters
@@ -28,6 +33,8 @@ _INDEXES: Sequence[tuple[str, list[tuple[str, int]], dict[str, object]]] = (
     *users.INDEXES,
     *addresses.INDEXES,
     *tokens.INDEXES,
+    *asp_records.INDEXES,
+    *authlog.INDEXES,
     *mailboxes.INDEXES,
 )
 
@@ -54,6 +61,8 @@ class Accounts:
     tokens: Tokens
     tasks: Tasks
     pool: CountingPool
+    asps: ApplicationPasswords
+    authlog: AuthLog
 
 
 @asynccontextmanager
@@ -77,9 +86,21 @@ async def open_accounts(
             records, found = Records(db, transactions), Addresses(db)
             passwords, counters = Passwords(pool), Counters(redis, prefix)
             service = Users(records, found, passwords, "example.com")
-            auth = Auth(service, records, passwords, counters, tasks=tasks, account=account, network=network)
+            log = AuthLog(AuthEvents(db), records)
+            asps = ApplicationPasswords(Asps(db), records, found, passwords, log)
+            auth = Auth(
+                service,
+                records,
+                passwords,
+                counters,
+                asps=asps,
+                authlog=log,
+                tasks=tasks,
+                account=account,
+                network=network,
+            )
             issued = Tokens(TokenRecords(db), records)
-            yield Accounts(db, records, found, counters, passwords, service, auth, issued, tasks, pool)
+            yield Accounts(db, records, found, counters, passwords, service, auth, issued, tasks, pool, asps, log)
         await transactions.aclose()
     finally:
         pool.close()

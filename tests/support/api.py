@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.services.profile import Profiles, ProfileSettings
 from storage.health import Health
 from tests.support.accounts import Accounts, open_accounts
 
@@ -76,7 +78,15 @@ async def open_api(
     settings: ApiSettings | None = None,
 ) -> AsyncIterator[Api]:
     async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
-        services = ApiServices(accounts.users, accounts.auth, accounts.tokens, Health(accounts.database, redis, prefix))
+        services = ApiServices(
+            asps=accounts.asps,
+            auth=accounts.auth,
+            authlog=accounts.authlog,
+            health=Health(accounts.database, redis, prefix),
+            profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
+            tokens=accounts.tokens,
+            users=accounts.users,
+        )
         runner = make_runner(make_app(services, settings or ApiSettings(access_token=TOKEN)))
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -4,8 +4,10 @@ joins them. Two of them on one database stand for two processes."""
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from aiohttp import ClientSession, web
 
@@ -21,7 +23,7 @@ from duckmail.services.users import NewUser
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners
 from tests.support.api import TOKEN, Reply, call
-from tests.support.net import shared_contexts
+from tests.support.net import make_certificate, shared_contexts
 
 WAIT = 10.0
 PASSWORD = "secretvalue"
@@ -113,16 +115,18 @@ async def open_house(
             "submission": Submission(plaintext_login=True),
         }
     )
-    async with (
-        open_services(settings, Databases(mongo_uri, redis_url), slot) as services,
-        Listeners(Limits(0)) as listeners,
-        ClientSession() as session,
-    ):
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        services = await stack.enter_async_context(open_services(settings, Databases(mongo_uri, redis_url), slot))
+        listeners = await stack.enter_async_context(Listeners(Limits(0)))
+        session = await stack.enter_async_context(ClientSession())
         ports = {}
         for label, service in mail_edges(services, Limits(0), shared_contexts()).items():
             [address] = listeners.start(service, ["127.0.0.1:0"])
             ports[label] = int(address.rpartition(":")[2])
-        runner = make_runner(make_app(api_services(services), ApiSettings(access_token=TOKEN)))
+        files = make_certificate(folder, "mail.example.com")
+        certificate = (files.certificate, files.key)
+        runner = make_runner(make_app(api_services(services, certificate), ApiSettings(access_token=TOKEN)))
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]

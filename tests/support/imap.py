@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
-from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
 from duckmail.services.passwords import Passwords
 from duckmail.services.users import NewUser, Users
@@ -17,7 +16,7 @@ from protocols.imap.settings import ImapSettings
 from protocols.net.connection import Connection
 from protocols.net.limits import Limits
 from storage.store import Store
-from tests.support.stores import open_sessions, open_store
+from tests.support.stores import open_auth, open_sessions, open_store
 
 MIB = 1024 * 1024
 
@@ -51,7 +50,7 @@ async def open_imap(
             for name in ("anna", "bert"):
                 await users.create(NewUser(username=name, password="secret"), SYSTEM)
             services = ImapServices(
-                auth=Auth(users, store.users, passwords, store.counters, tasks=store.tasks),
+                auth=open_auth(store, users, passwords),
                 sessions=open_sessions(store),
                 mail=lambda principal: Mail(store, principal),
                 user_slot=Limits(1000, per_user=per_user).user,

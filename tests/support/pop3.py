@@ -9,7 +9,6 @@ from typing import Any
 from duckmail.model.message import Needs, NewMessage
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
-from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.passwords import Passwords
@@ -21,7 +20,7 @@ from protocols.pop3.session import Pop3Services
 from protocols.pop3.settings import Pop3Settings
 from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import Ears, open_sessions, open_store
+from tests.support.stores import Ears, open_auth, open_sessions, open_store
 
 WAIT = 10.0
 SETTINGS = Pop3Settings(version="1.0", plaintext_login=True)
@@ -150,7 +149,7 @@ async def open_pop3(
             for name in accounts:
                 await users.create(NewUser(username=name, password="secret"), SYSTEM)
             services = Pop3Services(
-                auth=Auth(users, store.users, passwords, store.counters, tasks=store.tasks),
+                auth=open_auth(store, users, passwords),
                 sessions=open_sessions(store),
                 maildrops=Maildrops(store, lambda principal: Mail(store, principal), expunge=expunge),
                 user_slot=Limits(1000, per_user=per_user).user,

@@ -9,8 +9,13 @@ from bson.objectid import ObjectId
 from duckmail.model.account import Principal
 from duckmail.model.message import NewMessage
 from duckmail.runtime.threads import Pool
+from duckmail.services.asps import ApplicationPasswords
+from duckmail.services.auth import Auth
+from duckmail.services.authlog import AuthLog
 from duckmail.services.mail import Mail
+from duckmail.services.passwords import Passwords
 from duckmail.services.sessions import Sessions
+from duckmail.services.users import Users
 from storage.store import Store
 
 
@@ -33,6 +38,12 @@ async def open_store(
     store = Store(mongo_uri, database_name, redis_url, slot, pool)
     async with store:
         yield store
+
+
+def open_auth(store: Store, users: Users, passwords: Passwords) -> Auth:
+    log = AuthLog(store.authlog, store.users)
+    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, log)
+    return Auth(users, store.users, passwords, store.counters, asps=asps, authlog=log, tasks=store.tasks)
 
 
 def open_sessions(store: Store) -> Sessions:

@@ -33,7 +33,7 @@ from protocols.submission.session import SubmissionServices
 from protocols.submission.settings import SubmissionSettings
 from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import open_sessions, open_store
+from tests.support.stores import open_auth, open_sessions, open_store
 
 WAIT = 10.0
 HOSTNAME = "mx.example"
@@ -190,7 +190,7 @@ async def open_submission(
             house = SubmissionHouse(
                 store=store,
                 users=users,
-                auth=Auth(users, store.users, passwords, store.counters, tasks=store.tasks),
+                auth=open_auth(store, users, passwords),
                 sessions=open_sessions(store),
                 queue=Queue(store, Reports(store, HOSTNAME, Schedule((300.0,)))),
                 delivery=Delivery(store, pool),

@@ -141,7 +141,7 @@ def test_which_servers_are_embedded(text: str, embedded_mongo: bool, embedded_re
 def test_generated_file_holds_every_key_and_changes_nothing() -> None:
     text = generate()
     assert parse(text, "x.toml", HERE) == Config()
-    setting = re.compile(r'# (?=[a-z_]+ = |  "|\]$)')  # the first line of a setting, or another one of a long list
+    setting = re.compile(r'# (?=[a-z0-9_]+ = |  "|\]$)')  # the first line of a setting, or another one of a long list
     uncommented = "\n".join(setting.sub("", line, count=1) for line in text.splitlines())
     written = tomllib.loads("\n".join(line for line in uncommented.splitlines() if not line.startswith("#")))
     for name in Config.model_fields:

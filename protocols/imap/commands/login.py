@@ -42,7 +42,8 @@ async def log_in(session: Session, username: str, password: str) -> Reply:
     Raises: what `Auth.login` raises.
     """
     connection = session.connection
-    principal = await session.services.auth.login(username, password, "imap", connection.peer.network, "imap")
+    peer, trace = connection.peer, connection.trace
+    principal = await session.services.auth.login(username, password, "imap", peer.network, "imap", trace=trace)
     try:
         session.log_in(principal)
     except LimitReached as error:

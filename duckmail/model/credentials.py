@@ -1,0 +1,57 @@
+"""What an account signs in with beside its password, and the log of its sign-ins."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationPassword:
+    """A password for one mail program. `scopes`: of `imap`, `pop3`, `smtp`, or `*` for all.
+
+    `selector`: few bits of the password, to find it among the account's. `expires`: None lasts. `last_event`: id in the
+    authlog.
+    """
+
+    id: str
+    user: str
+    description: str
+    scopes: tuple[str, ...]
+    selector: str = field(repr=False)
+    hash: str = field(repr=False)
+    created: datetime
+    expires: datetime | None = None
+    last_use: datetime | None = None
+    last_event: str = ""
+
+    def allows(self, scope: str) -> bool:
+        """The scope `master` is never among them."""
+        return scope in self.scopes or ("*" in self.scopes and scope in MAIL_SCOPES)
+
+
+MAIL_SCOPES = ("imap", "pop3", "smtp")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a request comes from, for the log alone: the client's address, its session, its program."""
+
+    ip: str = ""
+    sess: str = ""
+    app: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthEvent:
+    """An entry of the authlog. `about`: further fields by the names of the contract."""
+
+    id: str
+    key: str
+    action: str
+    result: str
+    trace: Trace
+    protocol: str
+    created: datetime
+    last: datetime
+    expires: datetime
+    events: int
+    about: dict[str, object]

@@ -1,0 +1,81 @@
+"""The authlog: what was tried and changed with an account's credentials, for its owner to look at.
+
+- What is like an earlier entry (action, result, protocol, address, target) of the same 6 hours is counted to it.
+- Entries are kept for `RETENTION`; nothing in them signs anybody in.
+- What is logged does not fail because the log does.
+"""
+
+import hashlib
+import logging
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from duckmail.errors import DuckmailError
+from duckmail.model.account import Principal
+from duckmail.model.credentials import AuthEvent, Trace
+from duckmail.runtime.log import event as log_event
+from duckmail.services.access import require_account
+from storage.authlog import AuthEvents, EventPage
+from storage.users import Users as Records
+
+RETENTION = timedelta(days=30)
+_BUCKET_SECONDS = 6 * 3600
+_NOWHERE = Trace()
+
+_logger = logging.getLogger("duckmail.auth")
+
+
+class AuthLog:
+    def __init__(self, events: AuthEvents, users: Records, retention: timedelta = RETENTION) -> None:
+        """`retention`: zero keeps no log."""
+        self._events = events
+        self._users = users
+        self._retention = retention
+
+    async def record(
+        self, user: str, action: str, result: str = "", trace: Trace = _NOWHERE, protocol: str = "API", **about: object
+    ) -> str:
+        """The entry's id; "" when there is no log, or it could not be written.
+
+        Args:
+            about: further fields, by the names of the contract.
+        """
+        if not self._retention:
+            return ""
+        now = datetime.now(UTC)
+        same = [protocol, trace.ip, action, result, about.get("target"), about.get("asp")]
+        digest = hashlib.md5(orjson.dumps(same), usedforsecurity=False).digest()
+        entry = AuthEvent(
+            id="",
+            key=b64encode(digest).decode(),
+            action=action,
+            result=result,
+            trace=trace,
+            protocol=protocol,
+            created=now,
+            last=now,
+            expires=now + self._retention,
+            events=1,
+            about={name: value for name, value in about.items() if value is not None},
+        )
+        try:
+            return await self._events.add(user, entry, int(now.timestamp()) // _BUCKET_SECONDS)
+        except DuckmailError as error:
+            log_event(_logger, logging.WARNING, "authlog not written", action=action, fields=error.fields)
+            return ""
+
+    async def list(
+        self, user: str, by: Principal, limit: int, *, action: str = "", ip: str = "", after: str = "", before: str = ""
+    ) -> EventPage:
+        """Newest first. Raises: NotFound, NotPermitted, Unavailable."""
+        require_account(by, user)
+        await self._users.get(user)
+        narrowed = {name: value for name, value in (("action", action), ("ip", ip)) if value}
+        return await self._events.list(user, narrowed, limit, after, before)
+
+    async def get(self, user: str, event: str, by: Principal) -> AuthEvent:
+        """Raises: NotFound, NotPermitted, Unavailable."""
+        require_account(by, user)
+        return await self._events.get(user, event)

@@ -1,0 +1,103 @@
+"""Application passwords: one document each; MongoDB removes those whose time is over."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from bson.objectid import ObjectId
+
+from duckmail.errors import NotFound
+from duckmail.model.credentials import ApplicationPassword
+from storage.mongo.client import Database, Document, object_id, operation
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("asps", [("user", 1), ("_id", 1)], {}),
+    ("asps", [("user", 1), ("selector", 1)], {}),
+    ("asps", [("expires", 1)], {"expireAfterSeconds": 0}),
+)
+
+
+class Asps:
+    def __init__(self, database: Database) -> None:
+        self._asps = database["asps"]
+
+    async def insert(self, asp: ApplicationPassword) -> str:
+        """Its `id` is not looked at; gives the new one."""
+        identifier = ObjectId()
+        document: Document = {
+            "_id": identifier,
+            "user": object_id(asp.user),
+            "description": asp.description,
+            "scopes": list(asp.scopes),
+            "selector": asp.selector,
+            "password": asp.hash,
+            "created": asp.created,
+        }
+        if asp.expires is not None:
+            document["expires"] = asp.expires
+        async with operation():
+            await self._asps.insert_one(document)
+        return str(identifier)
+
+    async def by_user(self, user: str, limit: int) -> list[ApplicationPassword]:
+        """Of one account, oldest first."""
+        async with operation():
+            cursor = self._asps.find({"user": object_id(user)}).sort("_id", 1).limit(limit)
+            return [_asp(document) for document in await cursor.to_list(None) if _lives(document)]
+
+    async def count(self, user: str) -> int:
+        async with operation():
+            return await self._asps.count_documents({"user": object_id(user)})
+
+    async def get(self, user: str, asp: str) -> ApplicationPassword:
+        """Raises: NotFound, Unavailable."""
+        async with operation():
+            document = await self._asps.find_one({"_id": object_id(asp), "user": object_id(user)})
+        if document is None or not _lives(document):
+            raise NotFound("Invalid or unknown ASP key")
+        return _asp(document)
+
+    async def select(self, user: str, selector: str, limit: int) -> list[ApplicationPassword]:
+        """Which of the account's may be the one that was given."""
+        async with operation():
+            cursor = self._asps.find({"user": object_id(user), "selector": selector}).limit(limit)
+            return [_asp(document) for document in await cursor.to_list(None) if _lives(document)]
+
+    async def delete(self, user: str, asp: str) -> ApplicationPassword:
+        """Gives what it was. Raises: NotFound, Unavailable."""
+        async with operation():
+            document = await self._asps.find_one_and_delete({"_id": object_id(asp), "user": object_id(user)})
+        if document is None:
+            raise NotFound("Invalid or unknown ASP key")
+        return _asp(document)
+
+    async def used(self, asp: str, event: str) -> None:
+        """Now; `event`: id in the authlog."""
+        async with operation():
+            update = {"$set": {"lastUse": datetime.now(UTC), "lastEvent": event}}
+            await self._asps.update_one({"_id": object_id(asp)}, update)
+
+    async def living(self, asps: Sequence[str]) -> set[str]:
+        """Those of them that still sign in."""
+        async with operation(5):
+            cursor = self._asps.find({"_id": {"$in": [object_id(asp) for asp in asps]}}, {"expires": 1})
+            return {str(document["_id"]) for document in await cursor.to_list(None) if _lives(document)}
+
+
+def _lives(document: Document) -> bool:
+    # The server's own sweep may be a minute late.
+    return "expires" not in document or document["expires"] > datetime.now(UTC)
+
+
+def _asp(document: Document) -> ApplicationPassword:
+    return ApplicationPassword(
+        id=str(document["_id"]),
+        user=str(document["user"]),
+        description=document["description"],
+        scopes=tuple(document["scopes"]),
+        selector=document["selector"],
+        hash=document["password"],
+        created=document["created"],
+        expires=document.get("expires"),
+        last_use=document.get("lastUse"),
+        last_event=document.get("lastEvent", ""),
+    )
