@@ -16,12 +16,13 @@ from bench.runner import Bench, Measured
 from bench.servers.base import Server
 from bench.servers.dovecot import Dovecot, DovecotSdbox
 from bench.servers.duckmail import Duckmail
+from bench.servers.postfix import Postfix
 from bench.servers.wildduck import WildDuck
 from bench.work import WORKS
 from bench.work.base import QUICK, Sizes, Work
 from duckmail.runtime import loop
 
-DEFAULT = ("duckmail", "dovecot", "dovecot-sdbox", "wildduck")
+DEFAULT = ("duckmail", "dovecot", "dovecot-sdbox", "postfix", "wildduck")
 SERVERS = (*DEFAULT, "duckmail-2")
 
 
@@ -62,6 +63,7 @@ def makers(args: argparse.Namespace) -> list[tuple[str, Callable[[Path], Server]
         "duckmail-2": partial(Duckmail, workers=2),
         "dovecot": Dovecot,
         "dovecot-sdbox": DovecotSdbox,
+        "postfix": Postfix,
         "wildduck": partial(WildDuck, package=args.wildduck),
     }
     compared = [(f"duckmail:{path.name}", partial(Duckmail, source=path)) for path in args.compare]

@@ -23,7 +23,7 @@ BEGIN = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 TEXT_WORD = "zanzibar"
 SUBJECT_WORD = "quarterly"
 
-_HEADER = (
+_TRACE = (
     "Received: from mx{mx}.example.net (mx{mx}.example.net [192.0.2.{mx}])\r\n"
     "\tby mail.example.org (Postfix) with ESMTPS id {queue}\r\n"
     "\tfor <{to}>; {date}\r\n"
@@ -32,6 +32,8 @@ _HEADER = (
     "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.net; s=mail;\r\n"
     "\th=from:to:subject:date:message-id; bh={body_hash}=;\r\n"
     "\tb={signature}\r\n"
+)
+_HEADER = (
     "From: {sender_name} <{sender}>\r\n"
     "To: {to_name} <{to}>\r\n"
     "Subject: {subject}\r\n"
@@ -57,15 +59,18 @@ class Mails:
     def _token(self, length: int) -> str:
         return "".join(self._random.choices(_BASE64[:62], k=length))
 
-    def small(self, size: int = 4096) -> bytes:
-        """Plain text and HTML as alternatives, `size` octets in all (at least 2,000)."""
+    def small(self, size: int = 4096, sender: str = "") -> bytes:
+        """Plain text and HTML as alternatives, `size` octets in all (at least 2,000).
+
+        With a `sender`, as his mail program hands it over: from him, and without trace fields.
+        """
         boundary = f"=_{self._token(24)}"
         text = self._paragraphs((size - 1400) // 3)
         if self._random.random() < 0.05:
             text += f"It is about {TEXT_WORD} again.\r\n"
         html = "".join(f"<p>{line}</p>\r\n" for line in text.split("\r\n") if line)
         parts = [
-            self._header(),
+            self._header(sender),
             f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n',
             f"--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
             text,
@@ -99,14 +104,14 @@ class Mails:
             size -= len(line) + 2
         return "\r\n".join(lines) + "\r\n"
 
-    def _header(self) -> str:
+    def _header(self, address: str = "") -> str:
         self._made += 1
         rng = self._random
         sender, to = rng.sample(NAMES, 2)
         subject = " ".join(rng.choices(WORDS, k=5)).capitalize()
         if rng.random() < 0.1:
             subject += f" {SUBJECT_WORD}"
-        return _HEADER.format(
+        return (_HEADER if address else _TRACE + _HEADER).format(
             mx=rng.randint(1, 250),
             queue=self._token(12),
             queue2=self._token(12),
@@ -114,7 +119,7 @@ class Mails:
             body_hash=self._token(43),
             signature="\r\n\t ".join(self._token(72) for _ in range(4)),
             sender_name=sender,
-            sender=f"{sender.split()[0].lower()}@example.net",
+            sender=address or f"{sender.split()[0].lower()}@example.net",
             to_name=to,
             to=f"{to.split()[0].lower()}@mail.test",
             subject=subject,

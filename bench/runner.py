@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.clients.sink import Sink
 from bench.measure import Cpu, cpu, steal
-from bench.servers.base import NotInstalled, Server, new_folder, remove_folder
+from bench.servers.base import HOST, NotInstalled, Server, new_folder, remove_folder
 from bench.work.base import Outcome, Place, Sizes, Work
 
 Say = Callable[[str], None]
@@ -122,24 +123,30 @@ class Bench:
         finally:
             for place in places:
                 await place.server.stop()
+                place.sink.stop()
             for folder in folders:
                 remove_folder(folder)
 
     async def _start(self, name: str, server: Server) -> Place | None:
+        sink = Sink()
+        await sink.start(HOST)
+        server.relay = sink.port
         try:
             await server.start()
         except NotInstalled as error:
             self.missing[name] = str(error)
             self._say(f"{name}: left out, not installed: {error}")
+            sink.stop()
             return None
         self.versions[server.name] = server.version
         self._say(f"{server.name}: {server.version}")
         # The same mails for every server.
-        place = Place(server, self._sizes, self._seed)
+        place = Place(server, self._sizes, self._seed, sink)
         await place.prepare()
         return place
 
     async def _measure(self, work: type[Work], places: Sequence[Place]) -> list[Measured]:
+        places = [place for place in places if work.needs <= place.server.offers]
         measured = [Measured(work, place.server.name) for place in places]
         for number in range(self._rounds):
             for place, result in list(zip(places, measured, strict=True))[:: 1 if number % 2 == 0 else -1]:

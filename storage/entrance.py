@@ -90,24 +90,18 @@ class Entrance:
 
     async def _carry_out(self, group: list[_Item]) -> None:
         try:
-            await self._commit(group)
-        except DuckmailError as error:
-            self._fail(group, error)
+            try:
+                await self._together(group)
+            except CommitUnknown as error:
+                self._fail(group, error)
+            except Exception:  # whatever is wrong with one of them is not the others' fault
+                await asyncio.gather(*(self._alone(item) for item in group))
         except BaseException as error:
-            self._fail(group, CommitUnknown(error=type(error).__name__))
+            self._fail(group, CommitUnknown(error=type(error).__name__))  # perhaps in the middle of a commit
             raise
         finally:
             self._in_flight -= 1
             self._pump()
-
-    async def _commit(self, group: list[_Item]) -> None:
-        try:
-            await self._together(group)
-        except Unavailable as error:
-            if len(group) == 1 and not _is_duplicate(error):
-                raise
-            # Whatever is wrong with one of them is not the others' fault.
-            await asyncio.gather(*(self._alone(item) for item in group))
 
     async def _alone(self, item: _Item) -> None:
         try:
@@ -117,6 +111,8 @@ class Entrance:
                 await self._known(item)
             else:
                 self._fail([item], error)
+        except Exception as error:  # as of a document that cannot be encoded
+            self._fail([item], Unavailable(error=f"{type(error).__name__}: {str(error)[:300]}"))
 
     async def _known(self, item: _Item) -> None:
         user = item.document["user"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import cast
+from typing import ClassVar, Self, cast
 
 TIMEOUT = 60.0
 
@@ -14,12 +14,23 @@ class LmtpError(Exception):
 class LmtpClient(asyncio.Protocol):
     """`await connect(...)`, then `deliver` as often as wanted."""
 
+    hello: ClassVar[bytes] = b"LHLO"
+
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._wanted = 0
         self._waiter: asyncio.Future[list[bytes]] | None = None
-        self._size = False  # the server takes SIZE (RFC 1870); Dovecot's LMTP does not
+        self.offers: frozenset[bytes] = frozenset()  # keywords of the answer to LHLO; Dovecot's LMTP has no SIZE
+
+    @classmethod
+    async def connect(cls, host: str, port: int) -> Self:
+        """A connection after LHLO."""
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(cls, host, port)
+        await client.command(b"", b"220")
+        await client.command(cls.hello + b" bench.test\r\n", b"250")
+        return client
 
     # asyncio.Protocol
 
@@ -54,7 +65,8 @@ class LmtpClient(asyncio.Protocol):
         received = bytes(self._buffer).split(b"\r\n")[:-1]
         lines = [line for line in received if line[3:4] != b"-"]
         if len(lines) >= self._wanted:
-            self._size = self._size or any(line[4:9] == b"SIZE " for line in received)
+            if len(received) > len(lines):  # the answer to LHLO alone has several lines
+                self.offers = frozenset(line[4:].split(b" ")[0] for line in received)
             self._buffer.clear()
             self._waiter.set_result(lines)
 
@@ -72,24 +84,19 @@ class LmtpClient(asyncio.Protocol):
         """
         begun = time.perf_counter()
         to = "".join(f"RCPT TO:<{recipient}>\r\n" for recipient in recipients)
-        size = f" SIZE={len(message)}" if self._size else ""
+        size = f" SIZE={len(message)}" if b"SIZE" in self.offers else ""
         self.write(f"MAIL FROM:<{sender}>{size}\r\n{to}DATA\r\n".encode())
         answers = await self.replies(2 + len(recipients))
         if [answer[:3] for answer in answers] != [b"250"] * (1 + len(recipients)) + [b"354"]:
             raise LmtpError(str(answers))
         sent = time.perf_counter()
-        await self.command(message + b".\r\n", b"250", len(recipients))
+        await self.command(message + b".\r\n", b"250", self._verdicts(len(recipients)))
         return sent - begun
+
+    def _verdicts(self, recipients: int) -> int:
+        """RFC 2033 §4.2: the end of the message is answered for each recipient."""
+        return recipients
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
-
-
-async def connect(host: str, port: int) -> LmtpClient:
-    """A connection after LHLO."""
-    loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(LmtpClient, host, port)
-    assert (await client.replies(1))[0].startswith(b"220")
-    await client.command(b"LHLO bench.test\r\n", b"250")
-    return client

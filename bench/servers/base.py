@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.clients import imap
+from bench.clients.imap import ImapClient
 from storage.embedded.child import LAUNCHER
 
 HOST = "127.0.0.1"
 DOMAIN = "mail.test"
 PASSWORD = "bench-Pass-Word"
+ELSEWHERE = "elsewhere.test"  # a domain whose mail goes to the relay
+
+# What a server may offer.
+IMAP, LMTP, POP3, SUBMISSION = "IMAP", "LMTP", "POP3", "submission"
 
 
 class NotInstalled(Exception):
@@ -33,13 +39,43 @@ class Account:
         return f"{self.name}@{DOMAIN}"
 
 
+class Inbox(ABC):
+    """The INBOX of one account, looked at from outside."""
+
+    @abstractmethod
+    async def count(self) -> int:
+        """Messages in it."""
+
+    async def close(self) -> None:  # noqa: B027 (not all hold something)
+        """Ends what `Server.inbox` began."""
+
+
+class ImapInbox(Inbox):
+    def __init__(self, client: ImapClient) -> None:
+        self._client = client
+
+    async def count(self) -> int:
+        answer = await self._client.command(b"STATUS INBOX (MESSAGES)")
+        return int(answer.partition(b"(MESSAGES ")[2].partition(b")")[0])
+
+    async def close(self) -> None:
+        self._client.close()
+
+
 class Server(ABC):
-    """One server with data of its own under `folder`; the numbers are ports on 127.0.0.1."""
+    """One server with data of its own under `folder`; the numbers are ports on 127.0.0.1.
+
+    `relay`: the port that takes mail for other domains; set it before `start`, 0 for none. `offers`: known after it.
+    """
 
     name: str
+    offers: frozenset[str] = frozenset({IMAP, LMTP})
     imap: int
     imaps: int
     lmtp: int
+    pop3: int
+    submission: int
+    relay: int = 0
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,6 +90,12 @@ class Server(ABC):
     @abstractmethod
     async def add_accounts(self, accounts: Sequence[Account]) -> None:
         """Accounts with the password `PASSWORD`, which log in with their address."""
+
+    async def inbox(self, account: Account) -> Inbox:
+        """To count what arrives there."""
+        client = await imap.connect(HOST, self.imap)
+        await client.login(account.address, PASSWORD)
+        return ImapInbox(client)
 
     @property
     @abstractmethod

@@ -14,7 +14,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server, free_ports, is_root, start_bound
+from bench.servers.base import (
+    HOST,
+    IMAP,
+    LMTP,
+    PASSWORD,
+    POP3,
+    Account,
+    NotInstalled,
+    Server,
+    free_ports,
+    is_root,
+    start_bound,
+)
 from duckmail.cli.firststart import self_signed
 
 START_SECONDS = 20.0
@@ -70,6 +82,19 @@ service lmtp {{
 }}
 """
 
+# Where dovecot-pop3d is installed.
+POP3_CONFIG = """
+protocols = $protocols pop3
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+"""
+
 
 class Dovecot(Server):
     format = "maildir"
@@ -85,24 +110,28 @@ class Dovecot(Server):
         if binary is None or not Path("/usr/lib/dovecot/lmtp").exists():
             raise NotInstalled("dovecot with imapd and lmtpd")
         self._binary = binary
-        self.imap, self.imaps, self.lmtp = free_ports(3)
+        self.imap, self.imaps, self.lmtp, self.pop3 = free_ports(4)
+        self.offers = frozenset({IMAP, LMTP})
         for name in ("run", "state", "mail"):
             (self.folder / name).mkdir(exist_ok=True)
         key, certificate = self_signed("localhost", datetime.now(UTC))
         (self.folder / "server.key").write_bytes(key)
         (self.folder / "server.crt").write_bytes(certificate)
         (self.folder / "users").touch()
-        (self.folder / "dovecot.conf").write_text(
-            CONFIG.format(
-                folder=self.folder,
-                host=HOST,
-                format=self.format,
-                identity=self._identity(),
-                imap=self.imap,
-                imaps=self.imaps,
-                lmtp=self.lmtp,
-            )
+        if Path("/usr/lib/dovecot/pop3").exists():
+            self.offers |= {POP3}
+        config = CONFIG.format(
+            folder=self.folder,
+            host=HOST,
+            format=self.format,
+            identity=self._identity(),
+            imap=self.imap,
+            imaps=self.imaps,
+            lmtp=self.lmtp,
         )
+        if POP3 in self.offers:
+            config += POP3_CONFIG.format(pop3=self.pop3)
+        (self.folder / "dovecot.conf").write_text(config)
         os.chown(self.folder / "mail", *self._owner())
         self._process = start_bound([binary, "-F", "-c", str(self.folder / "dovecot.conf")])
         await self._ready()
@@ -114,9 +143,10 @@ class Dovecot(Server):
         if is_root():
             return ""  # Debian's users dovecot and dovenull
         user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
-        services = "".join(
-            f"service {name} {{\n  chroot =\n}}\n" for name in ("anvil", "imap-login", "imap-urlauth-login", "stats")
-        )
+        names = ["anvil", "imap-login", "imap-urlauth-login", "stats"]
+        if POP3 in self.offers:
+            names.append("pop3-login")
+        services = "".join(f"service {name} {{\n  chroot =\n}}\n" for name in names)
         return (
             f"default_internal_user = {user}\ndefault_login_user = {user}\ndefault_internal_group = {group}\n{services}"
         )

@@ -12,13 +12,25 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.servers.base import HOST, PASSWORD, Account, NotInstalled, Server, start_bound
+from bench.servers.base import (
+    HOST,
+    IMAP,
+    LMTP,
+    PASSWORD,
+    POP3,
+    SUBMISSION,
+    Account,
+    NotInstalled,
+    Server,
+    start_bound,
+)
 from duckmail import __version__
 
 START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 FSCK_SECONDS = 600.0
 READY = "duckmail is running"
+HERE = Path(__file__).parents[2]
 
 # Plain logins from loopback as the peers have them; limits that one load generator on one address does not reach.
 CONFIG: Mapping[str, Mapping[str, object]] = {
@@ -31,6 +43,7 @@ CONFIG: Mapping[str, Mapping[str, object]] = {
     "api": {"listen": [f"{HOST}:0"]},
     "limits": {"per_network": 0, "per_user": 0, "quota": "100 GiB"},
 }
+ALLOWANCES: Mapping[str, int] = {"recipients": 10**9, "pop3MaxMessages": 10_000, "pop3MaxDownload": 1 << 40}
 
 
 class Duckmail(Server):
@@ -58,13 +71,7 @@ class Duckmail(Server):
         self._api = 0
 
     async def start(self) -> None:
-        # JSON's strings, numbers, booleans and lists are TOML's as well.
-        self._file.write_text(
-            "".join(
-                f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-                for section, values in self._config.items()
-            )
-        )
+        self._file.write_text(self._settings())
         command = [sys.executable, "-P", "-m", "duckmail.cli", "serve", "--config", str(self._file)]
         if self._workers > 1:
             command += ["--workers", str(self._workers)]
@@ -77,6 +84,24 @@ class Duckmail(Server):
                 await asyncio.sleep(0.05)
         self.imap, self.imaps, self.lmtp, self._api = (
             _port(text, label) for label in ("IMAP, STARTTLS", "IMAP, TLS", "LMTP", "API")
+        )
+        self.offers = frozenset({IMAP, LMTP})
+        if "POP3, STLS" in text:  # a compared checkout may not have it
+            self.pop3 = _port(text, "POP3, STLS")
+            self.submission = _port(text, "Submission, STARTTLS")
+            self.offers |= {POP3, SUBMISSION}
+
+    def _settings(self) -> str:
+        """The configuration file, with the sections that the checkout knows."""
+        sections = dict(self._config)
+        if self.relay:
+            sections["outbound"] = {"relay": f"smtp://{HOST}:{self.relay}"}
+        known = ((self._source or HERE) / "config" / "duckmail.toml").read_text()
+        # JSON's strings, numbers, booleans and lists are TOML's as well.
+        return "".join(
+            f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+            for section, values in sections.items()
+            if f"\n[{section}]\n" in known
         )
 
     def _environment(self) -> dict[str, str]:
@@ -99,7 +124,7 @@ class Duckmail(Server):
         token = (self.folder / "var" / "api-token").read_text().strip()
         async with aiohttp.ClientSession(headers={"X-Access-Token": token}) as session:
             for account in accounts:
-                body = {"username": account.address, "address": account.address, "password": PASSWORD}
+                body = {"username": account.address, "address": account.address, "password": PASSWORD, **ALLOWANCES}
                 async with session.post(f"http://{HOST}:{self._api}/users", json=body) as response:
                     answer = await response.json()
                     if not answer.get("success"):

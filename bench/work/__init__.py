@@ -8,7 +8,9 @@ from bench.work.fetch import FetchBodies, FetchFlags, FetchStructure
 from bench.work.idle import Idle, IdleTls
 from bench.work.opening import Login, OpenCold, OpenWarm
 from bench.work.push import Push
+from bench.work.retrieve import Retrieve, RetrievePipelined
 from bench.work.search import SearchFlag, SearchHeader, SearchText
+from bench.work.submit import Drain, SubmitLocal, SubmitRelayed
 
 WORKS: tuple[type[Work], ...] = (
     DeliverMany,
@@ -30,4 +32,9 @@ WORKS: tuple[type[Work], ...] = (
     SearchText,
     Store,
     Copy,
+    Retrieve,
+    RetrievePipelined,
+    SubmitLocal,
+    SubmitRelayed,
+    Drain,
 )

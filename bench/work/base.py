@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bench.clients import imap, lmtp
+from bench.clients import imap
 from bench.clients.imap import ImapClient
+from bench.clients.lmtp import LmtpClient
+from bench.clients.sink import Sink
 from bench.content import Mails
-from bench.servers.base import HOST, PASSWORD, Account, Server
+from bench.servers.base import ELSEWHERE, HOST, IMAP, LMTP, PASSWORD, Account, Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,14 @@ class Sizes:
     pushes: int = 200
     idle: int = 200  # connections
     searches: int = 3
+    maildrop: int = 500  # messages in each account that is fetched by POP3
+    queued: int = 2000  # messages that wait in the outbound queue
     warm_up: int = 400
 
 
 QUICK = Sizes(
     accounts=4, connections=4, small=40, medium=4, large=1, mailbox=60, bodies=30, copied=20, opens=3, pushes=5,
-    idle=8, searches=1, warm_up=8,
+    idle=8, searches=1, maildrop=10, queued=60, warm_up=8,
 )  # fmt: skip
 
 
@@ -51,20 +55,25 @@ class Place:
     """A running server, prepared for the work items."""
 
     FULL = Account("full")  # its INBOX is the full mailbox
+    RELAYED = f"somebody@{ELSEWHERE}"
 
-    def __init__(self, server: Server, sizes: Sizes, seed: int) -> None:
+    def __init__(self, server: Server, sizes: Sizes, seed: int, sink: Sink | None = None) -> None:
+        """`sink`: the server's relay."""
         self.server = server
+        self.sink = sink or Sink()
         self.sizes = sizes
         self.mails = Mails(seed)
         self.random = random.Random(seed)
         self.accounts = [Account(f"user{number:02}") for number in range(sizes.accounts)]
         self._full = False
+        self._maildrops: list[Account] = []
 
     async def prepare(self) -> None:
         """Makes the accounts and lets every path run once."""
         await self.server.add_accounts([*self.accounts, self.FULL])
-        mails = [self.mails.small() for _ in range(self.sizes.warm_up)]
-        await deliver_all(self.server, mails, self.accounts, self.sizes.connections)
+        if LMTP in self.server.offers:
+            mails = [self.mails.small() for _ in range(self.sizes.warm_up)]
+            await deliver_all(self.server, mails, self.accounts, self.sizes.connections)
 
     async def full_mailbox(self) -> Account:
         """The account whose INBOX has `sizes.mailbox` messages, filled at the first call."""
@@ -78,6 +87,17 @@ class Place:
             self._full = True
         return self.FULL
 
+    async def maildrops(self) -> list[Account]:
+        """An account for each connection with `sizes.maildrop` messages in INBOX, filled at the first call."""
+        if not self._maildrops:
+            accounts = [Account(f"pop{number:02}") for number in range(self.sizes.connections)]
+            await self.server.add_accounts(accounts)
+            mails = [[self.mails.small() for _ in range(self.sizes.maildrop)] for _ in accounts]
+            pairs = zip(mails, accounts, strict=True)
+            await asyncio.gather(*(deliver_all(self.server, some, [to], 1) for some, to in pairs))
+            self._maildrops = accounts
+        return self._maildrops
+
     async def restart(self) -> None:
         """The server anew, its data as it was: nothing is in its memory."""
         await self.server.stop()
@@ -90,8 +110,8 @@ class Place:
         await client.login(account.address, PASSWORD)
         return client
 
-    async def lmtp(self, count: int) -> list[lmtp.LmtpClient]:
-        return [await lmtp.connect(HOST, self.server.lmtp) for _ in range(count)]
+    async def lmtp(self, count: int) -> list[LmtpClient]:
+        return [await LmtpClient.connect(HOST, self.server.lmtp) for _ in range(count)]
 
 
 async def deliver_all(
@@ -101,7 +121,7 @@ async def deliver_all(
     supply = iter(mails)
 
     async def one(number: int) -> None:
-        client = await lmtp.connect(HOST, server.lmtp)
+        client = await LmtpClient.connect(HOST, server.lmtp)
         for mail in supply:
             await client.deliver(mail, to[number % len(to)].address)
         client.close()
@@ -115,6 +135,7 @@ class Work(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     unit: ClassVar[str] = "message"
+    needs: ClassVar[frozenset[str]] = frozenset({IMAP, LMTP})  # of what a server offers; the others are left out
 
     def __init__(self, place: Place) -> None:
         self.place = place

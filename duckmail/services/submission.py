@@ -37,6 +37,7 @@ from duckmail.model.message import Content, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
+from duckmail.services.batch import Batched
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.senders import Senders
@@ -61,7 +62,7 @@ _logger = logging.getLogger("duckmail.submission")
 class Accounts(Protocol):
     """What is needed of `storage.users.Users`."""
 
-    async def get(self, user: str, /) -> User: ...
+    async def many(self, users: Sequence[str], /) -> dict[str, User]: ...
 
 
 class Mailboxes(Protocol):
@@ -163,6 +164,7 @@ class Submission:
         self._pool = pool
         self._policy = policy
         self._resolver = Resolver(store.addresses)
+        self._users: Batched[str, User] = Batched(store.users.many)
         self._senders = Senders(self._resolver, policy.rewrite)
 
     async def sender(self, principal: Principal, address: str) -> Sender:
@@ -180,11 +182,8 @@ class Submission:
             raise Unavailable(user=principal.user, reason="look-up timed out") from None
 
     async def _sender(self, principal: Principal, address: str) -> Sender:
-        try:
-            user = await self._store.users.get(principal.user)
-        except NotFound:
-            raise AccountDisabled from None
-        if not user.active or SCOPE in user.disabled_scopes:
+        user = await self._users.get(principal.user)
+        if user is None or not user.active or SCOPE in user.disabled_scopes:
             raise AccountDisabled
         if address:
             address = await self._senders.reverse_path(user, address)

@@ -15,7 +15,7 @@ from tests.support.server_process import DOMAIN, Account, Databases, ServerProce
 
 DATABASE = "t_submission_local"
 
-Give = Callable[[Account, str], None]
+Give = Callable[[Account, str], object]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,7 @@ def give(mongo_uri: str) -> Iterator[Give]:
     """Gives an account another address; by the database, there being no other way yet."""
     with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
         addresses = client[DATABASE]["addresses"]
-        yield lambda account, address: addresses.insert_one(  # type: ignore[return-value]
-            new_document(address, view(address), ObjectId(account.id))
-        )
+        yield lambda account, address: addresses.insert_one(new_document(address, view(address), ObjectId(account.id)))
 
 
 def test_one_account_to_another(server: ServerProcess, queue: Queued, new: Callable[..., Account], give: Give) -> None:

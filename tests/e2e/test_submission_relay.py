@@ -202,7 +202,7 @@ def test_half_refused(
         unknown: ("failed", "5.1.1", 1),
         never: ("failed", "4.4.7", 4),
     }
-    told = {}
+    told: dict[str, tuple[str, str]] = {}
     for report in queue.told(anna, 2):
         assert not set(told) & set(report.statuses)
         told |= report.statuses

@@ -4,11 +4,13 @@ A relay that took a lone line feed for the end of a line would be fooled by octe
 """
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.net import client_context
 from tests.support.queued import Queued, queued
 from tests.support.relay import Relay
 from tests.support.server_process import Account, Databases, ServerProcess, wait_until
@@ -178,6 +180,32 @@ def test_parameters_carry_no_lines(
     queue.all_ended()
     assert not any("hidden.example" in line for line in relay.commands[commands:])
     assert not any(b"X-Hidden" in each.octets for each in relay.messages)
+
+
+@pytest.mark.parametrize(
+    ("label", "before", "command", "answer"),
+    [
+        pytest.param("Submission, STARTTLS", b"EHLO client.test\r\n", b"STARTTLS\r\n", b"220 2.0.0 ", id="submission"),
+        pytest.param("POP3, STLS", b"NOOP\r\n", b"STLS\r\n", b"+OK Begin", id="pop3"),
+    ],
+)
+def test_what_came_in_plaintext_does_not_count_under_tls(
+    label: str, before: bytes, command: bytes, answer: bytes, server: ServerProcess
+) -> None:
+    """RFC 3207 §4.2: somebody between could have put a command behind STARTTLS, to be carried out as the client's."""
+    with socket.create_connection(("127.0.0.1", server.port(label)), 20) as plain:
+        greeting = plain.recv(4096)
+        plain.sendall(before)
+        assert plain.recv(4096)
+        plain.sendall(command + b"QUIT\r\n")  # would end the session
+        assert plain.recv(4096).startswith(answer)
+        with client_context().wrap_socket(plain) as secure:
+            secure.sendall(b"NOOP\r\n")
+            said = secure.recv(4096)
+            assert said.startswith(b"250 " if greeting.startswith(b"220") else b"-ERR "), said
+            assert b"ye" not in said
+            secure.sendall(b"NOOP\r\n")
+            assert secure.recv(4096) == said
 
 
 def test_all_that_ever_came_out_has_whole_line_ends(relay: Relay) -> None:

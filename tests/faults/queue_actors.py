@@ -153,7 +153,11 @@ class Fetcher(QueueActor):
 
     async def _log_in(self, client: Pop3) -> bool:
         await client.say(f"USER {self._account}")
-        good, text = await client.say(f"PASS {PASSWORD}")
+        try:
+            good, text = await client.say(f"PASS {PASSWORD}")
+        except LostError:
+            self._refused = 0.0  # perhaps this session has it now, and is dead too
+            raise
         now = time.monotonic()
         if not good and "[IN-USE]" in text:
             self.ledger.outcomes["pop3 in use"] += 1

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import random
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ LARGE = 0.03  # how many of the messages have an attachment that goes into GridF
 WINDOW_SECONDS = 1.0
 # Commits that MongoDB's absence held up are tried again at the latest so long after it is back.
 RECOVERY_SECONDS = 12.0
+RANGES = (0, 20, 50, 100, 200, 500, 1000)  # milliseconds, in which these times are counted
 
 
 class Fate(Enum):
@@ -194,6 +196,12 @@ class Doubles:
     killed: int = 0
     gaps: list[int] = field(default_factory=list)
 
+    def histogram(self) -> dict[str, int]:
+        """The gaps, by the upper end of their range."""
+        names = [*(f"to {end} ms" for end in RANGES), "longer, MongoDB was away"]
+        counts = Counter(bisect_left(RANGES, gap) for gap in self.gaps)
+        return {names[place]: counts[place] for place in sorted(counts)}
+
 
 def doubles(ledger: QueueLedger) -> Doubles:
     """Raises: Violation: one that SMTP does not excuse."""
@@ -212,5 +220,4 @@ def doubles(ledger: QueueLedger) -> Doubles:
                 raise Violation(f"{address} was given to the relay again; its process died {late:.2f} s after its 250")
             found.killed += 1
             found.gaps.append(round((killed - first.time) * 1000))
-    found.gaps.sort()
     return found

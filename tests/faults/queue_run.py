@@ -18,6 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=20, help="kills of duckmail")
     parser.add_argument("--mongod-count", type=int, default=None, help="kills of mongod (default: a tenth of --count)")
     parser.add_argument("--processes", type=int, default=1, help="duckmail processes on one database")
+    parser.add_argument("--no-redis", action="store_true")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     return parser.parse_args()
 
@@ -27,7 +28,7 @@ def main() -> int:
     mongod_count = args.count // 10 if args.mongod_count is None else args.mongod_count
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-    plan = Plan(args.seed, args.count, mongod_count, args.processes)
+    plan = Plan(args.seed, args.count, mongod_count, args.processes, not args.no_redis)
     result = loop.run(run(plan, args.json.parent if args.json else None))
     text = json.dumps(result.figures(), indent=2)
     if args.json is not None:

@@ -12,6 +12,7 @@ import pytest
 from pymongo.database import Database
 
 from tests.interop.programs import Run, run_in
+from tests.support.relay import Relay
 from tests.support.server_process import Account, Databases, ServerProcess
 
 MIB = 1024 * 1024
@@ -27,12 +28,27 @@ def database(mongo_uri: str) -> Iterator[Database[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
+def outside() -> Iterator[Relay]:
+    """The server behind the outbound queue: it takes whatever goes elsewhere."""
+    with Relay() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, mongo_uri: str, redis_url: str, database: Database[dict[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory,
+    mongo_uri: str,
+    redis_url: str,
+    database: Database[dict[str, Any]],
+    outside: Relay,
 ) -> Iterator[ServerProcess]:
     """`duckmail serve` on the run's databases; with STARTTLS for LMTP, and a size limit that tests can reach."""
     databases = Databases(mongo_uri, database.name, redis_url, f"{database.name}:")
-    sections = {"lmtp": {"starttls": True}, "limits": {"message_size": 8 * MIB}}
+    sections = {
+        "lmtp": {"starttls": True},
+        "limits": {"message_size": 8 * MIB},
+        "outbound": {"relay": f"smtp://127.0.0.1:{outside.port}"},
+    }
     with ServerProcess(tmp_path_factory.mktemp("interop"), databases, sections) as running:
         yield running
 

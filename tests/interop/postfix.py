@@ -57,6 +57,7 @@ showq unix n - n - - showq
 error unix - - n - - error
 retry unix - - n - - error
 lmtp unix - - n - - lmtp
+smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
@@ -64,9 +65,12 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 class Postfix:
-    """`with Postfix(lmtp_port) as relay`: running. What arrives for `DOMAIN` goes to the LMTP server on loopback."""
+    """`with Postfix(lmtp_port) as relay`: running. What arrives for `DOMAIN` goes to the LMTP server on loopback.
 
-    def __init__(self, lmtp_port: int) -> None:
+    `settings`: more lines of main.cf.
+    """
+
+    def __init__(self, lmtp_port: int, settings: str = "") -> None:
         if shutil.which("postfix") is None:
             pytest.skip("postfix is not installed")
         if os.geteuid() != 0:
@@ -80,7 +84,7 @@ class Postfix:
         owner = pwd.getpwnam("postfix")
         os.chown(self.folder / "data", owner.pw_uid, owner.pw_gid)
         values = {"folder": self.folder, "host": HOST, "smtp": self.port, "lmtp": lmtp_port, "domain": DOMAIN}
-        (self.folder / "config/main.cf").write_text(MAIN.format(**values))
+        (self.folder / "config/main.cf").write_text(MAIN.format(**values) + settings)
         (self.folder / "config/master.cf").write_text(SERVICES.format(**values))
 
     def __enter__(self) -> "Postfix":

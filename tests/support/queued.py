@@ -100,7 +100,8 @@ def read_report(octets: bytes) -> Report:
     assert message.get_param("report-type") == "delivery-status"
     assert message["Auto-Submitted"] == "auto-replied"
     assert not message.defects
-    explanation, status, returned = message.get_payload()
+    parts: Any = message.get_payload()
+    explanation, status, returned = parts
     assert explanation.get_content_type() == "text/plain"
     assert status.get_content_type() == "message/delivery-status"
     first, *others = status.get_payload()

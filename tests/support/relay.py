@@ -97,8 +97,7 @@ class Relay:
         await self._stopped.wait()
         server.close()
         for each in sessions:
-            if each.transport is not None:
-                each.transport.abort()
+            each.cut()
         await asyncio.sleep(0.05)  # for the sessions to notice
 
     def reply(self, address: str) -> str:
@@ -118,37 +117,40 @@ class Relay:
 
 
 class _Session(SMTP):
+    """`login`: who is signed in. `parameters`: of MAIL; `recipients`: those accepted, with their parameters."""
+
     line_length_limit = LONGEST_LINE
 
     def __init__(self, relay: Relay, **more: Any) -> None:
         self._relay = relay
-        self._login = ""
-        self._parameters = ""
-        self._recipients: dict[str, str] = {}
+        self.login = ""
+        self.parameters = self.asked = ""
+        self.recipients: dict[str, str] = {}
         relay.connections += 1
         if relay.login is not None:
-            more |= {"auth_required": True, "authenticator": self._authenticate}
-        super().__init__(self, hostname="relay.test", timeout=SECONDS, **relay.options, **more)
+            more |= {"auth_required": True, "authenticator": self._check_login}
+        super().__init__(_Fate(relay), hostname="relay.test", timeout=SECONDS, **relay.options, **more)
 
-    def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
-        self._login = data.login.decode()
-        return AuthResult(success=(self._login, data.password.decode()) == self._relay.login, handled=False)
+    def _check_login(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        self.login = data.login.decode()
+        return AuthResult(success=(self.login, data.password.decode()) == self._relay.login, handled=False)
+
+    def cut(self) -> None:
+        """Ends the connection without another word."""
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
 
     # Parameters of DSN, which aiosmtpd does not know
 
-    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, name: str, said: list[str]) -> list[str]:
-        session.host_name = name
-        return [said[0], "250-DSN", *said[1:]] if self._relay.dsn else said
-
     async def smtp_MAIL(self, arg: str | None) -> None:
         self._relay.commands.append(f"MAIL {arg}")
-        rest, self._parameters = self._without_dsn(arg or "", "RET|ENVID")
-        self._recipients = {}
+        rest, self.parameters = self._without_dsn(arg or "", "RET|ENVID")
+        self.recipients = {}
         await super().smtp_MAIL(rest)
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         self._relay.commands.append(f"RCPT {arg}")
-        rest, self._asked = self._without_dsn(arg or "", "NOTIFY|ORCPT")
+        rest, self.asked = self._without_dsn(arg or "", "NOTIFY|ORCPT")
         await super().smtp_RCPT(rest)
 
     def _without_dsn(self, arg: str, names: str) -> tuple[str, str]:
@@ -157,29 +159,38 @@ class _Session(SMTP):
         rest = re.sub(rf" (?:{names})=\S+", "", f" {parameters}") if self._relay.dsn else f" {parameters}"
         return (f"{path}>{rest}" if parameters else arg).rstrip(), parameters
 
-    # The fate of a message
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+class _Fate:
+    """aiosmtpd's handler: what becomes of recipients and messages."""
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, name: str, said: list[str]) -> list[str]:
+        session.host_name = name
+        return [said[0], "250-DSN", *said[1:]] if self._relay.dsn else said
+
+    async def handle_RCPT(self, server: _Session, session: Any, envelope: Any, address: str, options: object) -> str:
         reply = self._relay.reply(address)
         if reply.startswith("2"):
             envelope.rcpt_tos.append(address)
-            self._recipients[address] = self._asked
+            server.recipients[address] = server.asked
         return reply
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(self, server: _Session, session: Any, envelope: Any) -> str:
         reply = self._relay.end(envelope.rcpt_tos)
         taken = Taken(
             envelope.mail_from,
-            dict(self._recipients),
+            dict(server.recipients),
             envelope.original_content,
-            self._parameters,
+            server.parameters,
             ACCEPTED if reply == SLOW else reply,
             session.ssl is not None or self._relay.context is not None,
-            self._login,
+            server.login,
         )
         self._relay.messages.append(taken)
         if reply == DIE:
-            self.transport.abort()  # type: ignore[union-attr]
+            server.cut()
         if reply in (DIE, HANG):
             await asyncio.sleep(SECONDS)  # cancelled when the loss of the connection is noticed
         if reply == SLOW:

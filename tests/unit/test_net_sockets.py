@@ -193,7 +193,14 @@ def test_sockets_from_systemd_are_taken_by_address(tmp_path: Path) -> None:
         three.listen()
         first, second = f"127.0.0.1:{one.getsockname()[1]}", f"[::1]:{two.getsockname()[1]}"
         said = activated(
-            _BY_ADDRESS, [left, three, two, one], "left:a:a:a", first, second, f"unix:{path},mode=0666", first, "systemd:a"
+            _BY_ADDRESS,
+            [left, three, two, one],
+            "left:a:a:a",
+            first,
+            second,
+            f"unix:{path},mode=0666",
+            first,
+            "systemd:a",
         )
         assert said == [
             f"(6, '{first}')",

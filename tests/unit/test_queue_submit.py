@@ -1,16 +1,18 @@
 """Into the queue: durable when it is answered, together with the copy for the sender, once for each key."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from bson.objectid import ObjectId
 
-from duckmail.errors import InvalidInput, LimitReached, NotFound, OverQuota
+from duckmail.errors import InvalidInput, LimitReached, NotFound, OverQuota, Unavailable
 from duckmail.model.message import NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.services.queue.queue import NewMail, SentCopy
 from storage.fsck import check
+from storage.queue import new_document
 from tests.support.outbound import Outbound, World, outbound
 from tests.support.stores import message
 
@@ -73,6 +75,37 @@ async def test_a_key_is_taken_once(idle: Outbound, with_copy: bool) -> None:
     assert await idle.queue.submit(await new_mail(idle, bert.user, b"k")) != first
     assert await idle.queue.submit(await new_mail(idle, anna.user, b"l")) != first
     assert await queued(idle) == 3
+
+
+async def test_many_at_once_do_not_suffer_from_each_other(idle: Outbound) -> None:
+    """One cannot be written at all, and two are the same."""
+    mails = [await new_mail(idle, number=number) for number in range(30)]
+    mails[7], mails[19] = [replace(mail, key=b"same") for mail in (mails[7], mails[19])]
+    documents = [
+        new_document(
+            user="",
+            origin=mail.origin,
+            envelope=mail.envelope,
+            recipients=[QueueRecipient("\ud800" if number == 11 else "c@far.test")],
+            content=mail.content.id,
+            size=mail.size,
+            key=mail.key,
+        )
+        for number, mail in enumerate(mails)
+    ]
+    tasks = [idle.store.enqueue(document, mail.content) for document, mail in zip(documents, mails, strict=True)]
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(found[11], Unavailable)
+    assert found[7] == found[19]
+    assert len({str(each) for each in found}) == 29
+    assert await queued(idle) == 28
+    assert await check(idle.store) == []
+
+
+async def test_more_than_one_commit_takes(idle: Outbound) -> None:
+    mails = [await new_mail(idle, number=number) for number in range(250)]
+    assert len(set(await asyncio.gather(*map(idle.queue.submit, mails)))) == 250
+    assert await queued(idle) == 250
 
 
 @pytest.mark.parametrize(

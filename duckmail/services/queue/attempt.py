@@ -73,6 +73,7 @@ class Attempt:
         self._sending = 0
         self._scopes: set[asyncio.Timeout] = set()
         self._stopped = False
+        self.reported = False  # what became of it put a report into the queue
         self._letter: Letter | None = None
         self._loops = False
         # The same for all, so that what failed together is tried together.
@@ -244,7 +245,7 @@ class Attempt:
         reports = await self._reports([(Action.DELIVERED, [self._recipients[position] for position in told])], now)
         changed = {position: self._recipients[position] for position in taken}
         await self._surely(lambda: self._tools.store.queue.record(self.claim, changed, reports))
-        metrics.QUEUED["report"].inc(len(reports))
+        self._count(reports)
 
     async def _finish(self) -> None:
         """Raises: LeaseLost."""
@@ -262,7 +263,11 @@ class Attempt:
         reports = await self._reports(about, now)
         finish = self._tools.store.queue.finish
         await self._surely(lambda: finish(self.claim, self._recipients, changed, reports))
+        self._count(reports)
+
+    def _count(self, reports: Sequence[Document]) -> None:
         metrics.QUEUED["report"].inc(len(reports))
+        self.reported = self.reported or bool(reports)
 
     async def _reports(self, about: Sequence[tuple[Action, list[QueueRecipient]]], now: datetime) -> list[Document]:
         made: list[Document] = []

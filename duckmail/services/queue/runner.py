@@ -128,7 +128,7 @@ class Runner:
             await self._put_off(job.claim)
         if self._jobs.get(identifier) is job:
             del self._jobs[identifier]
-        if self._most - len(self._jobs) == self._least:
+        if job.attempt.reported or self._most - len(self._jobs) == self._least:
             self._woken.set()
 
     async def _put_off(self, claim: Claim) -> None:
