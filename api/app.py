@@ -14,7 +14,18 @@ from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
 from api.reading import read_input
 from api.route import Route
-from api.routes import asps, authentication, authlog, health, users
+from api.routes import (
+    addresses,
+    asps,
+    authentication,
+    authlog,
+    autoreplies,
+    domainaccess,
+    domainaliases,
+    filters,
+    health,
+    users,
+)
 from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
@@ -23,7 +34,18 @@ from duckmail.runtime.metrics import CommandMeter, reply_class
 
 _logger = logging.getLogger("duckmail.api")
 
-ROUTES: tuple[Route, ...] = (*users.ROUTES, *asps.ROUTES, *authentication.ROUTES, *authlog.ROUTES, *health.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *users.ROUTES,
+    *addresses.ROUTES,
+    *asps.ROUTES,
+    *authentication.ROUTES,
+    *authlog.ROUTES,
+    *autoreplies.ROUTES,
+    *domainaccess.ROUTES,
+    *domainaliases.ROUTES,
+    *filters.ROUTES,
+    *health.ROUTES,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

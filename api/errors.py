@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from duckmail.errors import (
     AccountDisabled,
+    AddressNotFound,
     AddressTaken,
     AlreadyExists,
     AuthenticationFailed,
     Cannot,
+    ChangeNotAllowed,
     DuckmailError,
     InvalidInput,
     LimitReached,
@@ -19,6 +21,7 @@ from duckmail.errors import (
     TooLarge,
     UnsupportedHash,
     UsernameTaken,
+    WildcardNotPermitted,
 )
 
 Rows = Mapping[type[DuckmailError], tuple[int, str]]
@@ -26,11 +29,14 @@ Rows = Mapping[type[DuckmailError], tuple[int, str]]
 # Looked up along the class's bases, nearest first. 409, 429 and 503 are never used: clients know 400, 403 and 500.
 TABLE: Rows = {
     NotFound: (404, "NotFound"),
+    AddressNotFound: (404, "AddressNotFound"),
     AlreadyExists: (400, "AlreadyExists"),
     UsernameTaken: (400, "UserExistsError"),
     AddressTaken: (400, "AddressExistsError"),
     NotPermitted: (403, "MissingPrivileges"),
     Cannot: (400, "NotPermitted"),
+    ChangeNotAllowed: (400, "ChangeNotAllowed"),
+    WildcardNotPermitted: (400, "WildcardNotPermitted"),
     InvalidInput: (400, "InputValidationError"),
     UnsupportedHash: (500, "HashError"),
     LimitReached: (403, "TooMany"),

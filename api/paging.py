@@ -58,6 +58,45 @@ def cursors(page: int, ids: list[str], has_previous: bool, has_next: bool) -> di
     }
 
 
+def text_position(request: Paged) -> Position:
+    """As `position`, of a listing that is sorted by a text, which is where the page begins."""
+    if request.next:
+        found, page = _decode_text(request.next, "next", "Next page cursor")
+        return Position(after=found, page=page)
+    if request.previous:
+        found, page = _decode_text(request.previous, "previous", "Previous page cursor")
+        return Position(before=found, page=page)
+    return Position()
+
+
+def text_cursors(page: int, rows: list[tuple[str, str]], has_previous: bool, has_next: bool) -> dict[str, object]:
+    """As `cursors`. `rows`: (text, id) of the page, in order."""
+    number = page if has_previous else 1
+    return {
+        "page": number,
+        "previousCursor": _encode_text(*rows[0], max(number - 1, 0)) if has_previous and rows else False,
+        "nextCursor": _encode_text(*rows[-1], number + 1) if has_next and rows else False,
+    }
+
+
+def _encode_text(text: str, identifier: str, page: int) -> str:
+    inner = orjson.dumps([text, {"$oid": identifier}]).decode()
+    return urlsafe_b64encode(orjson.dumps([inner, page])).rstrip(b"=").decode()
+
+
+def _decode_text(cursor: str, key: str, label: str) -> tuple[str, int]:
+    try:
+        value = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        inner, page = orjson.loads(value[0]), value[1]
+        found = inner[0]
+    except (ValueError, TypeError, LookupError, binascii.Error):
+        found, page = "", 0
+    if isinstance(found, str) and found and type(page) is int and 0 <= page < _LARGEST:
+        return found, page
+    message = f'"{label}" is not valid'
+    raise ValidationFailed([message], {key: message})
+
+
 def _encode(identifier: str, page: int) -> str:
     inner = orjson.dumps({"$oid": identifier}).decode()
     return urlsafe_b64encode(orjson.dumps([inner, page])).rstrip(b"=").decode()

@@ -29,15 +29,44 @@ def _rows(reach: Reach, **resources: tuple[str, ...]) -> Mapping[tuple[str, str]
     return {(resource, action): reach for resource, actions in resources.items() for action in actions}
 
 
-_SERVER = _rows(Reach.ANY, asps=_ALL, users=_ALL, userlisting=_ALL, authentication=_ALL)
+_SERVER = _rows(
+    Reach.ANY,
+    addresses=_ALL,
+    addresslisting=_ALL,
+    asps=_ALL,
+    authentication=_ALL,
+    autoreplies=_ALL,
+    domainaccess=_ALL,
+    domainaliases=_ALL,
+    filters=_ALL,
+    userlisting=_ALL,
+    users=_ALL,
+)
 
 # Role -> (resource, action) -> whose. What is not in the table is refused.
 ROLES: Mapping[str, Mapping[tuple[str, str], Reach]] = {
     "root": _SERVER,
     "manager": _SERVER,
-    "webmail": _rows(Reach.ANY, asps=_ASPS, users=("read", "update"), authentication=_ALL),
+    "webmail": _rows(
+        Reach.ANY,
+        addresses=_ALL,
+        asps=_ASPS,
+        authentication=_ALL,
+        autoreplies=_ALL,
+        domainaccess=_ALL,
+        filters=_ALL,
+        users=("read", "update"),
+    ),
     "user": _rows(
-        Reach.OWN, asps=_ASPS, users=("read", "update"), userlisting=("read",), authentication=("create", "read")
+        Reach.OWN,
+        addresses=_ALL,
+        addresslisting=("read",),
+        asps=_ASPS,
+        authentication=("create", "read"),
+        autoreplies=_ALL,
+        filters=_ALL,
+        userlisting=("read",),
+        users=("read", "update"),
     ),
     "auth": _rows(Reach.ANY, authentication=("create",)),
     "tokenAuth": _rows(Reach.ANY, authentication=("create",)),

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from duckmail.services.addresses import Addresses
+from duckmail.services.addressregister import AddressRegister
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
+from duckmail.services.domainaliases import DomainAliases
+from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.profile import Profiles
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
@@ -19,9 +23,15 @@ class Health(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
+    address_register: AddressRegister
+    addresses: Addresses
     asps: ApplicationPasswords
     auth: Auth
     authlog: AuthLog
+    autoreplies: Autoreplies
+    domain_access: DomainAccess
+    domain_aliases: DomainAliases
+    filters: Filters
     health: Health
     profiles: Profiles
     tokens: Tokens

@@ -31,6 +31,10 @@ class NotFound(DuckmailError):
     default = "No such object"
 
 
+class AddressNotFound(NotFound):
+    default = "Invalid or unknown email address identifier"
+
+
 class AlreadyExists(DuckmailError):
     default = "It exists already"
 
@@ -53,6 +57,16 @@ class Cannot(DuckmailError):
     """The operation can never succeed on this object (IMAP `CANNOT`: deleting INBOX, a bad mailbox name)."""
 
     default = "This cannot be done"
+
+
+class WildcardNotPermitted(Cannot):
+    """A wildcard where one address is needed: as main address."""
+
+    default = "Can not set wildcard address as default"
+
+
+class ChangeNotAllowed(Cannot):
+    default = "Can not change special address"
 
 
 class InvalidInput(DuckmailError):

@@ -12,6 +12,7 @@ from bson.objectid import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, AlreadyExists
+from duckmail.model.autoreply import Autoreply
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.schema import Migration
 
@@ -36,7 +37,11 @@ MIGRATIONS = (Migration(2, "addresses know their domain", _fill_domains),)
 
 @dataclass(frozen=True, slots=True)
 class AddressRecord:
-    """One address. `user` is empty for a forwarded address, which has `targets` instead."""
+    """One address. `user` is empty for a forwarded address, which has `targets` instead.
+
+    `forwards`: how often a day a forwarded one forwards, 0 for the server's limit. `autoreply`: of a forwarded one.
+    `meta_data`, `internal_data`: a JSON object as text.
+    """
 
     id: str
     address: str
@@ -47,6 +52,10 @@ class AddressRecord:
     tags: tuple[str, ...] = ()
     forwarded_disabled: bool = False
     created: datetime | None = None
+    forwards: int = 0
+    autoreply: Autoreply | None = None
+    meta_data: str = "{}"
+    internal_data: str = "{}"
 
 
 def new_document(address: str, view: str, user: ObjectId | None, tags: Sequence[str] = (), name: str = "") -> Document:
@@ -79,6 +88,10 @@ def to_record(document: Document) -> AddressRecord:
         tags=tuple(document.get("tags", ())),
         forwarded_disabled=bool(document.get("forwardedDisabled", False)),
         created=document.get("created"),
+        forwards=int(document.get("forwards", 0)),
+        autoreply=Autoreply(**document["autoreply"]) if "autoreply" in document else None,
+        meta_data=document.get("metaData", "{}"),
+        internal_data=document.get("internalData", "{}"),
     )
 
 

@@ -98,6 +98,13 @@ class Mailboxes:
         """By id. Raises: NotFound."""
         return await self._one({"_id": object_id(mailbox), "user": object_id(user), "path": {"$exists": True}})
 
+    async def by_ids(self, mailboxes: Iterable[str]) -> dict[str, Mailbox]:
+        """Living ones, of whatever account, by id; what does not exist is absent."""
+        query = {"_id": {"$in": [object_id(mailbox) for mailbox in mailboxes]}, "path": {"$exists": True}}
+        async with operation():
+            documents = await self._mailboxes.find(query).to_list(None)
+        return {str(document["_id"]): to_mailbox(document) for document in documents}
+
     async def by_path(self, user: str, path: str) -> Mailbox:
         """By normalised path. Raises: NotFound."""
         return await self._one({"user": object_id(user), "path": path})

@@ -133,6 +133,7 @@ def _from_recipient(recipient: QueueRecipient, due: datetime | None) -> Document
         "status": recipient.status,
         "host": recipient.host,
         "delayed": recipient.delayed,
+        "via": recipient.via,
     }
     return document | {name: value for name, value in optional.items() if value}
 
@@ -150,6 +151,7 @@ def _to_recipient(document: Document) -> QueueRecipient:
         status=document.get("status", ""),
         host=document.get("host", ""),
         delayed=bool(document.get("delayed", False)),
+        via=document.get("via", ""),
     )
 
 

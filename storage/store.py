@@ -14,7 +14,20 @@ from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, asps, authlog, mailboxes, maildrops, queue, rows, tokens, users
+from storage import (
+    addresses,
+    addressrecords,
+    addressregister,
+    asps,
+    authlog,
+    filters,
+    mailboxes,
+    maildrops,
+    queue,
+    rows,
+    tokens,
+    users,
+)
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -50,8 +63,10 @@ INDEXES: tuple[IndexSpec, ...] = (
     *append_change.INDEXES,
     *users.INDEXES,
     *addresses.INDEXES,
+    *addressregister.INDEXES,
     *asps.INDEXES,
     *authlog.INDEXES,
+    *filters.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *maildrops.INDEXES,
@@ -91,6 +106,11 @@ class Store:
         self.users.changed = self._account_changed
         self.account_changed: Callable[[str], None] = lambda _user: None  # in any process; a hint
         self.addresses = addresses.Addresses(self.database)
+        self.address_records = addressrecords.AddressRecords(self.database, self.transactions)
+        self.address_register = addressregister.AddressRegister(self.database)
+        self.filters = filters.Filters(self.database, self.transactions)
+        self.autoreplies = filters.Autoreplies(self.database, self.transactions)
+        self.domain_access = filters.DomainAccess(self.database)
         self.asps = asps.Asps(self.database)
         self.authlog = authlog.AuthEvents(self.database)
         self.tokens = tokens.Tokens(self.database)

@@ -48,6 +48,8 @@ _FIELDS: Mapping[str, str] = {
     "temp_password_expires": "tempPasswordExpires",
     "upload_sent_messages": "uploadSentMessages",
     "indexing": "indexing",
+    "filtered": "filtered",
+    "autoreply": "autoreply",
     "meta_data": "metaData",
     "internal_data": "internalData",
 }

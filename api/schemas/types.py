@@ -154,6 +154,46 @@ def email() -> PlainValidator:
     return PlainValidator(check)
 
 
+def address_or_wildcard() -> PlainValidator:
+    """A mail address; `*` may stand for a part of its local part, or for its domain."""
+
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if not (names.is_email(found) or (found.endswith("@*") and names.is_email(found[:-1] + "any.example"))):
+            raise violation('"{label}" must be a valid email')
+        return found
+
+    return PlainValidator(check)
+
+
+def address_or_id() -> PlainValidator:
+    """A mail address or a wildcard, or 24 hexadecimal digits, lower-cased."""
+    address = address_or_wildcard().func
+
+    def check(value: object) -> str:
+        found = _string(value)
+        if len(found) == 24 and _HEX.fullmatch(found):
+            return found.lower()
+        try:
+            return str(address(found))  # type: ignore[call-arg]
+        except PydanticCustomError:
+            raise violation('"{label}" does not match any of the allowed types') from None
+
+    return PlainValidator(check)
+
+
+def domain() -> PlainValidator:
+    """The name of a mail domain, in ASCII or Unicode."""
+
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if not names.is_domain(found):
+            raise violation('"{label}" must be a valid domain name')
+        return found
+
+    return PlainValidator(check)
+
+
 def target() -> PlainValidator:
     """Where mail is forwarded to: a mail address, or a URL of SMTP or HTTP."""
 
@@ -162,6 +202,15 @@ def target() -> PlainValidator:
         if len(found) > 1024 or not (names.is_email(found) or _is_target_url(found)):
             raise violation('"{label}" does not match any of the allowed types')
         return found
+
+    return PlainValidator(check)
+
+
+def or_empty(inner: PlainValidator) -> PlainValidator:
+    """What `inner` gives, or "" as it is."""
+
+    def check(value: object) -> object:
+        return value if value == "" and isinstance(value, str) else inner.func(value)  # type: ignore[call-arg]
 
     return PlainValidator(check)
 

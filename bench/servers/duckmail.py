@@ -41,7 +41,7 @@ CONFIG: Mapping[str, Mapping[str, object]] = {
     "submission": {"listen": [f"{HOST}:0"], "listen_tls": [f"{HOST}:0"], "plaintext_login": True},
     "metrics": {"listen": [f"{HOST}:0"]},
     "api": {"listen": [f"{HOST}:0"]},
-    "limits": {"per_network": 0, "per_user": 0, "quota": "100 GiB"},
+    "limits": {"per_network": 0, "per_user": 0, "quota": "100 GiB", "received": 1_000_000_000},
 }
 ALLOWANCES: Mapping[str, int] = {"recipients": 10**9, "pop3MaxMessages": 10_000, "pop3MaxDownload": 1 << 40}
 

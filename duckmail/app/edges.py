@@ -94,6 +94,8 @@ def _lmtp(services: Services, _: Limits, tls: TlsContexts) -> Iterable[tuple[str
             postmaster=config.lmtp.postmaster,
             refuse_bare=config.lmtp.refuse_bare,
             max_recipients=config.lmtp.max_recipients,
+            over_quota=552 if config.lmtp.over_quota == "reject" else 452,
+            spam_peers=Networks(config.lmtp.spam_peers),
         ),
         services.delivery,
         services.budget,

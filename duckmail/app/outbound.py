@@ -36,7 +36,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
     slots = Slots(config.concurrency, config.per_host)
     tools = Tools(
         store=store,
-        router=Router(Resolver(store.addresses), relay, mx=config.mx),
+        router=Router(Resolver(store.addresses), relay, mx=config.mx, tls=config.tls),
         local=LocalCourier(services.delivery, services.budget),
         remote=Remote(courier, dns, slots, config.tls),
         slots=slots,

@@ -51,9 +51,15 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         profile.smtp_port,
     )
     return ApiServices(
+        address_register=services.address_register,
+        addresses=services.addresses,
         asps=services.asps,
         auth=services.auth,
         authlog=services.authlog,
+        autoreplies=services.autoreplies,
+        domain_access=services.domain_access,
+        domain_aliases=services.domain_aliases,
+        filters=services.filters,
         health=services.store.health,
         profiles=Profiles(settings, certificate, services.threads),
         tokens=services.tokens,

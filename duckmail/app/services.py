@@ -10,10 +10,15 @@ from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
+from duckmail.services.addresses import Addresses
+from duckmail.services.addressregister import AddressRegister
+from duckmail.services.arrivals import Arrivals
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.delivery import Delivery
+from duckmail.services.domainaliases import DomainAliases
+from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mail import Mail
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.passwords import Passwords
@@ -22,6 +27,7 @@ from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.sessions import Sessions
+from duckmail.services.sorting import Sorting
 from duckmail.services.submission import Policy, Submission
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
@@ -49,9 +55,15 @@ class Services:
     threads: Pool
     hashing: Pool
     users: Users
+    address_register: AddressRegister
+    addresses: Addresses
     asps: ApplicationPasswords
     auth: Auth
     authlog: AuthLog
+    autoreplies: Autoreplies
+    domain_access: DomainAccess
+    domain_aliases: DomainAliases
+    filters: Filters
     tokens: Tokens
     delivery: Delivery
     maildrops: Maildrops
@@ -69,6 +81,20 @@ class Services:
 
 def mail_of(store: Store, config: Config, principal: Principal) -> Mail:
     return Mail(store, principal, config.limits.quota)
+
+
+def _delivery(  # noqa: PLR0917 -- parts that exist once
+    config: Config, store: Store, threads: Pool, queue: Queue, register: AddressRegister, hostname: str
+) -> Delivery:
+    return Delivery(
+        store,
+        threads,
+        config.limits.quota,
+        received=config.limits.received,
+        sorter=Sorting(store, queue, Forwarding(hostname), threads, hostname),
+        arrivals=Arrivals(store.counters),
+        register=register,
+    )
 
 
 @asynccontextmanager
@@ -119,7 +145,9 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         tasks.start(sessions.keep(), "sessions")
         reports = Reports(store, hostname, Schedule(config.outbound.schedule))
         queue = Queue(store, reports)
-        delivery = Delivery(store, threads, config.limits.quota, Forwarding(queue, hostname))
+        register = AddressRegister(store.address_register, store.users)
+        tasks.start(register.keep(), "addressregister")
+        delivery = _delivery(config, store, threads, queue, register, hostname)
         policy = Policy(
             hostname,
             rewrite=config.submission.sender == "rewrite",
@@ -133,9 +161,17 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             threads=threads,
             hashing=hashing,
             users=users,
+            address_register=register,
+            addresses=Addresses(
+                store.address_records, store.addresses, store.users, store.counters, config.api.user_domains
+            ),
             asps=asps,
             auth=auth,
             authlog=authlog,
+            autoreplies=Autoreplies(store.autoreplies),
+            domain_access=DomainAccess(store.domain_access),
+            domain_aliases=DomainAliases(store.address_records),
+            filters=Filters(store.filters, store.users, store.mailboxes),
             tokens=Tokens(store.tokens, store.users),
             delivery=delivery,
             maildrops=Maildrops(
@@ -144,7 +180,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             sessions=sessions,
             reports=reports,
             queue=queue,
-            submission=Submission(store, delivery, queue, threads, policy),
+            submission=Submission(store, delivery, queue, threads, policy, register=register),
             budget=OctetBudget(config.limits.octet_budget),
             hostname=hostname,
             slot=slot,

@@ -114,6 +114,14 @@ class Lmtp(Section):
         description="Refuse messages in which a CR or LF stands alone: programs disagree where such lines end.",
     )
     max_recipients: int = Field(default=1000, description="Recipients of one transaction.", ge=100, le=10000)
+    spam_peers: Tuple[Network] = Field(
+        default=("127.0.0.0/8", "::1", "unix"),
+        description="Whose word counts, of those who may connect, when a header says that a message is spam: "
+        "X-Rspamd-Action, X-Spam-Flag, X-Spam-Status, X-Spam. Empty: nobody's.",
+    )
+    over_quota: Literal["reject", "defer"] = Field(
+        default="reject", description="Mail for a full account: 552, it goes back; or 452, the relay tries again."
+    )
 
 
 class Pop3(Section):
@@ -244,6 +252,11 @@ class Api(Section):
         default=("*",),
         description='Web origins that may call from a browser: "https://webmail.example.com", "*" for all.',
     )
+    user_domains: Tuple[str] = Field(
+        default=(),
+        description="Domains in which accounts may make themselves addresses by their own tokens. Empty: the one of "
+        "the account's main address.",
+    )
 
 
 class Tls(Section):
@@ -281,6 +294,12 @@ class Limits(Section):
     )
     quota: Size = Field(
         default=1024 * MIB, description="Mail of an account that has no quota of its own. 0: no limit.", ge=0
+    )
+    received: int = Field(
+        default=60,
+        description="Messages a minute that an account without a limit of its own receives; more are deferred. "
+        "0: nobody has a limit.",
+        ge=0,
     )
     connections: int = Field(
         default=10000, description="Connections of this process, all protocols together. 0: no limit.", ge=0

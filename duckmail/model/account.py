@@ -46,6 +46,7 @@ class User:
     """One account. `password_hash` is empty when none is set; `address` is the main address or empty.
 
     `temp_password_hash`: signs in with the master scope alone, until `temp_password_expires`, and has to be changed.
+    `filtered`: there may be filters. `autoreply`: one is on.
     `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
     `session_version` counts the logouts that were asked for, `logout_reason` is what the last one said.
     """
@@ -75,6 +76,8 @@ class User:
     from_whitelist: tuple[str, ...] = ()
     upload_sent_messages: bool = False
     indexing: bool = False
+    filtered: bool = False
+    autoreply: bool = False
     meta_data: str = field(default="{}", repr=False)
     internal_data: str = field(default="{}", repr=False)
 

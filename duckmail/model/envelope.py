@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
 from duckmail.model.message import Appended
+from duckmail.model.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class Envelope:
     `helo`: what it called itself. `size`: octets as declared, 0 when not. `body`: `7BIT`, `8BITMIME`, `BINARYMIME`.
     `ident`: the relay's own name for the message (XFORWARD IDENT), or empty. `connection`: its id, for the log.
     `key`: names this message and no other, for its accounts to get it once; b"": its octets do, if they can.
+    `trusted`: what the header says of spam comes from a relay that may say so.
     """
 
     sender: str
@@ -27,6 +29,7 @@ class Envelope:
     ident: str = ""
     connection: str = ""
     key: bytes = b""
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Recipient:
     `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 when no limit is within reach.
     `targets`: of an address without an INBOX, the addresses that its mail goes on to; `account` is then the address's
     own id.
+    `rules`: what else decides about mail of this account, None for nothing. `spam_level`: as accounts have it.
+    `received_max`: messages a minute, 0 for no limit.
     """
 
     address: str
@@ -43,12 +48,15 @@ class Recipient:
     inbox: str = ""
     quota: int = 0
     targets: tuple[str, ...] = ()
+    rules: Rules | None = None
+    spam_level: int = 50
+    received_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of the message for one recipient: where it is stored, durably, or the error; neither when it was
-    forwarded."""
+    forwarded or, as a filter wants it, dropped."""
 
     recipient: Recipient
     appended: Appended | None = None

@@ -61,7 +61,8 @@ class QueueRecipient:
     """One recipient of a queued message. `orcpt`: as received, `addr-type;xtext`, or "" (RFC 3461 §4.2).
 
     `reply`: the last words about it, of the remote server or of our own; `status`: their RFC 3463 code; `host`: who
-    spoke them, "" for us. `due`: of the next attempt. `delayed`: the sender was told of a delay.
+    spoke them, "" for us. `due`: of the next attempt. `delayed`: the sender was told of a delay. `via`: the URL of the
+    one relay that takes the message for it, whosever the address is; "" for the way that mail to it goes.
     """
 
     address: str
@@ -75,6 +76,7 @@ class QueueRecipient:
     status: str = ""
     host: str = ""
     delayed: bool = False
+    via: str = field(default="", repr=False)
 
 
 class Octets(Protocol):

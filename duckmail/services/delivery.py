@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,15 +23,24 @@ from duckmail.errors import (
     OverQuota,
     Unavailable,
 )
-from duckmail.model.account import User
+from duckmail.mime.header import Lookup
+from duckmail.model.account import DEFAULT_LIMITS, User
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.mailbox import Inbox
-from duckmail.model.message import Appended, Content, NewMessage
+from duckmail.model.message import Appended, NewMessage
+from duckmail.model.rules import Rules
+from duckmail.model.spam import Spam, mentions
+from duckmail.model.spam import verdict as spam_verdict
 from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
+from duckmail.services.addressregister import AddressRegister
+from duckmail.services.arrivals import Arrivals
 from duckmail.services.batch import Batched
 from duckmail.services.recipients import AddressBook, Resolver
+from duckmail.services.sorting import Arrived, Prepared
+from duckmail.services.targets import usable
+from storage.addresses import AddressRecord
 
 LOOKUP_SECONDS = 8.0
 DELIVER_SECONDS = 300.0  # a relay waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
@@ -42,15 +51,15 @@ RECIPIENTS = 10_000  # remembered at most
 AMPLE_ROOM = 256 * 1024 * 1024
 HASH_INLINE = 64 * 1024  # octets; more is hashed in a thread
 HEADER_LIMIT = 256 * 1024  # octets searched for what identifies the message
+SORTED_TOGETHER = 20  # recipients with rules of their own that one message is sorted for at the same time
 PREFIX_LIMIT = 4096  # octets; DESIGN §4
 
 # How a look-up is counted that ended so; every other error is temporary.
 _FOUND = {NotFound: "unknown", AccountDisabled: "disabled", OverQuota: "full"}
 
 _logger = logging.getLogger("duckmail.delivery")
+_IMPERSONAL = (b"\r\nlist-", b"\r\nauto-submitted:", b"\r\nprecedence:")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
-# A target that is a mail address; others are URLs.
-_TARGET = re.compile("(?!.*://)[^\x00-\x20<>\x7f-\xa0]+@[^\x00-\x20<>@\x7f-\xa0]+")
 _RECEIVED_ID = re.compile(rb"[\s)]id\s+[^\s;]")
 
 
@@ -69,7 +78,7 @@ class Mailboxes(Protocol):
 class Contents(Protocol):
     """What is needed of `storage.contents.Contents`."""
 
-    async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
+    async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
 
 
 class MessageStore(Protocol):
@@ -92,20 +101,19 @@ class MessageStore(Protocol):
     ) -> list[Appended | DuckmailError]: ...
 
 
-class Forwarder(Protocol):
-    """What sends mail on; `duckmail.services.queue.forward.Forwarding` is one."""
+class Sorter(Protocol):
+    """What does more with a message than putting it into INBOX; `duckmail.services.sorting.Sorting` is one."""
 
-    async def forward(
-        self, envelope: Envelope, recipient: Recipient, raw: bytes | bytearray, content: Content, key: bytes | None, /
-    ) -> None:
-        """Takes the message for all targets of `recipient`, durably; once for each `key`. Raises: DuckmailError."""
-        ...
+    async def rules(self, users: Mapping[str, User], /) -> dict[str, Rules]: ...
+
+    async def deliver(self, mail: Arrived, recipient: Recipient, message: NewMessage, /) -> Appended | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Account:
     user: User
     inbox: Inbox | None
+    rules: Rules | None = None
 
 
 class Delivery:
@@ -113,12 +121,29 @@ class Delivery:
 
     Args:
         quota: octets that an account without a quota of its own may use; 0 for no limit.
-        forwarder: for addresses that only forward; without one their mail is deferred.
+        received: messages a minute of an account without a limit of its own; 0 for no limit, whatever accounts have.
+        sorter: for accounts with filters and the like, and addresses that only forward; without one the mail of the
+            latter is deferred.
+        arrivals: counts what each account gets; None: nobody does.
+        register: notes who writes to whom.
     """
 
-    def __init__(self, store: MessageStore, pool: Pool, quota: int = 0, forwarder: Forwarder | None = None) -> None:
+    def __init__(
+        self,
+        store: MessageStore,
+        pool: Pool,
+        quota: int = 0,
+        *,
+        received: int = 0,
+        sorter: Sorter | None = None,
+        arrivals: Arrivals | None = None,
+        register: AddressRegister | None = None,
+    ) -> None:
         self._store = store
-        self._forwarder = forwarder
+        self._sorter = sorter
+        self._received = received
+        self._arrivals = arrivals
+        self._register = register
         self._pool = pool
         self._quota = quota
         self._resolver = Resolver(store.addresses)
@@ -132,10 +157,13 @@ class Delivery:
             NotFound: nobody has this address.
             AccountDisabled: the account receives no mail.
             OverQuota: it has no room.
+            RateLimited: it has received too much in the last minute.
             Unavailable: nobody can say now; or the address only forwards, to nobody that is written to here.
         """
         known = self._known.get(address)
         if known is not None and known[0] > time.monotonic():
+            if self._arrivals is not None:
+                self._arrivals.check(known[1].account, known[1].received_max)
             metrics.RECIPIENTS["accepted"].inc()
             return known[1]
         try:
@@ -166,11 +194,7 @@ class Delivery:
         if record.forwarded_disabled:
             raise AccountDisabled("This address receives no mail")
         if not record.user:
-            targets = tuple(target for target in record.targets if _TARGET.fullmatch(target))
-            if not targets or self._forwarder is None:
-                # Mail is kept by the relay rather than lost.
-                raise Unavailable("Forwarding is not available now", address=address)
-            return Recipient(address, record.id, targets=targets)
+            return self._forwarded(address, record)
         account = await self._accounts.get(record.user)
         if account is None:
             raise NotFound("No such recipient here")
@@ -183,12 +207,33 @@ class Delivery:
             raise OverQuota("Mailbox full")
         if quota - account.inbox.used >= AMPLE_ROOM:
             quota = 0
-        return Recipient(address, record.user, account.inbox.mailbox, quota)
+        received = (account.user.limits.received_max or self._received) if self._received else 0
+        if self._arrivals is not None:
+            self._arrivals.check(record.user, received)
+        return Recipient(
+            address,
+            record.user,
+            account.inbox.mailbox,
+            quota,
+            rules=account.rules,
+            spam_level=account.user.spam_level,
+            received_max=received,
+        )
+
+    def _forwarded(self, address: str, record: AddressRecord) -> Recipient:
+        targets = tuple(filter(usable, record.targets))
+        if not targets or self._sorter is None:
+            # Mail is kept by the relay rather than lost.
+            raise Unavailable("Forwarding is not available now", address=address)
+        forwards = record.forwards or DEFAULT_LIMITS.forwards
+        rules = Rules(autoreply=record.autoreply, forwards=forwards, address=record.address, name=record.name)
+        return Recipient(address, record.id, targets=targets, rules=rules)
 
     async def _load_accounts(self, ids: list[str]) -> dict[str, _Account]:
         # Not a TaskGroup: it would wrap `Unavailable` into a group.
         users, inboxes = await asyncio.gather(self._store.users.many(ids), self._store.mailboxes.inboxes(ids))
-        return {id_: _Account(user, inboxes.get(id_)) for id_, user in users.items()}
+        rules = await self._sorter.rules(users) if self._sorter is not None else {}
+        return {id_: _Account(user, inboxes.get(id_), rules.get(id_)) for id_, user in users.items()}
 
     async def deliver(
         self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
@@ -217,46 +262,88 @@ class Delivery:
     async def _deliver(
         self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
     ) -> list[Verdict]:
-        digest = await self._digest(envelope, raw)
+        header = header_of(raw)
+        digest = await self._digest(envelope, raw, header)
         content = await self._store.contents.prepare(raw)
+        spam = Spam()
+        lookup: Lookup | None = None
+        if envelope.trusted and mentions(header):
+            lookup = Lookup(block_of(raw))
+            spam = spam_verdict(lookup)
         # The first address named of each account is the one that its copy is delivered to.
         first: dict[str, Recipient] = {}
         for recipient in recipients:
             first.setdefault(recipient.account, recipient)
-        keys = {account: delivery_key(account, envelope.sender, digest) if digest else None for account in first}
-        forwarded = [recipient for recipient in first.values() if recipient.targets]
         items: list[tuple[str, str, NewMessage, int]] = []
+        sorted_: list[tuple[Recipient, NewMessage]] = []
         for account, recipient in first.items():
-            if recipient.targets:
-                continue
-            key = keys[account]
+            key = delivery_key(account, envelope.sender, digest) if digest else None
             message = NewMessage(content, prefix=prefix(envelope, recipient), delivery_key=key)
-            items.append((account, recipient.inbox, message, recipient.quota))
+            # Nearly everybody: nothing of his own decides, and what the relay says of spam is below his level. A level
+            # of 100 is above every score, one of 0 never.
+            if recipient.rules is None and spam.score < recipient.spam_level:
+                items.append((account, recipient.inbox, message, recipient.quota))
+            else:
+                sorted_.append((recipient, message))
         outcomes: dict[str, Appended | DuckmailError | None] = {}
         if items:
             stored = await self._store.append_many(items)
             outcomes |= {item[0]: outcome for item, outcome in zip(items, stored, strict=True)}
-        for recipient in forwarded:
-            key = keys[recipient.account]
-            outcomes[recipient.account] = await self._forward(envelope, recipient, raw, content, key)
+        if sorted_:
+            mail = Arrived(envelope, raw, content, lookup or Lookup(block_of(raw)), spam)
+            outcomes |= await self._sort(mail, sorted_)
+        await self._count(first, outcomes)
+        if self._register is not None and spam.score == 0:
+            self._note(content, header, envelope, outcomes)
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
 
-    async def _forward(
-        self, envelope: Envelope, recipient: Recipient, raw: bytes | bytearray, content: Content, key: bytes | None
-    ) -> DuckmailError | None:
-        if self._forwarder is None:
-            return Unavailable("Forwarding is not available now", address=recipient.address)
-        try:
-            await self._forwarder.forward(envelope, recipient, raw, content, key)
-        except DuckmailError as error:
-            return error
-        return None
+    async def _count(
+        self, recipients: Mapping[str, Recipient], outcomes: Mapping[str, Appended | DuckmailError | None]
+    ) -> None:
+        """What each account has received in this minute."""
+        if self._arrivals is not None:
+            for account, recipient in recipients.items():
+                if recipient.received_max and isinstance(outcomes[account], Appended):
+                    await self._arrivals.add(account, recipient.received_max)
 
-    async def _digest(self, envelope: Envelope, raw: bytes | bytearray) -> bytes:
+    async def _sort(
+        self, mail: Arrived, each: Sequence[tuple[Recipient, NewMessage]]
+    ) -> dict[str, Appended | DuckmailError | None]:
+        """By account; beside each other, so that what they store is committed together."""
+        turns = asyncio.Semaphore(SORTED_TOGETHER)
+
+        async def one(recipient: Recipient, message: NewMessage) -> Appended | DuckmailError | None:
+            if self._sorter is None:
+                return Unavailable("Forwarding is not available now", address=recipient.address)
+            async with turns:
+                try:
+                    return await self._sorter.deliver(mail, recipient, message)
+                except DuckmailError as error:
+                    return error
+
+        found = await asyncio.gather(*(one(recipient, message) for recipient, message in each))
+        return {recipient.account: outcome for (recipient, _), outcome in zip(each, found, strict=True)}
+
+    def _note(
+        self,
+        content: Prepared,
+        header: bytes,
+        envelope: Envelope,
+        outcomes: Mapping[str, Appended | DuckmailError | None],
+    ) -> None:
+        """Who wrote to whom: people, no lists and no machines."""
+        if self._register is None or not envelope.sender or any(mark in header for mark in _IMPERSONAL):
+            return
+        for name, address in content.summary.from_[:1]:
+            for account, outcome in outcomes.items():
+                if isinstance(outcome, Appended) and not outcome.duplicate:
+                    self._register.note(account, address, name)
+
+    async def _digest(self, envelope: Envelope, raw: bytes | bytearray, header: bytes) -> bytes:
         """The hash of the octets, b"" when equal octets need not be the same message (DESIGN §5 Delivery)."""
         if envelope.key:
             return hashlib.sha256(envelope.key).digest()
-        if not envelope.ident and not identifies_itself(raw):
+        if not envelope.ident and not identifies_itself(header):
             return b""
         if len(raw) <= HASH_INLINE:
             return hashlib.sha256(raw).digest()
@@ -319,10 +406,22 @@ def prefix(envelope: Envelope, recipient: Recipient) -> bytes:
     return lines
 
 
-def identifies_itself(raw: bytes | bytearray) -> bool:
-    """Whether equal octets are the same message: a Message-ID, or an id in the top Received line."""
+def block_of(raw: bytes | bytearray) -> bytes:
+    """The header block, as far as it is looked at."""
     end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT)
-    header = b"\r\n" + bytes(raw[: end if end >= 0 else HEADER_LIMIT]).lower()
+    return bytes(raw[: end if end >= 0 else HEADER_LIMIT])
+
+
+def header_of(raw: bytes | bytearray) -> bytes:
+    """The header block in lower case, with a line end ahead of each field: where to find what there is of one."""
+    return b"\r\n" + block_of(raw).lower()
+
+
+def identifies_itself(header: bytes) -> bool:
+    """Whether equal octets are the same message: a Message-ID, or an id in the top Received line.
+
+    `header`: of `header_of`.
+    """
     if (found := header.find(b"\r\nmessage-id:")) >= 0 and _value(header, found):
         return True
     received = header.find(b"\r\nreceived:")

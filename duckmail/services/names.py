@@ -24,11 +24,18 @@ def is_username(name: str) -> bool:
 def is_email(address: str) -> bool:
     """A mail address with a domain of two labels or more; `*` may stand in the local part."""
     local, at, domain = address.rpartition("@")
-    if not at or len(local.encode("utf-8", "replace")) > _MAX_LOCAL:
+    if not at or len(local.encode("utf-8", "replace")) > _MAX_LOCAL or not _LOCAL.fullmatch(local):
         return False
-    if len(domain.encode("utf-8", "replace")) > _MAX_DOMAIN or not _LOCAL.fullmatch(local):
+    if any(char.isspace() or not char.isprintable() for char in local):
         return False
-    if any(char.isspace() or not char.isprintable() for char in address):
+    return is_domain(domain)
+
+
+def is_domain(domain: str) -> bool:
+    """A mail domain of two labels or more, in ASCII or Unicode."""
+    if len(domain.encode("utf-8", "replace")) > _MAX_DOMAIN:
+        return False
+    if any(char.isspace() or not char.isprintable() for char in domain):
         return False
     labels = domain.split(".")
     return len(labels) > 1 and all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdecimal()

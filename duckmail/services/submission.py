@@ -37,6 +37,7 @@ from duckmail.model.message import Content, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
+from duckmail.services.addressregister import AddressRegister
 from duckmail.services.batch import Batched
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
@@ -156,8 +157,17 @@ class Submission:
     """Takes messages from those who are signed in: `sender`, `recipient` for each, then `submit`."""
 
     def __init__(
-        self, store: SubmissionStore, local: LocalRecipients, queue: Queue, pool: Pool, policy: Policy
+        self,
+        store: SubmissionStore,
+        local: LocalRecipients,
+        queue: Queue,
+        pool: Pool,
+        policy: Policy,
+        *,
+        register: AddressRegister | None = None,
     ) -> None:
+        """`register`: notes who writes to whom."""
+        self._register = register
         self._store = store
         self._local = local
         self._queue = queue
@@ -269,12 +279,16 @@ class Submission:
         )
         await self._count(sender, len(recipients))
         try:
-            return await self._queued(mail, await self._copy(sender.user, content), arrival)
+            identifier = await self._queued(mail, await self._copy(sender.user, content), arrival)
         except CommitUnknown:
             raise
         except DuckmailError:
             await self._store.counters.incr(recipients_key(sender.user.id), DAY, -len(recipients))
             raise
+        if self._register is not None:
+            for recipient in recipients:
+                self._register.note(sender.user.id, recipient.address)
+        return identifier
 
     async def _read(self, raw: bytes | bytearray) -> Outgoing:
         try:

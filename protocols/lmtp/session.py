@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import final
 
-from duckmail.errors import DuckmailError
+from duckmail.errors import DuckmailError, OverQuota
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.runtime import metrics
 from duckmail.runtime.budget import OctetBudget
@@ -15,7 +15,7 @@ from duckmail.runtime.metrics import CommandMeter
 from duckmail.services.delivery import Delivery
 from protocols.lmtp.settings import LmtpSettings
 from protocols.net.connection import Connection
-from protocols.smtp.replies import FAULTS, LOCAL_ERROR, error_reply
+from protocols.smtp.replies import FAULTS, LOCAL_ERROR, Rows, error_reply
 from protocols.smtp.session import HAS_RECIPIENTS, MAX_HELO, OK, READY, RECIPIENTS_MAY_COME, Row, SmtpSession
 from protocols.smtp.transaction import Transaction
 from protocols.smtp.wire import command
@@ -32,6 +32,8 @@ class Session(SmtpSession[Recipient]):
     def __init__(self, connection: Connection, settings: LmtpSettings, delivery: Delivery, budget: OctetBudget) -> None:
         super().__init__(connection, settings, budget, _logger)
         self._delivery = delivery
+        self._trusted = connection.peer in settings.spam_peers
+        self._own_rows: Rows = {OverQuota: (settings.over_quota, "5.2.2" if settings.over_quota >= 500 else "4.2.2")}
         self._ident = ""
 
     @property
@@ -97,7 +99,7 @@ class Session(SmtpSession[Recipient]):
             transaction.recipients.append(await self._delivery.recipient(address, parameters.size))
             return reply(250, "2.1.5", "Recipient OK")
         except DuckmailError as error:
-            refusal = error_reply(error)
+            refusal = error_reply(error, self._own_rows)
             fields = error.fields
         except Exception:
             event(_logger, logging.ERROR, "look-up failed", exc_info=True, connection=self._connection.id)
@@ -127,7 +129,7 @@ class Session(SmtpSession[Recipient]):
             replies: Sequence[Reply] = [FAULTS[fault]] * len(transaction.recipients)
         else:
             verdicts = await self._deliver(transaction)
-            replies = [_verdict_reply(verdict) for verdict in verdicts]
+            replies = [_verdict_reply(verdict, self._own_rows) for verdict in verdicts]
             ids = [verdict.appended.id for verdict in verdicts if verdict.appended]
         for answer in replies:
             self._dialogue.say(answer)
@@ -161,6 +163,7 @@ class Session(SmtpSession[Recipient]):
             smtputf8=parameters.smtputf8,
             ident=self._ident,
             connection=self._connection.id,
+            trusted=self._trusted,
         )
         try:
             return await self._delivery.deliver(envelope, transaction.collector.take(), transaction.recipients)
@@ -184,9 +187,9 @@ class Session(SmtpSession[Recipient]):
         await super()._forget_transaction()
 
 
-def _verdict_reply(verdict: Verdict) -> Reply:
+def _verdict_reply(verdict: Verdict, rows: Rows) -> Reply:
     if verdict.error is not None:
-        return error_reply(verdict.error)
+        return error_reply(verdict.error, rows)
     stored = verdict.appended
     return reply(250, "2.0.0", f"OK id={stored.id}" if stored is not None else "OK")
 

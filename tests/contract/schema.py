@@ -1,6 +1,7 @@
 """The contract's schemas, and the places where an answer does not follow them."""
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,14 @@ class Mismatch:
     found: str
 
 
-def load_deviations() -> set[tuple[str, Mismatch]]:
+def load_deviations(operations: Collection[str] | None = None) -> set[tuple[str, Mismatch]]:
+    """Those of `operations`, all when None."""
     rows = tomllib.loads((_HERE / "deviations.toml").read_text())["deviation"]
-    return {(row["operation"], Mismatch(".".join(filter(None, (row.get("of"), row["at"]))), row["is"])) for row in rows}
+    return {
+        (row["operation"], Mismatch(".".join(filter(None, (row.get("of"), row["at"]))), row["is"]))
+        for row in rows
+        if operations is None or row["operation"] in operations
+    }
 
 
 def response_schema(operation: str, status: int = 200) -> dict[str, Any]:
@@ -58,8 +64,9 @@ def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
 def mismatches(value: object, schema: dict[str, Any], at: str = "") -> set[Mismatch]:
     """Where `value` does not follow `schema`, or says more than it."""
     schema = _resolve(schema)
-    if "oneOf" in schema:
-        each = [mismatches(value, one, at) for one in schema["oneOf"]]
+    choices = schema.get("oneOf") or schema.get("anyOf")
+    if choices:
+        each = [mismatches(value, one, at) for one in choices]
         return min(each, key=len)
     kind = schema.get("type", "object" if "properties" in schema else "")
     if kind and (not isinstance(value, _TYPES[kind]) or (kind == "number" and isinstance(value, bool))):

@@ -62,6 +62,7 @@ enabled = false
 [limits]
 per_user = 200
 quota = "20 GiB"
+received = 0
 [log]
 level = "warning"
 """

@@ -15,7 +15,7 @@ from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
-from storage import addresses, authlog, mailboxes, tokens, users
+from storage import addresses, addressregister, authlog, filters, mailboxes, tokens, users
 from storage import asps as asp_records
 from storage.addresses import Addresses
 from storage.asps import Asps
@@ -32,6 +32,8 @@ T = TypeVar("T")
 _INDEXES: Sequence[tuple[str, list[tuple[str, int]], dict[str, object]]] = (
     *users.INDEXES,
     *addresses.INDEXES,
+    *addressregister.INDEXES,
+    *filters.INDEXES,
     *tokens.INDEXES,
     *asp_records.INDEXES,
     *authlog.INDEXES,
@@ -52,6 +54,7 @@ class CountingPool(Pool):
 @dataclass(slots=True)
 class Accounts:
     database: Database
+    transactions: Transactions
     records: Records
     addresses: Addresses
     counters: Counters
@@ -100,7 +103,9 @@ async def open_accounts(
                 network=network,
             )
             issued = Tokens(TokenRecords(db), records)
-            yield Accounts(db, records, found, counters, passwords, service, auth, issued, tasks, pool, asps, log)
+            yield Accounts(
+                db, transactions, records, found, counters, passwords, service, auth, issued, tasks, pool, asps, log
+            )
         await transactions.aclose()
     finally:
         pool.close()

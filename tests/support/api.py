@@ -13,8 +13,18 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.services.addresses import Addresses
+from duckmail.services.addressregister import AddressRegister
+from duckmail.services.domainaliases import DomainAliases
+from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.profile import Profiles, ProfileSettings
+from storage.addressrecords import AddressRecords
+from storage.addressregister import AddressRegister as AddressRegisterRecords
+from storage.filters import Autoreplies as AutoreplyRecords
+from storage.filters import DomainAccess as DomainRecords
+from storage.filters import Filters as FilterRecords
 from storage.health import Health
+from storage.mailboxes import Mailboxes
 from tests.support.accounts import Accounts, open_accounts
 
 TOKEN = "a-static-token"
@@ -52,6 +62,7 @@ class Api:
     accounts: Accounts
     base: str
     session: ClientSession
+    services: ApiServices
     token: str = TOKEN
 
     async def call(
@@ -78,10 +89,21 @@ async def open_api(
     settings: ApiSettings | None = None,
 ) -> AsyncIterator[Api]:
     async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
+        records = AddressRecords(accounts.database, accounts.transactions)
         services = ApiServices(
+            address_register=AddressRegister(AddressRegisterRecords(accounts.database), accounts.records),
+            addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters),
             asps=accounts.asps,
             auth=accounts.auth,
             authlog=accounts.authlog,
+            autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
+            domain_access=DomainAccess(DomainRecords(accounts.database)),
+            domain_aliases=DomainAliases(records),
+            filters=Filters(
+                FilterRecords(accounts.database, accounts.transactions),
+                accounts.records,
+                Mailboxes(accounts.database, accounts.transactions),
+            ),
             health=Health(accounts.database, redis, prefix),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             tokens=accounts.tokens,
@@ -93,6 +115,6 @@ async def open_api(
         await site.start()
         host, port = runner.addresses[0][:2]
         try:
-            yield Api(accounts, f"http://{host}:{port}", session)
+            yield Api(accounts, f"http://{host}:{port}", session, services)
         finally:
             await runner.cleanup()

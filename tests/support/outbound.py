@@ -39,6 +39,7 @@ from duckmail.services.queue.runner import Runner
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Slots
 from duckmail.services.recipients import Resolver
+from duckmail.services.sorting import Sorting
 from storage.store import Store
 from tests.support.stores import message, new_account, open_store
 
@@ -210,7 +211,9 @@ async def outbound(
             slots = Slots(concurrency, per_host, patience)
             reports = Reports(store, "mx.example.com", times)
             queue = Queue(store, reports)
-            delivery = Delivery(store, pool, forwarder=Forwarding(queue, "mx.example.com"))
+            delivery = Delivery(
+                store, pool, sorter=Sorting(store, queue, Forwarding("mx.example.com"), pool, "mx.example.com")
+            )
             tools = Tools(
                 store=store,
                 router=Router(Resolver(store.addresses), relay, mx=mx),

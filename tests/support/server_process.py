@@ -89,7 +89,10 @@ class ServerProcess:
         self.printed = folder / "printed"
         self.process: subprocess.Popen[bytes] | None = None
         self._addresses: dict[str, str] = {}
-        self._sections: dict[str, dict[str, object]] = {"server": {"data": "var", "hostname": DOMAIN}}
+        self._sections: dict[str, dict[str, object]] = {
+            "server": {"data": "var", "hostname": DOMAIN},
+            "limits": {"received": 0},
+        }
         for section, key in LISTENERS.values():
             self._sections.setdefault(section, {})[key] = [f"{HOST}:0"]
         self.configure(databases.sections() if databases else {})

@@ -17,7 +17,7 @@ from duckmail.model.envelope import Envelope, Recipient
 from duckmail.runtime.threads import Pool
 from duckmail.services import delivery as module
 from duckmail.services.batch import Batched
-from duckmail.services.delivery import AMPLE_ROOM, Delivery, delivery_key, identifies_itself, prefix
+from duckmail.services.delivery import AMPLE_ROOM, Delivery, delivery_key, header_of, identifies_itself, prefix
 from duckmail.services.recipients import Resolver, wildcards
 from tests.support.postbox import Postbox
 
@@ -255,7 +255,7 @@ def test_the_key_tells_accounts_senders_and_octets_apart() -> None:
     ],
 )
 def test_what_identifies_a_message(raw: bytes, expected: bool) -> None:
-    assert identifies_itself(raw) is expected
+    assert identifies_itself(header_of(raw)) is expected
 
 
 @pytest.mark.parametrize("evil", ["a\r\nBcc: x@b.example", "a\nb@c", "a\x00b@c", "x" * 4096 + "@b"])

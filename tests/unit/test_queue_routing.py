@@ -28,13 +28,19 @@ class Domains:
     ],
 )
 async def test_elsewhere(relay: Destination | None, mx: bool, route: object) -> None:
-    assert await Router(Domains(), relay, mx=mx).route([(0, "a@FAR.test")]) == {route: [0]}
+    assert await Router(Domains(), relay, mx=mx).route([(0, "a@FAR.test", "")]) == {route: [0]}
 
 
 async def test_recipients_are_grouped_and_domains_asked_once() -> None:
     domains = Domains()
     routes = await Router(domains, None, mx=True).route(
-        [(0, "a@far.test"), (2, "b@here.test"), (3, "c@Far.Test"), (5, "d@xn--bcher-kva.test"), (7, "e@away.test")]
+        [
+            (0, "a@far.test", ""),
+            (2, "b@here.test", ""),
+            (3, "c@Far.Test", ""),
+            (5, "d@xn--bcher-kva.test", ""),
+            (7, "e@away.test", ""),
+        ]
     )
     assert routes == {Exchange("far.test"): [0, 3], Local(): [2, 5], Exchange("away.test"): [7]}
     assert len(domains.asked) == 4
@@ -48,7 +54,7 @@ async def test_recipients_are_grouped_and_domains_asked_once() -> None:
     ],
 )
 async def test_no_way(address: str, relay: Destination | None, status: str) -> None:
-    ((route, positions),) = (await Router(Domains(), relay, mx=True).route([(0, address)])).items()
+    ((route, positions),) = (await Router(Domains(), relay, mx=True).route([(0, address, "")])).items()
     assert isinstance(route, Refused)
     assert (route.outcome.status, route.outcome.permanent, positions) == (status, True, [0])
 
@@ -82,3 +88,13 @@ def test_what_is_no_relay(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_relay(url, "may")
     assert url not in caught.value.text or url == "smtp://"  # it may hold a password
+
+
+async def test_a_relay_of_its_own_goes_before_all_else() -> None:
+    urls = ("smtps://u:p@own.test", f"smtp://{RELAY.host.upper()}:2525", "https://own.test")
+    routes = await Router(Domains(), RELAY, mx=True).route([(at, "b@here.test", url) for at, url in enumerate(urls)])
+    assert routes.pop(Relay(Destination("own.test", 465, "implicit", "u", "p"))) == [0]
+    ((route, positions),) = routes.items()
+    # The server's own relay may be behind its walls: nobody else gets a way to it.
+    assert isinstance(route, Refused)
+    assert positions == [1, 2]

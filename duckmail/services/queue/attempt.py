@@ -90,7 +90,7 @@ class Attempt:
         """Raises: LeaseLost; Unavailable: nothing was tried."""
         soon = datetime.now(UTC) + TOGETHER
         due = [
-            (position, recipient.address)
+            (position, recipient.address, recipient.via)
             for position, recipient in enumerate(self._recipients)
             if recipient.state is State.WAITING and (recipient.due is None or recipient.due <= soon)
         ]

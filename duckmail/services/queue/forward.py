@@ -1,53 +1,74 @@
-"""Mail for an address that only forwards: it goes on to other addresses, through the queue.
+"""Mail that goes on to other addresses, through the queue: of addresses that only forward, and of accounts.
 
 The envelope sender stays what it is: this is an alias, and failures concern who wrote (RFC 5321 §3.9.1).
 """
 
+import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from duckmail.errors import InvalidInput
 from duckmail.mime.header import Lookup
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.model.message import Content
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
-from duckmail.services.queue.queue import NewMail, Queue
+from duckmail.services.queue.queue import NewMail
 
 # RFC 5321 §6.3: a loop is found by its Received lines; every round adds one.
 MOST_RECEIVED = 30
 HEADER_LIMIT = 256 * 1024  # octets in which they are counted
+# A shorter way to find one: what an account or address has sent on says so, by a mark that only this server makes.
+SEEN = b"X-Duckmail-Forwarded"
 
 
 class Forwarding:
-    """Satisfies `duckmail.services.delivery.Forwarder`. `hostname`: in Received."""
+    """`hostname`: in Received."""
 
-    def __init__(self, queue: Queue, hostname: str) -> None:
-        self._queue = queue
+    def __init__(self, hostname: str) -> None:
         self._hostname = hostname
 
-    async def forward(
-        self, envelope: Envelope, recipient: Recipient, raw: bytes | bytearray, content: Content, key: bytes | None
-    ) -> None:
-        """Raises: InvalidInput: it goes round in circles, or an address cannot be sent. Unavailable, CommitUnknown."""
+    def circles(self, raw: bytes | bytearray, owner: str) -> bool:
+        """Whether the message has been sent on by `owner`, or many times by others."""
         end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT)
-        header = bytes(raw[: end if end >= 0 else HEADER_LIMIT])
-        if sum(1 for _ in Lookup(header).spans(b"received")) >= MOST_RECEIVED:
-            raise InvalidInput("Too many Received lines: it goes round in circles")
-        named = (envelope.sender, *recipient.targets)
-        mail = NewMail(
-            user="",
+        header = Lookup(bytes(raw[: end if end >= 0 else HEADER_LIMIT]))
+        if self._mark(owner) in (value.strip() for value in header.all(SEEN.lower())):
+            return True
+        return sum(1 for _ in header.spans(b"received")) >= MOST_RECEIVED
+
+    def mail(
+        self,
+        envelope: Envelope,
+        recipient: Recipient,
+        raw: bytes | bytearray,
+        content: Content,
+        targets: Sequence[str],
+        *,
+        user: str = "",
+    ) -> NewMail:
+        """What goes into the queue. `targets`: mail addresses, and relays' URLs. `user`: the account that sends it."""
+        addresses = [target for target in targets if "://" not in target]
+        recipients = [QueueRecipient(target) for target in addresses]
+        recipients += [QueueRecipient(recipient.address, via=target) for target in targets if "://" in target]
+        named = (envelope.sender, *(each.address for each in recipients))
+        return NewMail(
+            user=user,
             origin=Origin.FORWARD,
             envelope=OutboundEnvelope(
                 envelope.sender,
                 body=envelope.body if envelope.body == "BINARYMIME" else "7BIT" if raw.isascii() else "8BITMIME",
                 smtputf8=envelope.smtputf8 or not all(address.isascii() for address in named),
             ),
-            recipients=[QueueRecipient(target) for target in recipient.targets],
+            recipients=recipients,
             content=content,
-            prefix=self._received(envelope, recipient),
-            key=key,
+            prefix=self._received(envelope, recipient) + SEEN + b": " + self._mark(recipient.account) + b"\r\n",
         )
-        await self._queue.submit(mail)
+
+    def _mark(self, owner: str) -> bytes:
+        return (
+            hashlib.sha256(b"\0".join((b"forwarded", self._hostname.encode(), owner.encode())))
+            .hexdigest()[:32]
+            .encode()
+        )
 
     def _received(self, envelope: Envelope, recipient: Recipient) -> bytes:
         """RFC 5321 §4.4."""

@@ -13,6 +13,7 @@ from duckmail.model.message import Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
 from duckmail.runtime import metrics
 from duckmail.services.queue.reports import Reports
+from storage.mongo.client import Document
 from storage.queue import new_document
 from storage.store import Store
 
@@ -75,18 +76,7 @@ class Queue:
             NotFound, OverQuota: of the copy; nothing was taken.
             Unavailable: nothing was taken. CommitUnknown: nobody knows.
         """
-        _check(mail)
-        document = new_document(
-            user=mail.user,
-            origin=mail.origin,
-            envelope=mail.envelope,
-            recipients=mail.recipients,
-            content=mail.content.id,
-            size=mail.size,
-            prefix=mail.prefix,
-            due=mail.due,
-            key=mail.key,
-        )
+        document = self.document(mail)
         identifier = str(document["_id"])
         if copy is None:
             identifier = await self._store.enqueue(document, mail.content)
@@ -102,10 +92,33 @@ class Queue:
             stored = await self._store.append(mail.user, copy.mailbox, [message], copy.quota, queued=[document])
             if stored[0].duplicate and mail.key is not None:
                 identifier = await self._store.queue.by_key(mail.user, mail.key) or identifier
-        metrics.QUEUED[mail.origin.value].inc()
-        if mail.due is None:
-            self.woken()
+        self.taken([mail])
         return identifier
+
+    def document(self, mail: NewMail) -> Document:
+        """What to insert, in a commit of the caller's that has the content too; `taken` when that is done.
+
+        Raises: InvalidInput, LimitReached.
+        """
+        _check(mail)
+        return new_document(
+            user=mail.user,
+            origin=mail.origin,
+            envelope=mail.envelope,
+            recipients=mail.recipients,
+            content=mail.content.id,
+            size=mail.size,
+            prefix=mail.prefix,
+            due=mail.due,
+            key=mail.key,
+        )
+
+    def taken(self, mails: Sequence[NewMail]) -> None:
+        """They are in the queue."""
+        for mail in mails:
+            metrics.QUEUED[mail.origin.value].inc()
+        if any(mail.due is None for mail in mails):
+            self.woken()
 
     # -- by hand ---------------------------------------------------------------------------------------------------
 

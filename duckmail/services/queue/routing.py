@@ -55,21 +55,37 @@ NO_ROUTE = "no route: neither relay nor mx is configured"
 class Router:
     """`relay`: takes all that is not local, None for none; without it `mx` says whether mail exchangers are asked."""
 
-    def __init__(self, domains: Domains, relay: Destination | None, *, mx: bool) -> None:
+    def __init__(self, domains: Domains, relay: Destination | None, *, mx: bool, tls: str = "may") -> None:
         self._domains = domains
         self._relay = relay
         self._mx = mx
+        self._tls = tls
 
-    async def route(self, recipients: Iterable[tuple[int, str]]) -> dict[Route, list[int]]:
-        """The recipients, (position, address), by their way. Raises: Unavailable."""
+    async def route(self, recipients: Iterable[tuple[int, str, str]]) -> dict[Route, list[int]]:
+        """The recipients, (position, address, URL of a relay of its own or ""), by their way. Raises: Unavailable."""
         routes: dict[Route, list[int]] = {}
         known: dict[str, Route] = {}
-        for position, address in recipients:
+        for position, address, via in recipients:
+            if via:
+                routes.setdefault(self._via(via), []).append(position)
+                continue
             domain = addresses.normalise_domain(addresses.split(address)[1])
             if domain not in known:
                 known[domain] = await self._of(domain)
             routes.setdefault(known[domain], []).append(position)
         return routes
+
+    def _via(self, url: str) -> Route:
+        try:
+            destination = parse_relay(url, self._tls)
+        except InvalidInput:
+            destination = None
+        # The courier connects to no private address for a host that the configuration does not name; and what it names
+        # is trusted for the server's own mail alone.
+        named = {self._relay.host.lower()} if self._relay else set()
+        if destination is None or destination.host.lower() in named:
+            return Refused(Outcome("", 550, "5.1.2", "The target is no relay of its own"))
+        return Relay(destination)
 
     async def _of(self, domain: str) -> Route:
         if not domain:
