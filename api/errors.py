@@ -11,6 +11,9 @@ from duckmail.errors import (
     DuckmailError,
     InvalidInput,
     LimitReached,
+    NoSuchAccount,
+    NoSuchMailbox,
+    NoSuchMessage,
     NotFound,
     NotPermitted,
     OverQuota,
@@ -26,6 +29,9 @@ Rows = Mapping[type[DuckmailError], tuple[int, str]]
 # Looked up along the class's bases, nearest first. 409, 429 and 503 are never used: clients know 400, 403 and 500.
 TABLE: Rows = {
     NotFound: (404, "NotFound"),
+    NoSuchAccount: (404, "UserNotFound"),
+    NoSuchMailbox: (404, "NoSuchMailbox"),
+    NoSuchMessage: (404, "MessageNotFound"),
     AlreadyExists: (400, "AlreadyExists"),
     UsernameTaken: (400, "UserExistsError"),
     AddressTaken: (400, "AddressExistsError"),
@@ -45,11 +51,11 @@ TABLE: Rows = {
 
 
 class ApiError(Exception):
-    """An answer `{"error", "code", ...}` with this status."""
+    """An answer `{"error", "code", ...}` with this status. `code` "": the answer has none."""
 
     def __init__(self, status: int, code: str, text: str, **extra: object) -> None:
         self.status = status
-        self.body: dict[str, object] = {"error": text, "code": code, **extra}
+        self.body: dict[str, object] = {"error": text, **({"code": code} if code else {}), **extra}
         super().__init__(code)
 
 

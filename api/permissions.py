@@ -30,18 +30,26 @@ def _rows(reach: Reach, **resources: tuple[str, ...]) -> Mapping[tuple[str, str]
 
 
 _SERVER = _rows(Reach.ANY, asps=_ALL, users=_ALL, userlisting=_ALL, authentication=_ALL)
+_MAIL = {"mailboxes": _ALL, "messages": _ALL, "attachments": _ALL}
 
 # Role -> (resource, action) -> whose. What is not in the table is refused.
 ROLES: Mapping[str, Mapping[tuple[str, str], Reach]] = {
-    "root": _SERVER,
+    "root": {**_SERVER, **_rows(Reach.ANY, **_MAIL)},
     "manager": _SERVER,
-    "webmail": _rows(Reach.ANY, asps=_ASPS, users=("read", "update"), authentication=_ALL),
+    "webmail": _rows(Reach.ANY, asps=_ASPS, users=("read", "update"), authentication=_ALL, **_MAIL),
     "user": _rows(
-        Reach.OWN, asps=_ASPS, users=("read", "update"), userlisting=("read",), authentication=("create", "read")
+        Reach.OWN,
+        asps=_ASPS,
+        users=("read", "update"),
+        userlisting=("read",),
+        authentication=("create", "read"),
+        **_MAIL,
     ),
     "auth": _rows(Reach.ANY, authentication=("create",)),
     "tokenAuth": _rows(Reach.ANY, authentication=("create",)),
     "audit": _rows(Reach.ANY, users=("read",)),
+    "attachments": _rows(Reach.ANY, attachments=("read",)),
+    "downloader": _rows(Reach.ANY, messages=("read",)),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
+from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.profile import Profiles
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
@@ -23,6 +24,7 @@ class ApiServices:
     auth: Auth
     authlog: AuthLog
     health: Health
+    mailboxes: Mailboxes
     profiles: Profiles
     tokens: Tokens
     users: Users

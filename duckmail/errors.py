@@ -31,6 +31,18 @@ class NotFound(DuckmailError):
     default = "No such object"
 
 
+class NoSuchAccount(NotFound):
+    default = "This user does not exist"
+
+
+class NoSuchMailbox(NotFound):
+    default = "This mailbox does not exist"
+
+
+class NoSuchMessage(NotFound):
+    default = "This message does not exist"
+
+
 class AlreadyExists(DuckmailError):
     default = "It exists already"
 

@@ -16,6 +16,8 @@ import orjson
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
+from duckmail.errors import Cannot, InvalidInput
+from duckmail.model.mailbox import MAX_PATH, normalise_path
 from duckmail.services import names
 
 EMPTY_IS_ABSENT: Final = "empty-is-absent"  # in a field's metadata: "" counts as not given
@@ -251,6 +253,23 @@ def json_object(most: int = 1 << 20) -> PlainValidator:
         if len(packed) > most:
             raise violation(f'"{{label}}" must not be larger than {most} bytes')
         return packed.decode()
+
+    return PlainValidator(check)
+
+
+def mailbox_path() -> PlainValidator:
+    """A mailbox's path, normalised; a leading `/` is left out."""
+
+    def check(value: object) -> str:
+        found = _string(value)
+        if len(found) > MAX_PATH:
+            raise violation(f'"{{label}}" length must be less than or equal to {MAX_PATH} characters long')
+        if "//" in found or found.endswith("/"):
+            raise violation('"{label}" can not contain // or end with /')
+        try:
+            return normalise_path(found.removeprefix("/"))
+        except (Cannot, InvalidInput) as error:
+            raise violation(f'"{{label}}" is not valid: {error.text}') from error
 
     return PlainValidator(check)
 

@@ -55,6 +55,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         auth=services.auth,
         authlog=services.authlog,
         health=services.store.health,
+        mailboxes=services.mailboxes,
         profiles=Profiles(settings, certificate, services.threads),
         tokens=services.tokens,
         users=services.users,

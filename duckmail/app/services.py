@@ -15,6 +15,7 @@ from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.delivery import Delivery
 from duckmail.services.mail import Mail
+from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.passwords import Passwords
 from duckmail.services.queue.forward import Forwarding
@@ -54,6 +55,7 @@ class Services:
     authlog: AuthLog
     tokens: Tokens
     delivery: Delivery
+    mailboxes: Mailboxes
     maildrops: Maildrops
     sessions: Sessions
     reports: Reports
@@ -138,6 +140,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             authlog=authlog,
             tokens=Tokens(store.tokens, store.users),
             delivery=delivery,
+            mailboxes=Mailboxes(store),
             maildrops=Maildrops(
                 store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
             ),

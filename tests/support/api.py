@@ -13,9 +13,12 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.profile import Profiles, ProfileSettings
 from storage.health import Health
+from storage.store import Store
 from tests.support.accounts import Accounts, open_accounts
+from tests.support.stores import open_store
 
 TOKEN = "a-static-token"
 
@@ -50,6 +53,7 @@ async def call(
 @dataclass(slots=True)
 class Api:
     accounts: Accounts
+    store: Store
     base: str
     session: ClientSession
     token: str = TOKEN
@@ -77,12 +81,17 @@ async def open_api(
     prefix: str = "",
     settings: ApiSettings | None = None,
 ) -> AsyncIterator[Api]:
-    async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
+    async with (
+        open_accounts(mongo_uri, database_name, redis, prefix) as accounts,
+        open_store(mongo_uri, database_name) as store,
+        ClientSession() as session,
+    ):
         services = ApiServices(
             asps=accounts.asps,
             auth=accounts.auth,
             authlog=accounts.authlog,
             health=Health(accounts.database, redis, prefix),
+            mailboxes=Mailboxes(store),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             tokens=accounts.tokens,
             users=accounts.users,
@@ -93,6 +102,6 @@ async def open_api(
         await site.start()
         host, port = runner.addresses[0][:2]
         try:
-            yield Api(accounts, f"http://{host}:{port}", session)
+            yield Api(accounts, store, f"http://{host}:{port}", session)
         finally:
             await runner.cleanup()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
+from duckmail.model.credentials import Trace
+
 _numbers = count(1)
 
 
@@ -73,6 +75,10 @@ class MemoryConnection:
         self.on_drain: Callable[[], None] | None = None
         self.incoming = _Pipe()
         self.outgoing = _Pipe()
+
+    @property
+    def trace(self) -> Trace:
+        return Trace("", self.id)
 
     @property
     def is_closing(self) -> bool:
