@@ -14,7 +14,7 @@ from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
 from api.reading import read_input
 from api.route import Route
-from api.routes import asps, authentication, authlog, health, mailboxes, users
+from api.routes import archive, asps, authentication, authlog, health, mailboxes, messages, users
 from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
@@ -30,6 +30,8 @@ ROUTES: tuple[Route, ...] = (
     *authlog.ROUTES,
     *health.ROUTES,
     *mailboxes.ROUTES,
+    *messages.ROUTES,
+    *archive.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

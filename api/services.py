@@ -7,6 +7,7 @@ from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
 from duckmail.services.mailboxes import Mailboxes
+from duckmail.services.messages.services import MessageServices
 from duckmail.services.profile import Profiles
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
@@ -25,6 +26,7 @@ class ApiServices:
     authlog: AuthLog
     health: Health
     mailboxes: Mailboxes
+    messages: MessageServices
     profiles: Profiles
     tokens: Tokens
     users: Users

@@ -225,11 +225,11 @@ def comma_list(most: int) -> PlainValidator:
     return PlainValidator(check)
 
 
-def moment() -> PlainValidator:
-    """ISO 8601, or milliseconds since 1970 as number or text; `false` is None."""
+def moment(*, required: bool = False) -> PlainValidator:
+    """ISO 8601, or milliseconds since 1970 as number or text; `false` is None, unless it is `required`."""
 
     def check(value: object) -> datetime | None:
-        if value is False:
+        if value is False and not required:
             return None
         found = _moment(value)
         if found is None:

@@ -56,6 +56,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         authlog=services.authlog,
         health=services.store.health,
         mailboxes=services.mailboxes,
+        messages=services.messages,
         profiles=Profiles(settings, certificate, services.threads),
         tokens=services.tokens,
         users=services.users,

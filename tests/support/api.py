@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
 from duckmail.services.mailboxes import Mailboxes
+from duckmail.services.messages.services import message_services
 from duckmail.services.profile import Profiles, ProfileSettings
 from storage.health import Health
 from storage.store import Store
@@ -92,6 +93,7 @@ async def open_api(
             authlog=accounts.authlog,
             health=Health(accounts.database, redis, prefix),
             mailboxes=Mailboxes(store),
+            messages=message_services(store, accounts.pool),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             tokens=accounts.tokens,
             users=accounts.users,
