@@ -50,6 +50,10 @@ TABLE: Rows = {
 }
 
 
+# What clients of the contract know instead of the error's own words.
+_TEXTS: Mapping[type[DuckmailError], str] = {NoSuchMailbox: "This mailbox does not exist"}
+
+
 class ApiError(Exception):
     """An answer `{"error", "code", ...}` with this status. `code` "": the answer has none."""
 
@@ -84,5 +88,7 @@ def translate(error: DuckmailError, rows: Rows, **extra: object) -> ApiError:
     else:
         row = TABLE[DuckmailError]
     status, code = row
-    text = f"Database Error: {error.text}" if code == "InternalDatabaseError" else error.text
+    text = _TEXTS.get(type(error), error.text)
+    if code == "InternalDatabaseError":
+        text = f"Database Error: {text}"
     return ApiError(status, code, text, **extra)

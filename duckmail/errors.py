@@ -36,7 +36,7 @@ class NoSuchAccount(NotFound):
 
 
 class NoSuchMailbox(NotFound):
-    default = "This mailbox does not exist"
+    default = "No such mailbox"
 
 
 class NoSuchMessage(NotFound):

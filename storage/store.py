@@ -14,7 +14,7 @@ from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, archived, asps, authlog, mailboxes, maildrops, queue, rows, tokens, users
+from storage import addresses, archived, asps, authlog, mailboxes, maildrops, queue, rows, threads, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -56,6 +56,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addresses.INDEXES,
     *asps.INDEXES,
     *authlog.INDEXES,
+    *threads.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *LISTING_INDEXES,

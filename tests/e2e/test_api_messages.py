@@ -417,3 +417,19 @@ async def test_a_message_is_one_key_and_one_document(posted: Posted) -> None:
     await database.command("profile", 0)
     found = await database["system.profile"].find({"op": "query", "ns": f"{database.name}.messages"}).to_list(None)
     assert [(row["keysExamined"], row["docsExamined"]) for row in found] == [(1, 1)]
+
+
+async def test_a_thread_is_listed_counted_and_searched_for(posted: Posted) -> None:
+    api = posted.api
+    first = b"Message-ID: <a@x>\r\nSubject: plans\r\n\r\nhi\r\n"
+    reply = b"Message-ID: <b@x>\r\nReferences: <a@x>\r\nSubject: Re: plans\r\n\r\nhi\r\n"
+    await posted.post(first)
+    await posted.post(message(1))
+    async with imap_session(api) as imap:
+        await imap.command(f'APPEND "Sent Mail" {{{len(reply)}+}}\r\n{reply.decode()}')
+    _, page = await _page(posted, "threadCounters=1")
+    assert [row["threadMessageCount"] for row in page["results"]] == [1, 2]
+    thread = page["results"][1]["thread"]
+    found = (await api.call("GET", f"/users/{posted.user}/search?thread={thread}")).json
+    assert [row["subject"] for row in found["results"]] == ["Re: plans", "plans"]
+    assert {row["thread"] for row in found["results"]} == {thread}
