@@ -300,6 +300,25 @@ async def test_expiry_and_data_of_the_client_are_kept(posted: Posted) -> None:
     assert found["metaData"] == {"y": 2}
 
 
+async def test_what_has_expired_is_archived(posted: Posted) -> None:
+    for number in (1, 2, 3):
+        await posted.post(message(number))
+    await posted.api.call("PUT", f"{posted.messages}/1,3", {"expires": "2020-01-01"})
+    await posted.api.call("PUT", f"{posted.messages}/2", {"expires": "2099-01-01"})
+    async with imap_session(posted.api) as imap:
+        await imap.command("SELECT INBOX")
+        await posted.api.store.housekeeping.expire_messages()
+        assert (await imap.command("NOOP"))[:-1] == ["* 3 EXPUNGE", "* 1 EXPUNGE"]
+    assert (await _page(posted))[0] == [2]
+    archived = (await posted.api.call("GET", f"/users/{posted.user}/archived/messages")).json
+    assert archived["total"] == 2
+    # Brought back, it does not go again.
+    one = f"/users/{posted.user}/archived/messages/{archived['results'][0]['id']}/restore"
+    assert (await posted.api.call("POST", one)).status == 200
+    await posted.api.store.housekeeping.expire_messages()
+    assert (await _page(posted))[0] == [4, 2]
+
+
 async def test_messages_move_and_imap_hears_of_it(api: Api, posted: Posted) -> None:
     for number in range(1, 4):
         await posted.post(message(number))

@@ -23,7 +23,10 @@ MAX_DEPTH = 20
 MAX_WORDS = 50
 UNSEARCHED = frozenset({"\\Junk", "\\Trash"})
 
-_TOKEN = re.compile(r'\s*(-?)(?:([()])|([A-Za-z]{2,10}):(?="|[^\s()"])|"([^"]*)"?|([^\s()"]+))')
+_TOKEN = re.compile(
+    r'\s*(-?)(?:([()])|(from|to|subject|in|thread|has):(?="|[^\s()"])|"([^"]*)"?|([^\s()"]+))', re.IGNORECASE
+)
+_VALUE = re.compile(r'"([^"]*)"?|[^\s()"]+')
 _WORD = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 _NAMED = {
     "spam": "\\Junk",
@@ -155,31 +158,20 @@ class _Token:
 
 def _tokens(query: str) -> list[_Token]:
     found: list[_Token] = []
-    key, negated = "", False
     at = 0
     while match := _TOKEN.match(query, at):
         at = match.end()
-        minus, parenthesis, name, quoted, word = match.groups()
-        if key:
-            text = quoted if quoted is not None else f"{minus}{name}:" if name is not None else f"{minus}{word or ''}"
-            found.append(_Token(key, text, negated))
-            key = ""
-        elif name is not None and name.lower() in _KEYS:
-            key, negated = name.lower(), bool(minus)
-        elif name is not None:
-            rest = re.compile(r"[^\s()\"]*").match(query, at)
-            at = rest.end() if rest else at
-            found.append(_Token("word", f"{name}:{rest[0] if rest else ''}", bool(minus)))
+        minus, parenthesis, key, quoted, word = match.groups()
+        if key and (value := _VALUE.match(query, at)):
+            at = value.end()
+            found.append(_Token(key.lower(), value[1] if value[1] is not None else value[0], bool(minus)))
         elif parenthesis:
             found.append(_Token(parenthesis, negated=bool(minus)))
         elif quoted is not None:
             found.append(_Token("quoted", quoted, bool(minus)))
         else:
-            found.append(_Token("word", word, bool(minus)))
+            found.append(_Token("word", word or "", bool(minus)))
     return found
-
-
-_KEYS = frozenset({"from", "to", "subject", "in", "thread", "has"})
 
 
 class Query:
