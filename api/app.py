@@ -16,6 +16,7 @@ from api.reading import read_input
 from api.route import Route
 from api.routes import (
     addresses,
+    archive,
     asps,
     authentication,
     authlog,
@@ -24,6 +25,8 @@ from api.routes import (
     domainaliases,
     filters,
     health,
+    mailboxes,
+    messages,
     users,
 )
 from api.services import ApiServices, ApiSettings
@@ -37,6 +40,7 @@ _logger = logging.getLogger("duckmail.api")
 ROUTES: tuple[Route, ...] = (
     *users.ROUTES,
     *addresses.ROUTES,
+    *archive.ROUTES,
     *asps.ROUTES,
     *authentication.ROUTES,
     *authlog.ROUTES,
@@ -45,6 +49,8 @@ ROUTES: tuple[Route, ...] = (
     *domainaliases.ROUTES,
     *filters.ROUTES,
     *health.ROUTES,
+    *mailboxes.ROUTES,
+    *messages.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -13,6 +13,9 @@ from duckmail.errors import (
     DuckmailError,
     InvalidInput,
     LimitReached,
+    NoSuchAccount,
+    NoSuchMailbox,
+    NoSuchMessage,
     NotFound,
     NotPermitted,
     OverQuota,
@@ -30,6 +33,9 @@ Rows = Mapping[type[DuckmailError], tuple[int, str]]
 TABLE: Rows = {
     NotFound: (404, "NotFound"),
     AddressNotFound: (404, "AddressNotFound"),
+    NoSuchAccount: (404, "UserNotFound"),
+    NoSuchMailbox: (404, "NoSuchMailbox"),
+    NoSuchMessage: (404, "MessageNotFound"),
     AlreadyExists: (400, "AlreadyExists"),
     UsernameTaken: (400, "UserExistsError"),
     AddressTaken: (400, "AddressExistsError"),
@@ -50,12 +56,16 @@ TABLE: Rows = {
 }
 
 
+# What clients of the contract know instead of the error's own words.
+_TEXTS: Mapping[type[DuckmailError], str] = {NoSuchMailbox: "This mailbox does not exist"}
+
+
 class ApiError(Exception):
-    """An answer `{"error", "code", ...}` with this status."""
+    """An answer `{"error", "code", ...}` with this status. `code` "": the answer has none."""
 
     def __init__(self, status: int, code: str, text: str, **extra: object) -> None:
         self.status = status
-        self.body: dict[str, object] = {"error": text, "code": code, **extra}
+        self.body: dict[str, object] = {"error": text, **({"code": code} if code else {}), **extra}
         super().__init__(code)
 
 
@@ -84,5 +94,7 @@ def translate(error: DuckmailError, rows: Rows, **extra: object) -> ApiError:
     else:
         row = TABLE[DuckmailError]
     status, code = row
-    text = f"Database Error: {error.text}" if code == "InternalDatabaseError" else error.text
+    text = _TEXTS.get(type(error), error.text)
+    if code == "InternalDatabaseError":
+        text = f"Database Error: {text}"
     return ApiError(status, code, text, **extra)

@@ -42,10 +42,11 @@ _SERVER = _rows(
     userlisting=_ALL,
     users=_ALL,
 )
+_MAIL = {"mailboxes": _ALL, "messages": _ALL, "attachments": _ALL}
 
 # Role -> (resource, action) -> whose. What is not in the table is refused.
 ROLES: Mapping[str, Mapping[tuple[str, str], Reach]] = {
-    "root": _SERVER,
+    "root": {**_SERVER, **_rows(Reach.ANY, **_MAIL)},
     "manager": _SERVER,
     "webmail": _rows(
         Reach.ANY,
@@ -56,6 +57,7 @@ ROLES: Mapping[str, Mapping[tuple[str, str], Reach]] = {
         domainaccess=_ALL,
         filters=_ALL,
         users=("read", "update"),
+        **_MAIL,
     ),
     "user": _rows(
         Reach.OWN,
@@ -67,10 +69,13 @@ ROLES: Mapping[str, Mapping[tuple[str, str], Reach]] = {
         filters=_ALL,
         userlisting=("read",),
         users=("read", "update"),
+        **_MAIL,
     ),
     "auth": _rows(Reach.ANY, authentication=("create",)),
     "tokenAuth": _rows(Reach.ANY, authentication=("create",)),
     "audit": _rows(Reach.ANY, users=("read",)),
+    "attachments": _rows(Reach.ANY, attachments=("read",)),
+    "downloader": _rows(Reach.ANY, messages=("read",)),
 }
 
 

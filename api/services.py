@@ -10,6 +10,8 @@ from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
+from duckmail.services.mailboxes import Mailboxes
+from duckmail.services.messages.services import MessageServices
 from duckmail.services.profile import Profiles
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
@@ -33,6 +35,8 @@ class ApiServices:
     domain_aliases: DomainAliases
     filters: Filters
     health: Health
+    mailboxes: Mailboxes
+    messages: MessageServices
     profiles: Profiles
     tokens: Tokens
     users: Users

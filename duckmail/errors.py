@@ -35,6 +35,18 @@ class AddressNotFound(NotFound):
     default = "Invalid or unknown email address identifier"
 
 
+class NoSuchAccount(NotFound):
+    default = "This user does not exist"
+
+
+class NoSuchMailbox(NotFound):
+    default = "No such mailbox"
+
+
+class NoSuchMessage(NotFound):
+    default = "This message does not exist"
+
+
 class AlreadyExists(DuckmailError):
     default = "It exists already"
 

@@ -14,6 +14,7 @@ from storage.mongo.client import Document
 LISTED = 8 * 1024  # of subject and address fields, for listing, sorting and search
 ATTACHMENTS = 8 * 1024
 IDENTIFIER = 1_000
+REFERENCES = 4 * 1024
 # What BSON adds: to an attachment, to a pair of name and address.
 ENTRY = 160
 ADDRESS = 30
@@ -35,12 +36,26 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
     }
     if summary.sent_day is not None:
         document["sentday"] = summary.sent_day.toordinal()
+    if summary.references:
+        document["refs"] = _references(summary)
     if new.prefix:
         document["prefix"] = new.prefix
     if not content.large:
         document["envelope"] = content.envelope
         document["bodystructure"] = content.bodystructure
     return document
+
+
+def _references(summary: Summary) -> list[str]:
+    """The last ones, which are the nearest."""
+    kept: list[str] = []
+    room = REFERENCES
+    for reference in reversed(summary.references):
+        room -= _octets(reference)
+        if room < 0:
+            break
+        kept.append(reference)
+    return kept[::-1]
 
 
 def _attachments(summary: Summary) -> list[Document]:

@@ -3,6 +3,7 @@
 - A deleted mailbox is a stub whose messages are still to be archived.
 - A COPY beyond one transaction has an undo record until its last chunk; one whose process is gone is taken back.
 - Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
+- Messages that were given a time to expire are archived when it has come.
 - Archived messages older than their keep are dropped, and stubs of which no tombstone tells any more; contents that
   nobody names are swept.
 
@@ -36,6 +37,7 @@ KEEP_TOMBSTONES = timedelta(days=90)
 KEEP_ARCHIVED = timedelta(days=25)
 SWEEP_EVERY = timedelta(hours=1)
 BATCH = 100
+EXPIRED_AT_ONCE = 500  # messages; what is left waits for the next round
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("expunged", [("at", 1)], {}),
@@ -64,6 +66,7 @@ class Housekeeping:
         """All of it now."""
         await quietly(self.archive_stubs(), "archiving deleted mailboxes")
         await quietly(self.take_back(), "taking back copies")
+        await quietly(self.expire_messages(), "expiring messages")
         await quietly(self.prune_tombstones(), "pruning tombstones")
         await quietly(self.drop_stubs(), "dropping stubs")
         await quietly(self.drop_archived(), "dropping archived messages")
@@ -104,6 +107,19 @@ class Housekeeping:
             undos = await self._database["undos"].find({"lease": {"$nin": alive}}).to_list(BATCH)
         for undo in undos:
             await quietly(take_back(self._database, self._committer, undo["_id"]), "taking back a copy")
+
+    async def expire_messages(self) -> None:
+        """Those whose own time has come go to `archived`."""
+        async with operation():
+            cursor = self._database["messages"].find(
+                {"expires": {"$lt": datetime.now(UTC)}}, {"_id": 0, "user": 1, "mailbox": 1, "uid": 1}
+            )
+            rows = await cursor.limit(EXPIRED_AT_ONCE).to_list(None)
+        by_mailbox: dict[Key, list[int]] = {}
+        for row in rows:
+            by_mailbox.setdefault(Key(row["user"], row["mailbox"]), []).append(int(row["uid"]))
+        for key, uids in by_mailbox.items():
+            await quietly(self._committer.submit(Expunge(key, sorted(uids), any_flags=True)), "expiring messages")
 
     async def prune_tombstones(self) -> None:
         horizon = datetime.now(UTC) - KEEP_TOMBSTONES

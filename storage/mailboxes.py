@@ -13,8 +13,8 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from duckmail.errors import AlreadyExists, LimitReached, NotFound
-from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox
+from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox
+from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox, MailboxChanges
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
@@ -29,7 +29,9 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 )
 
 
-def new_document(user: ObjectId, path: str, special_use: str | None, uidvalidity: int, retention: int = 0) -> Document:
+def new_document(
+    user: ObjectId, path: str, special_use: str | None, uidvalidity: int, retention: int = 0, *, hidden: bool = False
+) -> Document:
     """A new, empty mailbox, ready to insert. `retention`: milliseconds, 0 keeps mail for ever."""
     document: Document = {
         "_id": ObjectId(),
@@ -46,7 +48,7 @@ def new_document(user: ObjectId, path: str, special_use: str | None, uidvalidity
         "keywords": [],
         "vanishedfloor": Int64(0),
         "subscribed": True,
-        "hidden": False,
+        "hidden": hidden,
         "retention": Int64(retention),
     }
     if special_use:
@@ -74,6 +76,14 @@ def to_mailbox(document: Document) -> Mailbox:
         hidden=bool(document["hidden"]),
         retention=int(document["retention"]),
     )
+
+
+def _fields(changes: MailboxChanges) -> Document:
+    named = {"subscribed": changes.subscribed, "hidden": changes.hidden}
+    fields: Document = {name: value for name, value in named.items() if value is not None}
+    if changes.retention is not None:
+        fields["retention"] = Int64(changes.retention)
+    return fields
 
 
 def below(path: str) -> dict[str, str]:
@@ -130,7 +140,7 @@ class Mailboxes:
         async with operation():
             document = await self._mailboxes.find_one(query)
         if document is None:
-            raise NotFound("No such mailbox")
+            raise NoSuchMailbox
         return to_mailbox(document)
 
     async def used(self, user: str) -> int:
@@ -151,14 +161,16 @@ class Mailboxes:
             documents = await self._mailboxes.find(query, {"modseq": 1, "gone": 1}).to_list(None)
         return {str(row["_id"]): -1 if "gone" in row else int(row["modseq"]) for row in documents}
 
-    async def create(self, user: str, path: str, special_use: str | None = None, retention: int = 0) -> Mailbox:
-        """Raises: AlreadyExists, LimitReached, NotFound (the user)."""
+    async def create(
+        self, user: str, path: str, special_use: str | None = None, retention: int = 0, *, hidden: bool = False
+    ) -> Mailbox:
+        """Raises: AlreadyExists, LimitReached, NoSuchAccount."""
         owner = object_id(user)
 
         async def run(session: AsyncClientSession) -> Document:
             uidvalidity = await self._bump_tree(owner, session)
             await self._check_number(owner, session)
-            document = new_document(owner, path, special_use, uidvalidity, retention)
+            document = new_document(owner, path, special_use, uidvalidity, retention, hidden=hidden)
             await self._mailboxes.insert_one(document, session=session)
             return document
 
@@ -180,7 +192,7 @@ class Mailboxes:
             top = {"user": owner, "path": path}
             moved = await self._mailboxes.update_one(top, {"$set": {"path": new_path}}, session=session)
             if not moved.matched_count:
-                raise NotFound("No such mailbox")
+                raise NoSuchMailbox
             rest = {"$substrBytes": ["$path", len(path.encode()), -1]}
             renamed = [{"$set": {"path": {"$concat": [{"$literal": new_path}, rest]}}}]
             await self._mailboxes.update_many({"user": owner, "path": below(path)}, renamed, session=session)
@@ -206,7 +218,7 @@ class Mailboxes:
                 return_document=ReturnDocument.AFTER,
             )
             if document is None:
-                raise NotFound("No such mailbox")
+                raise NoSuchMailbox
             await self._bump_tree(owner, session)
             return document
 
@@ -220,7 +232,20 @@ class Mailboxes:
             update = {"$set": {"subscribed": subscribed}}
             result = await self._mailboxes.update_one({"user": owner, "path": path}, update, session=session)
             if not result.matched_count:
-                raise NotFound("No such mailbox")
+                raise NoSuchMailbox
+            await self._bump_tree(owner, session)
+
+        await self._transactions.run(run)
+
+    async def update(self, user: str, mailbox: str, changes: MailboxChanges) -> None:
+        """Raises: NotFound."""
+        owner = object_id(user)
+        query = {"_id": object_id(mailbox), "user": owner, "path": {"$exists": True}}
+
+        async def run(session: AsyncClientSession) -> None:
+            result = await self._mailboxes.update_one(query, {"$set": _fields(changes)}, session=session)
+            if not result.matched_count:
+                raise NoSuchMailbox
             await self._bump_tree(owner, session)
 
         await self._transactions.run(run)
@@ -233,7 +258,7 @@ class Mailboxes:
                 query, [{"$set": {"recentuid": "$uidnext"}}], projection={"recentuid": 1}
             )
         if before is None:
-            raise NotFound("No such mailbox")
+            raise NoSuchMailbox
         return int(before["recentuid"])
 
     async def _check_number(self, owner: ObjectId, session: AsyncClientSession) -> None:
@@ -254,5 +279,5 @@ class Mailboxes:
             return_document=ReturnDocument.AFTER,
         )
         if document is None:
-            raise NotFound("No such account")
+            raise NoSuchAccount
         return int(document["uidvalidity"])

@@ -14,7 +14,20 @@ from storage.mongo.client import Collection, Database, Document, object_id, oper
 BATCH = 500  # messages in one query
 FEW = 100  # messages that fit one transaction whatever they are
 BODY_OCTETS = 4 * 1024 * 1024  # of inline content loaded at once
-LISTED = ("subject", "from", "to", "cc", "bcc", "msgid", "hdate", "sentday", "cut")
+LISTED = (
+    "subject",
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "msgid",
+    "hdate",
+    "sentday",
+    "cut",
+    "thread",
+    "emailid",
+    "attachments.related",
+)
 
 _ALWAYS = {"_id": 1, "uid": 1, "content": 1, "prefix": 1, "size": 1}
 _META = {"idate": 1, "savedate": 1, "emailid": 1, "thread": 1}

@@ -18,6 +18,7 @@ from storage import (
     addresses,
     addressrecords,
     addressregister,
+    archived,
     asps,
     authlog,
     filters,
@@ -25,6 +26,7 @@ from storage import (
     maildrops,
     queue,
     rows,
+    threads,
     tokens,
     users,
 )
@@ -32,6 +34,7 @@ from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
 from storage.changes.copy import undo_query
+from storage.changes.restore import Restore
 from storage.committer import Committer
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
@@ -41,6 +44,8 @@ from storage.housekeeping import INDEXES as HOUSEKEEPING_INDEXES
 from storage.housekeeping import Housekeeping, new_undo, take_back
 from storage.leases import INDEXES as LEASE_INDEXES
 from storage.leases import Lease, Slot
+from storage.listing import INDEXES as LISTING_INDEXES
+from storage.listing import Listing
 from storage.messages import Messages
 from storage.mongo.client import Document, close, connect, database, object_id, operation
 from storage.mongo.schema import IndexSpec, Migration, Schema
@@ -59,6 +64,7 @@ TAKE_BACK_SECONDS = 2.0
 
 INDEXES: tuple[IndexSpec, ...] = (
     *rows.INDEXES,
+    *archived.INDEXES,
     *mailboxes.INDEXES,
     *append_change.INDEXES,
     *users.INDEXES,
@@ -67,8 +73,10 @@ INDEXES: tuple[IndexSpec, ...] = (
     *asps.INDEXES,
     *authlog.INDEXES,
     *filters.INDEXES,
+    *threads.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
+    *LISTING_INDEXES,
     *maildrops.INDEXES,
     *queue.INDEXES,
     *HOUSEKEEPING_INDEXES,
@@ -116,6 +124,8 @@ class Store:
         self.tokens = tokens.Tokens(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
+        self.archived = archived.Archived(self.database)
+        self.listing = Listing(self.database, self.contents)
         self.queue = queue.QueueRecords(self.database, self.transactions)
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
@@ -209,6 +219,15 @@ class Store:
         change = Append(Key(object_id(user), object_id(mailbox)), pairs, quota, queued)
         results: list[Appended] = await self.committer.submit(change)
         return results
+
+    async def restore(self, user: str, mailbox: str, ids: Sequence[str], quota: int) -> list[tuple[str, int]]:
+        """Archived messages come back into a mailbox, at most `changes.restore.MOST`; (id, UID) of those there were.
+
+        Raises: NoSuchMailbox, OverQuota, LimitReached, Unavailable, CommitUnknown.
+        """
+        change = Restore(key(user, mailbox), [object_id(identifier) for identifier in ids], quota)
+        restored: list[tuple[str, int]] = await self.committer.submit(change)
+        return restored
 
     async def insert(self, content: Content) -> None:
         """Makes a content durable before what names it. Raises: Unavailable."""

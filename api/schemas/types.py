@@ -16,6 +16,8 @@ import orjson
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
+from duckmail.errors import Cannot, InvalidInput
+from duckmail.model.mailbox import MAX_PATH, normalise_path
 from duckmail.services import names
 
 EMPTY_IS_ABSENT: Final = "empty-is-absent"  # in a field's metadata: "" counts as not given
@@ -272,11 +274,11 @@ def comma_list(most: int) -> PlainValidator:
     return PlainValidator(check)
 
 
-def moment() -> PlainValidator:
-    """ISO 8601, or milliseconds since 1970 as number or text; `false` is None."""
+def moment(*, required: bool = False) -> PlainValidator:
+    """ISO 8601, or milliseconds since 1970 as number or text; `false` is None, unless it is `required`."""
 
     def check(value: object) -> datetime | None:
-        if value is False:
+        if value is False and not required:
             return None
         found = _moment(value)
         if found is None:
@@ -300,6 +302,23 @@ def json_object(most: int = 1 << 20) -> PlainValidator:
         if len(packed) > most:
             raise violation(f'"{{label}}" must not be larger than {most} bytes')
         return packed.decode()
+
+    return PlainValidator(check)
+
+
+def mailbox_path() -> PlainValidator:
+    """A mailbox's path, normalised; a leading `/` is left out."""
+
+    def check(value: object) -> str:
+        found = _string(value)
+        if len(found) > MAX_PATH:
+            raise violation(f'"{{label}}" length must be less than or equal to {MAX_PATH} characters long')
+        if "//" in found or found.endswith("/"):
+            raise violation('"{label}" can not contain // or end with /')
+        try:
+            return normalise_path(found.removeprefix("/"))
+        except (Cannot, InvalidInput) as error:
+            raise violation(f'"{{label}}" is not valid: {error.text}') from error
 
     return PlainValidator(check)
 

@@ -15,6 +15,7 @@ from api.schemas.types import (
     email,
     identifier,
     json_object,
+    mailbox_path,
     moment,
     number,
     one_of,
@@ -25,8 +26,6 @@ from api.schemas.types import (
     username,
     violation,
 )
-from duckmail.errors import Cannot, InvalidInput
-from duckmail.model.mailbox import normalise_path
 from duckmail.services.auth import SCOPES
 from duckmail.services.sessions import LOGOUT
 
@@ -64,20 +63,11 @@ ATTRIBUTES = (
 )
 
 
-def _mailbox_path(value: str) -> str:
-    if "//" in value or value.endswith("/"):
-        raise violation('"{label}" can not contain // or end with /')
-    try:
-        return normalise_path(value.removeprefix("/"))
-    except (Cannot, InvalidInput) as error:
-        raise violation(f'"{{label}}" is not valid: {error.text}') from error
-
-
 class Mailboxes(Request):
-    sent: Annotated[str, text(4096), AfterValidator(_mailbox_path)] = ""
-    trash: Annotated[str, text(4096), AfterValidator(_mailbox_path)] = ""
-    junk: Annotated[str, text(4096), AfterValidator(_mailbox_path)] = ""
-    drafts: Annotated[str, text(4096), AfterValidator(_mailbox_path)] = ""
+    sent: Annotated[str, mailbox_path()] = ""
+    trash: Annotated[str, mailbox_path()] = ""
+    junk: Annotated[str, mailbox_path()] = ""
+    drafts: Annotated[str, mailbox_path()] = ""
 
 
 class FeatureFlags(Request):

@@ -61,6 +61,8 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         domain_aliases=services.domain_aliases,
         filters=services.filters,
         health=services.store.health,
+        mailboxes=services.mailboxes,
+        messages=services.messages,
         profiles=Profiles(settings, certificate, services.threads),
         tokens=services.tokens,
         users=services.users,

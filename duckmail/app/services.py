@@ -20,7 +20,9 @@ from duckmail.services.delivery import Delivery
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mail import Mail
+from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
+from duckmail.services.messages.services import MessageServices, message_services
 from duckmail.services.passwords import Passwords
 from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import Queue
@@ -66,6 +68,8 @@ class Services:
     filters: Filters
     tokens: Tokens
     delivery: Delivery
+    mailboxes: Mailboxes
+    messages: MessageServices
     maildrops: Maildrops
     sessions: Sessions
     reports: Reports
@@ -174,6 +178,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             filters=Filters(store.filters, store.users, store.mailboxes),
             tokens=Tokens(store.tokens, store.users),
             delivery=delivery,
+            mailboxes=Mailboxes(store),
+            messages=message_services(store, threads, config.limits.quota),
             maildrops=Maildrops(
                 store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
             ),

@@ -2,7 +2,7 @@
 
 import re
 from functools import lru_cache
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote
 
 from duckmail.mime import charsets, parameters
 from duckmail.mime.envelope import envelope_of, text_field
@@ -19,6 +19,7 @@ _MAX_LANGUAGES = 100
 _LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,100}+")
 # RFC 2231 §7: attribute-char; letters, digits and "_.-~" are always among the safe ones.
 _ATTRIBUTE_CHARACTERS = "!#$&+^`{|}"
+_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _VALUE = re.compile(rb'"(?:[^"\\]|\\.)*+"|\{([0-9]+)\}\r\n|[^ (){"]++', re.DOTALL)
 
 
@@ -148,6 +149,52 @@ def body(bodystructure: bytes) -> bytes:
     return b"".join(pieces)
 
 
+def content_type(bodystructure: bytes) -> tuple[str, dict[str, str]]:
+    """The media type that a BODYSTRUCTURE begins with, and its parameters; names in lower case.
+
+    Raises:
+        ValueError: it is no BODYSTRUCTURE.
+    """
+    reader = _Reader(bodystructure, [])
+    at, words = 1, []
+    while bodystructure[at : at + 1] == b"(":
+        at = reader.skip(at)
+    multipart = at > 1
+    at += multipart  # SP
+    for _ in range(2 if multipart else 3):
+        end = reader.skip(at)
+        words.append(bodystructure[at:end])
+        at = end + 1
+    kinds = [_unquoted(word).lower() for word in words[:-1]]
+    return "/".join(["multipart", *kinds] if multipart else kinds), _named(words[-1])
+
+
+def _named(listed: bytes) -> dict[str, str]:
+    """The parameters of a body-fld-param."""
+    if listed == b"NIL":
+        return {}
+    reader = _Reader(listed, [])
+    values: list[str] = []
+    at = 1
+    while at < len(listed):
+        end = reader.skip(at)
+        values.append(_unquoted(listed[at:end]))
+        at = end + 1
+    named: dict[str, str] = {}
+    for name, value in zip(values[::2], values[1::2], strict=False):
+        is_extended = name.endswith("*")  # as `_parameter` writes them
+        named.setdefault(name.lower().rstrip("*"), unquote(value.rpartition("'")[2]) if is_extended else value)
+    return named
+
+
+def _unquoted(word: bytes) -> str:
+    if word.startswith(b'"'):
+        return _PAIR.sub(rb"\1", word[1:-1]).decode("utf-8", "replace")
+    if word.startswith(b"{"):
+        return word.partition(b"\r\n")[2].decode("utf-8", "replace")
+    return ""
+
+
 class _Reader:
     """Copies from a BODYSTRUCTURE what BODY has."""
 
@@ -164,30 +211,30 @@ class _Reader:
             while self.data[at : at + 1] == b"(":
                 at = self.body(at)
             copied = at
-            at = self._skip(at + 1)  # media-subtype
+            at = self.skip(at + 1)  # media-subtype
         else:
             at = self._skip_many(at + 1, 2)  # media-type SP media-subtype
             kind = self.data[copied + 1 : at]
             at = self._skip_many(at + 1, 5)  # body-fields
             if kind.startswith(b'"TEXT" '):
-                at = self._skip(at + 1)  # body-fld-lines
+                at = self.skip(at + 1)  # body-fld-lines
             elif kind in (b'"MESSAGE" "RFC822"', b'"MESSAGE" "GLOBAL"'):
-                at = self._skip(at + 1) + 1  # envelope
+                at = self.skip(at + 1) + 1  # envelope
                 self.pieces.append(self.data[copied:at])
                 copied = self.body(at)
-                at = self._skip(copied + 1)  # body-fld-lines
+                at = self.skip(copied + 1)  # body-fld-lines
         self.pieces.append(self.data[copied:at])
         self.pieces.append(b")")
         while self.data[at : at + 1] == b" ":
-            at = self._skip(at + 1)
+            at = self.skip(at + 1)
         return at + 1
 
     def _skip_many(self, at: int, count: int) -> int:
         for _ in range(count - 1):
-            at = self._skip(at) + 1
-        return self._skip(at)
+            at = self.skip(at) + 1
+        return self.skip(at)
 
-    def _skip(self, at: int) -> int:
+    def skip(self, at: int) -> int:
         """The position behind the value (string, number, NIL or list) at `at`."""
         depth = 0
         while True:

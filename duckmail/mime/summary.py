@@ -97,7 +97,7 @@ def summary(raw: Raw | Message, index: Index) -> Summary:
         date=moment,
         sent_day=day,
         intro=preview(message, index, INTRO),
-        attachments=list(_attachments(message, index)),
+        attachments=list(attachments(message, index)),
     )
 
 
@@ -168,7 +168,8 @@ def _message_ids(lookup: Lookup, name: bytes, unmarked: bool = False) -> list[st
     return [charsets.decode(identifier, "") for identifier in dict.fromkeys(found)][:MAX_REFERENCES]
 
 
-def _attachments(message: Message, index: Index) -> Iterator[Attachment]:
+def attachments(message: Message, index: Index) -> Iterator[Attachment]:
+    """The first `MAX_ATTACHMENTS`, in their order."""
     numbers: list[tuple[int, ...]] = []
     related: set[int] = set()
     count = 0

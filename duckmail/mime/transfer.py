@@ -50,3 +50,42 @@ def _quoted_printable(raw: Buffer, start: int, end: int) -> Iterator[bytes]:
             stop = line + 1 if line >= 0 else escape if escape > at else stop
         yield a2b_qp(bytes(raw[at:stop]))
         at = stop
+
+
+class Decoder:
+    """Undoes a transfer encoding of octets that come piece by piece."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+        self._kept = b""
+
+    def feed(self, octets: bytes) -> bytes:
+        """What is certain so far."""
+        if self._encoding == "base64":
+            return self._base64(octets)
+        if self._encoding == "quoted-printable":
+            return self._quoted_printable(octets)
+        return octets
+
+    def finish(self) -> bytes:
+        """The rest."""
+        kept, self._kept = self._kept, b""
+        if self._encoding == "base64":
+            return base64_octets(kept)
+        return a2b_qp(kept) if self._encoding == "quoted-printable" else kept
+
+    def _base64(self, octets: bytes) -> bytes:
+        *padded, digits = (self._kept + octets.translate(None, _NOT_BASE64)).split(b"=")
+        whole = len(digits) & ~3
+        self._kept = digits[whole:]
+        return b"".join([*(base64_octets(run) for run in padded if run), base64_octets(digits[:whole])])
+
+    def _quoted_printable(self, octets: bytes) -> bytes:
+        octets = self._kept + octets
+        stop = octets.rfind(b"\n") + 1
+        if not stop and len(octets) > PIECE:
+            # No such line in mail; cut anywhere but inside "=XX" and before what may be the blanks at its end.
+            escape = octets.rfind(b"=", -2)
+            stop = escape if escape > 0 else len(octets)
+        self._kept = octets[stop:]
+        return a2b_qp(octets[:stop])

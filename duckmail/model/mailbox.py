@@ -45,6 +45,18 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
+class MailboxChanges:
+    """What of a mailbox is set anew; None leaves it. `retention`: milliseconds, 0 keeps mail for ever."""
+
+    subscribed: bool | None = None
+    hidden: bool | None = None
+    retention: int | None = None
+
+    def __bool__(self) -> bool:
+        return (self.subscribed, self.hidden, self.retention) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
 class Inbox:
     """Where an account's mail is delivered, and the octets that all its mailboxes hold."""
 

@@ -5,7 +5,7 @@ case-insensitive substring on decoded values (RFC 3501 §6.4.4).
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import Enum
 
 from duckmail.model.ranges import Ranges
@@ -111,4 +111,42 @@ class Within:
     older: int | None = None
 
 
-Node = All | And | Or | Not | Flag | Recent | Uids | DateRange | Size | Header | Body | Text | ModSeq | Within
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """The message's thread has this id."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The message has a file that is not only shown inside its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """`since` <= the internal date < `before`, to the moment; either end may be open."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+Node = (
+    All
+    | And
+    | Or
+    | Not
+    | Flag
+    | Recent
+    | Uids
+    | DateRange
+    | Size
+    | Header
+    | Body
+    | Text
+    | ModSeq
+    | Within
+    | Thread
+    | Attached
+    | Between
+)

@@ -52,7 +52,9 @@ class Mail:
         """With the counters of now. Raises: NotFound, InvalidInput."""
         return await self._store.mailboxes.by_path(self._user, normalise_path(path))
 
-    async def create(self, path: str, special_use: str | None = None) -> Mailbox:
+    async def create(
+        self, path: str, special_use: str | None = None, *, retention: int = 0, hidden: bool = False
+    ) -> Mailbox:
         """Makes it, and the parents it lacks (RFC 9051 §6.3.4: SHOULD create superior names).
 
         Raises: AlreadyExists, LimitReached, InvalidInput, Cannot.
@@ -67,7 +69,7 @@ class Mail:
                     await self._store.mailboxes.create(self._user, parent)
                 except AlreadyExists:
                     continue  # another session was faster; the parent is there
-        return await self._store.mailboxes.create(self._user, path, special_use)
+        return await self._store.mailboxes.create(self._user, path, special_use, retention, hidden=hidden)
 
     async def rename(self, path: str, new_path: str) -> None:
         """Renames it with everything below. INBOX: moves its messages to a new mailbox and stays (RFC 9051 §6.3.6).

@@ -134,6 +134,8 @@ class Search:
                 return _text_test(node)
             case search.DateRange() | search.Size() | search.Within():
                 return self._listed_test(node)
+            case search.Thread() | search.Attached() | search.Between():
+                return _document_test(node)
             case _:
                 return self._view_test(node)
 
@@ -162,6 +164,20 @@ class Search:
                 return _listed(lambda document: low < int(document["size"]) < high)
             case search.Within(younger, older):
                 return _listed(lambda document: _in_age(self._now - document["idate"], younger, older))
+
+
+def _document_test(node: search.Thread | search.Attached | search.Between) -> Test:
+    match node:
+        case search.Thread(wanted):
+            return _listed(lambda document: str(document.get("thread") or document["emailid"]) == wanted)
+        case search.Attached():
+            return _listed(lambda document: any(not row["related"] for row in document["attachments"]))
+        case search.Between(since, before):
+            return _listed(
+                lambda document: (
+                    (since is None or document["idate"] >= since) and (before is None or document["idate"] < before)
+                )
+            )
 
 
 def _count_keys(node: search.Node) -> int:

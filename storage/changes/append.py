@@ -19,6 +19,7 @@ from storage.documents import message_document
 from storage.mailboxes import to_mailbox
 from storage.mongo import commands
 from storage.mongo.client import Document
+from storage.threads import Threads
 from storage.views import Delta
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
@@ -82,12 +83,16 @@ class AppendGroup:
         self.appends = appends
         self._contents = contents
         self._remembered = remembered
+        self._threads: Sequence[ObjectId | None] = ()
         self._by_mailbox: dict[Key, list[Append]] = {}
         for append in appends:
             self._by_mailbox.setdefault(append.key, []).append(append)
 
     async def apply(self, tx: Tx) -> list[Outcome]:
         """One outcome per append. Raises: Rejected, Outdated, PyMongoError."""
+        threads = Threads(tx.database)
+        messages = [(append.key.user, content.summary) for append in self._in_order() for _, content in append.messages]
+        self._threads = await threads.assign(messages)
         found = await self._count(tx)
         self._reject(found)
         await self._add_keywords(tx, found)
@@ -98,11 +103,17 @@ class AppendGroup:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._contents.insert_before_commit(self._new_contents()))
                 tasks.create_task(self._insert(tx, documents, deliveries))
+                if threads.rows:
+                    tasks.create_task(threads.remember())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         for key in self._by_mailbox:
             self._remembered.put(found[key.mailbox])
         return [outcomes[append] for append in self.appends]
+
+    def _in_order(self) -> list[Append]:
+        """As their messages are numbered."""
+        return [append for appends in self._by_mailbox.values() for append in appends]
 
     def committed(self) -> None:
         """The transaction is durable, and with it the contents."""
@@ -143,11 +154,15 @@ class AppendGroup:
         documents: list[Document] = []
         deliveries: list[Document] = []
         outcomes: dict[Append, Outcome] = {}
+        threads = iter(self._threads)
         for key, appends in self._by_mailbox.items():
             mailbox = found[key.mailbox]
             uid = int(mailbox["uidnext"]) - sum(len(append.messages) for append in appends)
             for append in appends:
                 made = append_documents(append, mailbox, uid, moment)
+                for document, thread in zip(made, threads, strict=False):
+                    if thread is not None:
+                        document["thread"] = thread
                 uid += len(made)
                 documents += made
                 deliveries += append_deliveries(append, made, mailbox, moment)

@@ -10,7 +10,7 @@ from bson.objectid import ObjectId
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from duckmail.errors import LimitReached, NotFound
+from duckmail.errors import LimitReached, NoSuchMailbox
 from duckmail.model.flags import DELETED, MAX_KEYWORDS, SEEN, missing_keywords
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.ranges import Ranges
@@ -62,7 +62,7 @@ class Tx:
             return_document=ReturnDocument.AFTER,
         )
         if document is None:
-            raise NotFound("No such mailbox")
+            raise NoSuchMailbox
         return document
 
     async def count(self, key: Key, amounts: Mapping[str, int], keywords: Sequence[str] = ()) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from duckmail.errors import NotFound, OverQuota, Unavailable
+from duckmail.errors import NoSuchMailbox, OverQuota, Unavailable
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
@@ -78,7 +78,7 @@ async def read_source(tx: Tx, source: Key, uids: Sequence[int]) -> tuple[list[st
         {"_id": source.mailbox, "user": source.user, "path": {"$exists": True}}, {"keywords": 1}, session=tx.session
     )
     if mailbox is None:
-        raise NotFound("No such mailbox")
+        raise NoSuchMailbox
     query = {**source.query, "uid": uid_query(uids)}
     found = await tx.messages.find(query, session=tx.session).sort("uid", 1).to_list(None)
     return mailbox["keywords"], found

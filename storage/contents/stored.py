@@ -14,6 +14,7 @@ from storage.contents.segments import Inline, Stored, from_document
 from storage.mongo.client import Document
 
 MAX_PIECE = 256 * 1024
+_LINE_END = 2  # octets behind the base64 of a part at most
 
 
 def pieces(octets: bytes, start: int, stop: int) -> Iterator[bytes]:
@@ -89,6 +90,17 @@ class StoredContent:
                     for piece in pieces(octets, 0, len(octets)):
                         yield piece
             position = base + high
+
+    def part(self, start: int, stop: int) -> tuple[bytes, int] | None:
+        """When the body [start, stop) is kept outside: SHA-256 and size of its decoded octets, b"" and its size as it
+        is when it is kept encoded. None when it is inline."""
+        at = bisect_right(self._starts, start) - 1
+        segment = self._segments[at] if at < len(self._segments) else None
+        if not isinstance(segment, Stored):
+            return None
+        whole = segment.framing is not None and self._starts[at : at + 2] == [start, start + segment.size]
+        rest = stop - start - segment.size
+        return (segment.sha256, segment.length) if whole and 0 <= rest <= _LINE_END else (b"", stop - start)
 
     async def _read_part(self, part: Stored, start: int, stop: int) -> AsyncIterator[bytes]:
         file = await self._file(part.sha256)

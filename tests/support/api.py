@@ -17,6 +17,8 @@ from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
+from duckmail.services.mailboxes import Mailboxes
+from duckmail.services.messages.services import message_services
 from duckmail.services.profile import Profiles, ProfileSettings
 from storage.addressrecords import AddressRecords
 from storage.addressregister import AddressRegister as AddressRegisterRecords
@@ -24,8 +26,10 @@ from storage.filters import Autoreplies as AutoreplyRecords
 from storage.filters import DomainAccess as DomainRecords
 from storage.filters import Filters as FilterRecords
 from storage.health import Health
-from storage.mailboxes import Mailboxes
+from storage.mailboxes import Mailboxes as MailboxRecords
+from storage.store import Store
 from tests.support.accounts import Accounts, open_accounts
+from tests.support.stores import open_store
 
 TOKEN = "a-static-token"
 
@@ -60,6 +64,7 @@ async def call(
 @dataclass(slots=True)
 class Api:
     accounts: Accounts
+    store: Store
     base: str
     session: ClientSession
     services: ApiServices
@@ -88,7 +93,11 @@ async def open_api(
     prefix: str = "",
     settings: ApiSettings | None = None,
 ) -> AsyncIterator[Api]:
-    async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
+    async with (
+        open_accounts(mongo_uri, database_name, redis, prefix) as accounts,
+        open_store(mongo_uri, database_name) as store,
+        ClientSession() as session,
+    ):
         records = AddressRecords(accounts.database, accounts.transactions)
         services = ApiServices(
             address_register=AddressRegister(AddressRegisterRecords(accounts.database), accounts.records),
@@ -102,9 +111,11 @@ async def open_api(
             filters=Filters(
                 FilterRecords(accounts.database, accounts.transactions),
                 accounts.records,
-                Mailboxes(accounts.database, accounts.transactions),
+                MailboxRecords(accounts.database, accounts.transactions),
             ),
             health=Health(accounts.database, redis, prefix),
+            mailboxes=Mailboxes(store),
+            messages=message_services(store, accounts.pool),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             tokens=accounts.tokens,
             users=accounts.users,
@@ -115,6 +126,6 @@ async def open_api(
         await site.start()
         host, port = runner.addresses[0][:2]
         try:
-            yield Api(accounts, f"http://{host}:{port}", session, services)
+            yield Api(accounts, store, f"http://{host}:{port}", session, services)
         finally:
             await runner.cleanup()

@@ -1,0 +1,164 @@
+"""Searching the mailboxes of an account, and acting on what is found."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from duckmail.model import search
+from duckmail.model.account import Principal
+from duckmail.model.listing import MessagePage
+from duckmail.model.mailbox import Mailbox
+from duckmail.model.ranges import Ranges
+from duckmail.services.access import require_account
+from duckmail.services.messages.access import owned_mailbox
+from duckmail.services.messages.changing import Changing, MessageChanges
+from duckmail.services.messages.criteria import UNSEARCHED, Filters, Query, criteria
+from duckmail.services.search import Search
+from storage.store import Store
+
+Spot = tuple[datetime, str]  # internal date, id
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    Args:
+        q: the grammar of `criteria.Query`; all filters but the mailbox are left aside then.
+        mailbox: id, "" for all. `searchable`: not those with junk and trash.
+    """
+
+    filters: Filters = field(default_factory=Filters)
+    either: Filters = field(default_factory=Filters)
+    q: str = ""
+    mailbox: str = ""
+    searchable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page by id, newest first, or `by_date`, and then perhaps `ascending`: behind `after` or ahead of `before`."""
+
+    limit: int
+    by_date: bool = False
+    ascending: bool = False
+    after: Spot | None = None
+    before: Spot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done with all that is found. `move_to`: id, "" for none."""
+
+    changes: MessageChanges = field(default_factory=MessageChanges)
+    move_to: str = ""
+    delete: bool = False
+
+
+class _Silent:
+    """Holds a view without listening."""
+
+    def view_changed(self, expunged: Sequence[int]) -> None:
+        del expunged
+
+
+class Finding:
+    def __init__(self, store: Store, changing: Changing) -> None:
+        self._store = store
+        self._changing = changing
+
+    async def find(
+        self, user: str, wanted: Wanted, page: FoundPage, by: Principal, *, headers: bool = False
+    ) -> MessagePage:
+        """Raises: NoSuchMailbox, NotFound (the account), InvalidInput, LimitReached, NotPermitted, Unavailable."""
+        found = await self._matching(user, wanted, by)
+        spots: list[Spot] = []
+        for mailbox, uids in found:
+            spots += await self._store.listing.spots(user, mailbox.id, uids)
+        shown, previous, following = _cut(spots, page)
+        documents = await self._store.listing.by_ids(user, [identifier for _, identifier in shown])
+        tables = {mailbox.id: mailbox.keywords for mailbox, _ in found}
+        listed = await self._store.listing.listed(documents, tables, headers=headers)
+        return MessagePage(listed, len(spots), previous, following)
+
+    async def act(self, user: str, wanted: Wanted, action: Action, by: Principal) -> int:
+        """How many messages it was done to. Raises: as `find`; OverQuota never, since moves stay in the account."""
+        target = await owned_mailbox(self._store, user, action.move_to, by) if action.move_to else None
+        count = 0
+        for mailbox, uids in await self._matching(user, wanted, by):
+            count += len(uids)
+            if action.delete:
+                await self._changing.remove(user, mailbox.id, uids)
+                continue
+            if action.changes:
+                await self._changing.apply(user, mailbox.id, uids, action.changes)
+            if target is not None and target.id != mailbox.id:
+                await self._changing.move_all(user, mailbox.id, uids, target)
+        return count
+
+    async def _matching(self, user: str, wanted: Wanted, by: Principal) -> list[tuple[Mailbox, list[int]]]:
+        """The UIDs that match, ascending, of each mailbox that has any."""
+        require_account(by, user)
+        query = Query(wanted.q) if wanted.q else None
+        node = criteria(wanted.filters, wanted.either)
+        threads = None
+        if query is None and wanted.filters.thread:
+            threads = await self._store.listing.thread_uids(user, wanted.filters.thread)
+        found: list[tuple[Mailbox, list[int]]] = []
+        for mailbox in await self._scope(user, wanted, by):
+            mine = node if query is None else query.within(mailbox)
+            if threads is not None:
+                if mailbox.id not in threads:
+                    continue
+                mine = search.And((search.Uids(Ranges.of(*threads[mailbox.id])), mine))
+            if uids := await self._search(user, mailbox, mine):
+                found.append((mailbox, uids))
+        return found
+
+    async def _scope(self, user: str, wanted: Wanted, by: Principal) -> list[Mailbox]:
+        if wanted.mailbox:
+            return [await owned_mailbox(self._store, user, wanted.mailbox, by)]
+        mailboxes = await self._store.mailboxes.list(user)
+        if not mailboxes:
+            await self._store.users.get(user)  # says so when there is no such account
+        # Words are looked for where people look for them.
+        narrow = wanted.searchable or (not wanted.q and bool(wanted.filters.query or wanted.either.query))
+        return [each for each in mailboxes if not (narrow and each.special_use in UNSEARCHED) and each.messages]
+
+    async def _search(self, user: str, mailbox: Mailbox, node: search.Node) -> list[int]:
+        listener = _Silent()
+        view = await self._store.views.open(user, mailbox.id, listener)
+        try:
+            return await Search(self._store.messages, view, 0).run(node)
+        finally:
+            self._store.views.release(view, listener)
+
+
+def _cut(spots: list[Spot], page: FoundPage) -> tuple[list[Spot], bool, bool]:
+    """The page in its order, and whether there are more before and behind it."""
+    rank: Callable[[Spot], tuple[object, ...]] = (lambda spot: spot) if page.by_date else (lambda spot: spot[1:])
+    spots = sorted(spots, key=rank)
+    # Places count in ascending order; a descending page is one of them, turned round.
+    if page.after is not None:
+        bound = rank(page.after)
+        if page.ascending:
+            start = bisect_right(spots, bound, key=rank)
+            stop = min(start + page.limit, len(spots))
+        else:
+            stop = bisect_left(spots, bound, key=rank)
+            start = max(stop - page.limit, 0)
+    elif page.before is not None:
+        bound = rank(page.before)
+        if page.ascending:
+            stop = bisect_left(spots, bound, key=rank)
+            start = max(stop - page.limit, 0)
+        else:
+            start = bisect_right(spots, bound, key=rank)
+            stop = min(start + page.limit, len(spots))
+    elif page.ascending:
+        start, stop = 0, min(page.limit, len(spots))
+    else:
+        start, stop = max(len(spots) - page.limit, 0), len(spots)
+    lower, higher = start > 0, stop < len(spots)
+    shown = spots[start:stop]
+    return (shown, lower, higher) if page.ascending else (shown[::-1], higher, lower)
