@@ -28,9 +28,9 @@ from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime import metrics
+from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
-from duckmail.services.batch import Batched
 from duckmail.services.recipients import AddressBook, Resolver
 
 LOOKUP_SECONDS = 8.0
