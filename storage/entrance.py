@@ -24,6 +24,7 @@ from storage.queue import QueueRecords
 TOGETHER = 100  # messages in one commit
 OCTETS = 4 * 1024 * 1024  # of their documents
 IN_FLIGHT = 2
+BESIDE = 32  # messages that wait, from which a second commit begins beside the first: few in each cost more
 WAITING = 10_000
 LARGEST_CONTENT = 1_280 * 1024  # octets that a contents document holds inline at most
 FIELDS = 256  # octets of a recipient
@@ -69,12 +70,17 @@ class Entrance:
         return await asyncio.shield(item.future)
 
     def _pump(self) -> None:
-        while self._items and self._in_flight < IN_FLIGHT and not self._tasks.closed:
+        while self._items and self._room and not self._tasks.closed:
             self._in_flight += 1
             self._tasks.start(self._carry_out(self._next()), "queue")
         if self._tasks.closed:
             self._fail(self._items, Unavailable(error="the process ends"))
             self._items = []
+
+    @property
+    def _room(self) -> bool:
+        """Whether a commit is to begin now."""
+        return not self._in_flight or (self._in_flight < IN_FLIGHT and len(self._items) >= BESIDE)
 
     def _next(self) -> list[_Item]:
         count = octets = 0

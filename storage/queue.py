@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import DuckmailError, InUse, NotFound
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
+from storage.endings import Endings
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
@@ -177,6 +178,7 @@ class QueueRecords:
     def __init__(self, database: Database, transactions: Transactions) -> None:
         self._queue = database["queue"]
         self._transactions = transactions
+        self._endings = Endings(self._queue)
 
     async def by_key(self, user: str, key: bytes) -> str | None:
         """The id of the message with this idempotence key. Raises: Unavailable."""
@@ -269,7 +271,8 @@ class QueueRecords:
         """As `record`, and ends the lease. `recipients`: all of them, as they are now; `changed`: which to write."""
         waiting = [recipient for recipient in recipients if recipient.state is State.WAITING]
         times = [recipient.due for recipient in waiting if recipient.due is not None]
-        fields: Document = _recipients({position: recipients[position] for position in changed})
+        written = _recipients({position: recipients[position] for position in changed})
+        fields: Document = dict(written)
         gone = {"lease": 1}
         if times:
             fields["due"] = min(times)
@@ -285,7 +288,10 @@ class QueueRecords:
         update: Document = {"$unset": gone}
         if fields:
             update["$set"] = fields
-        await self._write(claim, update, reports)
+        if reports:
+            await self._write(claim, update, reports)
+        elif not await self._endings.write(_mine(claim), update, written):
+            raise LeaseLost
 
     async def _write(self, claim: Claim, update: Document, reports: Sequence[Document]) -> None:
         query = _mine(claim)

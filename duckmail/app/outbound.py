@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from duckmail.app.services import Services
 from duckmail.clients.dns import Dns
-from duckmail.services.batch import Batched
+from duckmail.runtime.batch import Batched
 from duckmail.services.queue.attempt import Tools
 from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote

@@ -32,11 +32,11 @@ from duckmail.model.rules import Rules
 from duckmail.model.spam import Spam, mentions
 from duckmail.model.spam import verdict as spam_verdict
 from duckmail.runtime import metrics
+from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
-from duckmail.services.batch import Batched
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.targets import usable

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from duckmail.model import address as addresses
-from duckmail.services.batch import Batched
+from duckmail.runtime.batch import Batched
 from storage.addresses import AddressRecord
 
 ALIAS_SECONDS = 5.0  # what is known of a domain is remembered

@@ -35,10 +35,10 @@ from duckmail.model.envelope import Recipient
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.message import Content, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
+from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
-from duckmail.services.batch import Batched
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.senders import Senders

@@ -100,13 +100,20 @@ class Sender(QueueActor):
         return Mail(token, self._account, tuple(local), remote, data, notify)
 
     async def _submit(self, client: Smtp, mail: Mail) -> tuple[int, str]:
+        begun = 0.0
+
         def sent() -> None:
-            mail.stage = Stage.SENT
+            nonlocal begun
+            mail.stage, begun = Stage.SENT, time.monotonic()
             self.ledger.moments.now("sent", self._serve.host)
 
         notify = f" NOTIFY={mail.notify}" if mail.notify else ""
         recipients = [f"<{address}>{notify}" for address in mail.recipients]
-        return await client.submit(f"<{self._account}@{HOST}> ENVID={mail.token}", recipients, make_mail(mail), sent)
+        sender = f"<{self._account}@{HOST}> ENVID={mail.token}"
+        answer = await client.submit(sender, recipients, make_mail(mail), sent)
+        if answer[0] == ACCEPTED:
+            self.ledger.commits.append((time.monotonic(), self._serve.host, time.monotonic() - begun))
+        return answer
 
 
 @dataclass(frozen=True, slots=True)

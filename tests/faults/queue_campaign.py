@@ -110,13 +110,14 @@ class Campaign:
         self._gate = actors[0].gate
         self._chance = random.Random(f"{plan.seed}:kills")
         self._begun = time.monotonic()
+        self._up = {serve.host for serve in servers.serves}  # processes that answer
 
     async def run(self) -> None:
         """Raises: Violation and other assertion errors."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(one.run()) for one in (*self._actors, self._watch)]
-                await self._kill_and_compare()
+                await self._kill_and_compare(tasks)
                 for one in running:
                     one.cancel()
         except* AssertionError as group:
@@ -126,11 +127,15 @@ class Campaign:
             raise Violation(str(errors.exceptions[0])) from errors.exceptions[0]
         finally:
             ledger, result = self._ledger, self.result
-            result.seconds = time.monotonic() - self._begun
+            result.seconds = self.seconds
             result.outcomes = ledger.outcomes
             result.longest_lease, result.longest_in_use = ledger.longest_lease, ledger.longest_in_use
 
-    async def _kill_and_compare(self) -> None:
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    async def _kill_and_compare(self, tasks: asyncio.TaskGroup) -> None:
         plan = self.plan
         victims = ["serve"] * plan.count + ["mongod"] * plan.mongod_count
         self._chance.shuffle(victims)
@@ -140,7 +145,11 @@ class Campaign:
             if victim == "mongod":
                 await self._kill_mongod()
             else:
-                await self._kill_serve(moment=self._chance.choice(list(_MOMENTS)))
+                serve = await self._kill_serve(self._chance.choice(list(_MOMENTS)))
+                await self._start(serve)
+                ready = tasks.create_task(self._ready(serve))
+                if plan.processes == 1:
+                    await ready
             if number % COMPARE_EVERY == 0 or last:
                 await self._compare(last=last, late=self._late)
 
@@ -156,30 +165,43 @@ class Campaign:
         while self._ledger.operations < enough and time.monotonic() - begun < WORK_SECONDS:
             await asyncio.sleep(self._chance.uniform(0.001, 0.02))
 
-    async def _kill_serve(self, *, moment: str, again: bool = True) -> None:
-        """`again`: it is started."""
+    async def _kill_serve(self, moment: str) -> Serve:
+        """Kills one that is up, at the next such moment; which one."""
         host = await self._ledger.moments.next(moment, MOMENT_SECONDS) if moment else ""
         if host and self._chance.random() < 0.7:
             await asyncio.sleep(self._chance.random() * _MOMENTS[moment])
-        serve = self._ledger.serve(host) if host else self._chance.choice(self._rig.serves)
-        self.result.moments[moment if host else "any"] += 1
+        await self._some_up(1)
+        if host not in self._up:
+            moment, host = "any", self._chance.choice(sorted(self._up))
+        self.result.moments[moment] += 1
+        serve = self._ledger.serve(host)
         self._kill(serve)
-        if not again:
-            return
+        return serve
+
+    async def _start(self, serve: Serve) -> None:
         serve.start()
         while self._chance.random() < STARTING:
             await asyncio.sleep(self._chance.uniform(0, 2))
             self._kill(serve)
             self.result.moments["starting"] += 1
             serve.start()
+
+    async def _ready(self, serve: Serve) -> None:
         self.result.restarts.append(await serve.ready())
+        self._up.add(serve.host)
+
+    async def _some_up(self, count: int) -> None:
+        while len(self._up) < count:
+            await asyncio.sleep(0.01)
 
     def _kill(self, serve: Serve) -> None:
         serve.kill()
+        self._up.discard(serve.host)
         self._ledger.kills[serve.host, serve.starts] = time.monotonic()
         self.result.kills += 1
 
     async def _kill_mongod(self) -> None:
+        await self._some_up(self.plan.processes)  # one that starts without MongoDB ends
         begun = time.monotonic()
         await self._rig.kill_mongod()
         await self._rig.start_mongod()
@@ -189,7 +211,7 @@ class Campaign:
     async def _compare(self, *, last: bool, late: bool) -> None:
         """`late`: one process dies once more and stays away: what it had leased is the business of the others."""
         if late:
-            await self._kill_serve(moment="relayed", again=False)
+            await self._kill_serve("relayed")
         await self._gate.close()
         await self._drained()
         async with self._rig.store() as store:
@@ -197,15 +219,11 @@ class Campaign:
         for serve in self._rig.serves:
             if not serve.alive:
                 serve.start()
-                await serve.ready()
+                await self._ready(serve)
         found = self.result.found
-        kills = f"{time.monotonic() - self._begun:.0f} s: {self.result.kills} kills of duckmail, {self.result.mongod_kills} of mongod"
-        print(
-            f"{kills}, {found.messages} messages, {found.states.total()} recipients: all as it should be",
-            f"(the queue was empty after {self.result.drains[-1]:.1f} s)",
-            file=sys.stderr,
-            flush=True,
-        )
+        kills = f"{self.result.kills} kills of duckmail, {self.result.mongod_kills} of mongod"
+        there = f"{found.messages} messages, {found.states.total()} recipients"
+        print(f"{self.seconds:.0f} s: {kills}, {there}: all as it should be", file=sys.stderr, flush=True)
         self._gate.open()
 
     async def _drained(self) -> None:

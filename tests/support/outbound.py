@@ -23,9 +23,9 @@ from duckmail.model.queue import (
     QueueRecipient,
     State,
 )
+from duckmail.runtime.batch import Batched
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.threads import Pool
-from duckmail.services.batch import Batched
 from duckmail.services.delivery import Delivery
 from duckmail.services.mail import Mail
 from duckmail.services.queue.attempt import Tools

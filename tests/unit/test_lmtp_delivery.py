@@ -14,9 +14,9 @@ from duckmail.errors import (
     Unavailable,
 )
 from duckmail.model.envelope import Envelope, Recipient
+from duckmail.runtime.batch import Batched
 from duckmail.runtime.threads import Pool
 from duckmail.services import delivery as module
-from duckmail.services.batch import Batched
 from duckmail.services.delivery import AMPLE_ROOM, Delivery, delivery_key, header_of, identifies_itself, prefix
 from duckmail.services.recipients import Resolver, wildcards
 from tests.support.postbox import Postbox

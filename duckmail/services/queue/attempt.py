@@ -16,8 +16,8 @@ from duckmail.mime.dsn import Action
 from duckmail.mime.header import Lookup
 from duckmail.model.queue import Letter, Notify, Outcome, QueueRecipient, State
 from duckmail.runtime import metrics
+from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
-from duckmail.services.batch import Batched
 from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.reports import Reports
