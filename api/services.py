@@ -7,6 +7,7 @@ from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
 from duckmail.services.profile import Profiles
+from duckmail.services.quotas import Quotas
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
 
@@ -24,6 +25,7 @@ class ApiServices:
     authlog: AuthLog
     health: Health
     profiles: Profiles
+    quotas: Quotas
     tokens: Tokens
     users: Users
 

@@ -14,7 +14,7 @@ from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, asps, authlog, mailboxes, maildrops, queue, rows, tokens, users
+from storage import addresses, asps, authlog, mailboxes, maildrops, queue, removals, rows, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -52,6 +52,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addresses.INDEXES,
     *asps.INDEXES,
     *authlog.INDEXES,
+    *removals.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *maildrops.INDEXES,
@@ -100,7 +101,7 @@ class Store:
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
-        self.housekeeping = Housekeeping(self.database, self.committer, self.lease)
+        self.housekeeping = Housekeeping(self.database, self.committer, self.lease, self.users.removals)
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:

@@ -8,10 +8,10 @@ from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.authentication import Authenticate, PreAuth
 from api.schemas.base import Nothing
-from duckmail.errors import AccountDisabled, AuthenticationFailed
+from duckmail.errors import AccountDisabled, AuthenticationFailed, NotYetValid
 from duckmail.model.account import User
 
-_ROWS: Rows = {AccountDisabled: (403, "InvalidAuthScope")}
+_ROWS: Rows = {AccountDisabled: (403, "InvalidAuthScope"), NotYetValid: (403, "TempPasswordNotYetValid")}
 
 
 def _network(ip: str) -> str:

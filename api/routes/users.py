@@ -9,8 +9,8 @@ from api.errors import Rows
 from api.paging import cursors, position
 from api.permissions import Permission, Reach
 from api.route import Call, Route, route
-from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResolveUser, UpdateUser
-from duckmail.errors import AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
+from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResetPassword, ResolveUser, UpdateUser
+from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
 from duckmail.model.account import Limits, User, UserQuery
 from duckmail.services.users import Account, NewUser, normalise_tags
 
@@ -180,6 +180,41 @@ async def delete(call: Call, request: DeleteUser) -> Json:
     )
 
 
+async def reset_quota(call: Call, request: OneUser) -> Json:
+    reset = await call.services.quotas.reset(request.user, call.by)
+    return {"success": True, "storageUsed": reset.used, "previousStorageUsed": reset.previous}
+
+
+async def reset_password(call: Call, request: ResetPassword) -> Json:
+    later = request.valid_after
+    password = await call.services.users.reset_password(request.user, call.by, later, request.trace)
+    return without_none(success=True, password=password, validAfter=iso(later) if later else None)
+
+
+async def read_removed(call: Call, request: OneUser) -> Json:
+    removed = await call.services.users.removed(request.user, call.by)
+    return {
+        "success": True,
+        "user": removed.user,
+        "username": removed.username,
+        "storageUsed": removed.used,
+        **({"tags": removed.tags} if removed.tags else {}),
+        "deleted": iso(removed.deleted),
+        "recoverableAddresses": removed.addresses,
+    }
+
+
+async def restore(call: Call, request: OneUser) -> Json:
+    restored = await call.services.users.restore(request.user, call.by, request.trace)
+    return {
+        "success": True,
+        "code": "TaskCancelled" if restored.pending else "RequestProcessed",
+        "user": request.user,
+        "task": restored.task,
+        "addresses": {"recovered": restored.addresses, "main": restored.main},
+    }
+
+
 async def log_out(call: Call, request: LogOut) -> Json:
     await call.services.users.log_out(request.user, request.reason, call.by)
     return {"success": True}
@@ -219,6 +254,38 @@ ROUTES: tuple[Route, ...] = (
         update,
         Permission("users", "update"),
         errors={NotFound: (500, "UserNotFound"), AuthenticationFailed: (500, "AuthFail")},
+    ),
+    route(
+        "POST",
+        "/users/{user}/quota/reset",
+        OneUser,
+        reset_quota,
+        Permission("users", "update"),
+        errors=_NOT_FOUND,
+    ),
+    route(
+        "POST",
+        "/users/{user}/password/reset",
+        ResetPassword,
+        reset_password,
+        Permission("users", "update", Reach.ANY),
+        errors={NotFound: (500, "UserUpdateFail")},
+    ),
+    route(
+        "GET",
+        "/users/{user}/restore",
+        OneUser,
+        read_removed,
+        Permission("users", "read", Reach.ANY),
+        errors={NotFound: (404, "AccountNotFound")},
+    ),
+    route(
+        "POST",
+        "/users/{user}/restore",
+        OneUser,
+        restore,
+        Permission("users", "update", Reach.ANY),
+        errors={NotFound: (500, "AccountNotFound"), AccountExists: (500, "AccountFound")},
     ),
     route(
         "PUT",

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, RateLimited, Unavailable
+from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, NotYetValid, RateLimited, Unavailable
 from duckmail.model.account import Principal, User
 from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
 from duckmail.runtime import metrics
@@ -38,7 +38,7 @@ _PROTOCOLS = {"imap": "IMAP", "pop3": "POP3", "submission": "SMTP"}  # as the au
 _NOWHERE = Trace()
 _WRONG_SCOPE = "Authentication failed. Invalid scope"
 # How an attempt is counted that ended so; what else there is says nothing about the password.
-_RESULTS = {AuthenticationFailed: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
+_RESULTS = {AuthenticationFailed: "failed", NotYetValid: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for octets that are no UTF-8; the database takes none
 
 
@@ -143,6 +143,8 @@ class Auth:
             await self._check(key, self._account)
             try:
                 signed_in = await self._verify(user, password, scope)
+            except NotYetValid:
+                raise  # it was right
             except AuthenticationFailed:
                 await self._count(key, network)
                 raise
@@ -225,6 +227,8 @@ class Auth:
         if user.temp_password_hash and await self._temporary(user, password):
             if scope != MASTER:
                 raise AccountDisabled(_WRONG_SCOPE, user=user.id)
+            if user.temp_password_starts and user.temp_password_starts > datetime.now(UTC):
+                raise NotYetValid(user=user.id)
             return SignedIn(user, _principal(user, scope), change_password=True)
         raise AuthenticationFailed(user=user.id)
 

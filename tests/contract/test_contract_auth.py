@@ -66,3 +66,22 @@ async def test_authlog(house: House) -> None:
     listing, single = "GET /users/{user}/authlog", "GET /users/{user}/authlog/{event}"
     extra = {(listing, f"results[].{name}") for name in more} | {(single, name) for name in (*more, "success")}
     drive.finish(extra)
+
+
+async def test_removal_reset_and_restore(house: House) -> None:
+    drive = Drive(house)
+    user = await house.make_user()
+    quota, reset = "POST /users/{user}/quota/reset", "POST /users/{user}/password/reset"
+    read, restore = "GET /users/{user}/restore", "POST /users/{user}/restore"
+    await drive(quota, f"/users/{user}/quota/reset")
+    await drive(quota, f"/users/{NOBODY}/quota/reset", status=404, code="UserNotFound")
+    await drive(reset, f"/users/{user}/password/reset")
+    await drive(reset, f"/users/{user}/password/reset", {"validAfter": False})
+    await drive(reset, f"/users/{user}/password/reset", {"validAfter": "soon"}, status=400)
+    await drive(reset, f"/users/{NOBODY}/password/reset", status=500, code="UserUpdateFail")
+    await drive(read, f"/users/{user}/restore", status=404, code="AccountNotFound")
+    await drive(restore, f"/users/{user}/restore", status=500, code="AccountNotFound")
+    await house.call("DELETE", f"/users/{user}")
+    await drive(read, f"/users/{user}/restore")
+    await drive(restore, f"/users/{user}/restore")
+    drive.finish()

@@ -14,8 +14,10 @@ from redis.asyncio import Redis
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
 from duckmail.services.profile import Profiles, ProfileSettings
+from duckmail.services.quotas import Quotas
 from storage.health import Health
 from tests.support.accounts import Accounts, open_accounts
+from tests.support.stores import open_store
 
 TOKEN = "a-static-token"
 
@@ -77,13 +79,18 @@ async def open_api(
     prefix: str = "",
     settings: ApiSettings | None = None,
 ) -> AsyncIterator[Api]:
-    async with open_accounts(mongo_uri, database_name, redis, prefix) as accounts, ClientSession() as session:
+    async with (
+        open_accounts(mongo_uri, database_name, redis, prefix) as accounts,
+        open_store(mongo_uri, database_name) as store,
+        ClientSession() as session,
+    ):
         services = ApiServices(
             asps=accounts.asps,
             auth=accounts.auth,
             authlog=accounts.authlog,
             health=Health(accounts.database, redis, prefix),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
+            quotas=Quotas(store),
             tokens=accounts.tokens,
             users=accounts.users,
         )
