@@ -14,7 +14,7 @@ from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
 from api.reading import read_input
 from api.route import Route
-from api.routes import asps, authentication, authlog, health, users
+from api.routes import asps, authentication, authlog, health, mfa, users
 from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
@@ -23,7 +23,14 @@ from duckmail.runtime.metrics import CommandMeter, reply_class
 
 _logger = logging.getLogger("duckmail.api")
 
-ROUTES: tuple[Route, ...] = (*users.ROUTES, *asps.ROUTES, *authentication.ROUTES, *authlog.ROUTES, *health.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *users.ROUTES,
+    *asps.ROUTES,
+    *authentication.ROUTES,
+    *authlog.ROUTES,
+    *mfa.ROUTES,
+    *health.ROUTES,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
+from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles
 from duckmail.services.quotas import Quotas
 from duckmail.services.tokens import Tokens
@@ -24,6 +25,7 @@ class ApiServices:
     auth: Auth
     authlog: AuthLog
     health: Health
+    mfa: TwoFactor
     profiles: Profiles
     quotas: Quotas
     tokens: Tokens

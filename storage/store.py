@@ -14,7 +14,7 @@ from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
-from storage import addresses, asps, authlog, mailboxes, maildrops, queue, removals, rows, tokens, users
+from storage import addresses, asps, authlog, mailboxes, maildrops, mfa, queue, removals, rows, tokens, users
 from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
@@ -56,6 +56,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *maildrops.INDEXES,
+    *mfa.INDEXES,
     *queue.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
@@ -94,6 +95,7 @@ class Store:
         self.addresses = addresses.Addresses(self.database)
         self.asps = asps.Asps(self.database)
         self.authlog = authlog.AuthEvents(self.database)
+        self.mfa = mfa.Mfa(self.database, self.users)
         self.tokens = tokens.Tokens(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)

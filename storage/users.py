@@ -60,6 +60,7 @@ _LISTS: Mapping[str, str] = {
     "disabled_scopes": "disabledScopes",
     "targets": "targets",
     "from_whitelist": "fromWhitelist",
+    "enabled_2fa": "enabled2fa",
 }
 _LIMITS: Mapping[str, str] = {
     "quota": "quota",

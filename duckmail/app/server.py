@@ -56,6 +56,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         auth=services.auth,
         authlog=services.authlog,
         health=services.store.health,
+        mfa=services.mfa,
         profiles=Profiles(settings, certificate, services.threads),
         quotas=Quotas(services.store),
         tokens=services.tokens,

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -192,15 +192,27 @@ class Auth:
         Raises:
             AuthenticationFailed, RateLimited, Unavailable.
         """
+
+        async def right() -> bool:
+            if (await self._passwords.verify(password, user.password_hash)).right:
+                return True
+            return bool(user.temp_password_hash) and await self._temporary(user, password)
+
+        if not await self.attempt(user, right):
+            raise AuthenticationFailed(user=user.id)
+
+    async def attempt(self, user: User, verify: Callable[[], Awaitable[bool]]) -> bool:
+        """The outcome of `verify`, whose failures count with those of the account's logins.
+
+        Raises: RateLimited: `verify` was not called. Unavailable.
+        """
         key = _account_key(user, user.username)
         async with self._turns.of(key):
             await self._check(key, self._account)
-            if (await self._passwords.verify(password, user.password_hash)).right:
-                return
-            if user.temp_password_hash and await self._temporary(user, password):
-                return
+            if await verify():
+                return True
             await self._count(key, "")
-        raise AuthenticationFailed(user=user.id)
+        return False
 
     async def _find(self, username: str) -> User | None:
         if not username.strip() or len(username) > MAX_NAME or _SURROGATE.search(username):
@@ -221,6 +233,9 @@ class Auth:
         verified = await self._passwords.verify(password, user.password_hash)
         if verified.right:
             _require_scope(user, scope)
+            if scope != MASTER and user.enabled_2fa:
+                # A mail program cannot ask for a second factor: it has an application password.
+                raise AccountDisabled(_WRONG_SCOPE, user=user.id)
             if verified.weak:
                 self._tasks.start(self._strengthen(user, password), "rehash")
             return SignedIn(user, _principal(user, scope))

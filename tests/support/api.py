@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.runtime.sealer import Sealer
+from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles, ProfileSettings
 from duckmail.services.quotas import Quotas
 from storage.health import Health
@@ -89,6 +91,7 @@ async def open_api(
             auth=accounts.auth,
             authlog=accounts.authlog,
             health=Health(accounts.database, redis, prefix),
+            mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, Sealer([bytes(32)]), accounts.pool),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store),
             tokens=accounts.tokens,
