@@ -27,6 +27,7 @@ from api.routes import (
     health,
     mailboxes,
     messages,
+    mfa,
     users,
 )
 from api.services import ApiServices, ApiSettings
@@ -51,6 +52,7 @@ ROUTES: tuple[Route, ...] = (
     *health.ROUTES,
     *mailboxes.ROUTES,
     *messages.ROUTES,
+    *mfa.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -15,7 +15,7 @@ from api.reading import Input
 from api.schemas.base import parse
 from api.services import ApiServices
 from duckmail.errors import DuckmailError
-from duckmail.model.account import Principal
+from duckmail.model.account import Principal, User
 
 BODY_LIMIT = 4 << 20  # octets, for operations that carry no mail: two JSON objects of 1 MiB and change
 
@@ -36,6 +36,12 @@ class Call:
 
 Answer = Json | web.StreamResponse
 Bound = Callable[[Call], Awaitable[Answer]]
+
+
+async def keep_token(call: Call, user: User) -> None:
+    """The token that changed how its own account signs in stays valid."""
+    if call.caller.digest and call.by.user == user.id:
+        await call.services.tokens.renew(call.caller.digest, user)
 
 
 @dataclass(frozen=True, slots=True)

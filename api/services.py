@@ -12,7 +12,9 @@ from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.messages.services import MessageServices
+from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles
+from duckmail.services.quotas import Quotas
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
 
@@ -37,7 +39,9 @@ class ApiServices:
     health: Health
     mailboxes: Mailboxes
     messages: MessageServices
+    mfa: TwoFactor
     profiles: Profiles
+    quotas: Quotas
     tokens: Tokens
     users: Users
 

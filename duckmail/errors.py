@@ -59,6 +59,12 @@ class AddressTaken(AlreadyExists):
     default = "This email address already exists"
 
 
+class AccountExists(AlreadyExists):
+    """What is to be restored is there, or its name is somebody else's now."""
+
+    default = "The user account already exists"
+
+
 class NotPermitted(DuckmailError):
     """The principal may not do this; waiting does not help."""
 
@@ -115,6 +121,12 @@ class AuthenticationFailed(DuckmailError):
     """Wrong name or password, or no such account: never says which."""
 
     default = "Authentication failed"
+
+
+class NotYetValid(AuthenticationFailed):
+    """The right temporary password, before its time."""
+
+    default = "Authentication failed. Temporary password is not yet activated"
 
 
 class AccountDisabled(DuckmailError):

@@ -1,6 +1,6 @@
 """What must be brought to its end after a crash, and what ages: one process at a time does it, any can.
 
-- A deleted mailbox is a stub whose messages are still to be archived.
+- A deleted mailbox is a stub whose messages are still to be archived; one of a removed account when that is due.
 - A COPY beyond one transaction has an undo record until its last chunk; one whose process is gone is taken back.
 - Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
 - Messages that were given a time to expire are archived when it has come.
@@ -27,6 +27,7 @@ from storage.changes.prune import Prune
 from storage.committer import Committer
 from storage.leases import Lease
 from storage.mongo.client import Database, Document, operation
+from storage.removals import Removals
 from storage.sweep import Sweep
 
 log = logging.getLogger("duckmail.storage")
@@ -46,10 +47,11 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 
 class Housekeeping:
-    def __init__(self, database: Database, committer: Committer, lease: Lease) -> None:
+    def __init__(self, database: Database, committer: Committer, lease: Lease, removals: Removals) -> None:
         self._database = database
         self._committer = committer
         self._lease = lease
+        self._removals = removals
         self._sweep = Sweep(database)
 
     async def run(self) -> None:
@@ -64,6 +66,7 @@ class Housekeeping:
 
     async def once(self) -> None:
         """All of it now."""
+        await quietly(self._removals.finish_due(BATCH), "ending removed accounts")
         await quietly(self.archive_stubs(), "archiving deleted mailboxes")
         await quietly(self.take_back(), "taking back copies")
         await quietly(self.expire_messages(), "expiring messages")
@@ -95,7 +98,7 @@ class Housekeeping:
     async def archive_stubs(self) -> None:
         """Moves the messages of deleted mailboxes to `archived`."""
         async with operation():
-            query = {"gone": {"$exists": True}, "messages": {"$gt": 0}}
+            query = {"gone": {"$exists": True}, "messages": {"$gt": 0}, "held": {"$exists": False}}
             stubs = await self._database["mailboxes"].find(query).to_list(BATCH)
         for stub in stubs:
             await quietly(archive_stub(self._committer, Key(stub["user"], stub["_id"])), "archiving a deleted mailbox")
@@ -133,7 +136,7 @@ class Housekeeping:
         """Deleted mailboxes that are empty, and of which no tombstone tells any more."""
         horizon = datetime.now(UTC) - KEEP_TOMBSTONES
         async with operation():
-            query = {"gone": {"$lt": horizon}, "messages": 0}
+            query = {"gone": {"$lt": horizon}, "messages": 0, "held": {"$exists": False}}
             for stub in await self._database["mailboxes"].find(query, {"user": 1}).to_list(BATCH):
                 tombstone = {"user": stub["user"], "mailbox": stub["_id"]}
                 if await self._database["expunged"].find_one(tombstone, {"_id": 1}) is None:

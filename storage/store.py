@@ -24,7 +24,9 @@ from storage import (
     filters,
     mailboxes,
     maildrops,
+    mfa,
     queue,
+    removals,
     rows,
     threads,
     tokens,
@@ -74,10 +76,12 @@ INDEXES: tuple[IndexSpec, ...] = (
     *authlog.INDEXES,
     *filters.INDEXES,
     *threads.INDEXES,
+    *removals.INDEXES,
     *tokens.INDEXES,
     *LEASE_INDEXES,
     *LISTING_INDEXES,
     *maildrops.INDEXES,
+    *mfa.INDEXES,
     *queue.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
@@ -121,6 +125,7 @@ class Store:
         self.domain_access = filters.DomainAccess(self.database)
         self.asps = asps.Asps(self.database)
         self.authlog = authlog.AuthEvents(self.database)
+        self.mfa = mfa.Mfa(self.database, self.users)
         self.tokens = tokens.Tokens(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
@@ -130,7 +135,7 @@ class Store:
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
-        self.housekeeping = Housekeeping(self.database, self.committer, self.lease)
+        self.housekeeping = Housekeeping(self.database, self.committer, self.lease, self.users.removals)
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:

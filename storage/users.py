@@ -7,7 +7,7 @@ counts changes of the folder tree; both are written by `storage.mailboxes` as we
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bson.int64 import Int64
 from bson.objectid import ObjectId
@@ -20,12 +20,15 @@ from duckmail.model.account import Limits, Standing, User, UserQuery
 from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
+from storage.removals import Removals
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("users", [("unameview", 1)], {"unique": True}),
     ("users", [("tagsview", 1)], {"sparse": True}),
     ("deletedusers", [("user", 1)], {}),
 )
+
+RESTORABLE = timedelta(days=14)
 
 # Attribute of `User` -> field of the document, for all that is stored as it is.
 _FIELDS: Mapping[str, str] = {
@@ -46,6 +49,7 @@ _FIELDS: Mapping[str, str] = {
     "last_login": "lastLogin",
     "temp_password_hash": "tempPassword",
     "temp_password_expires": "tempPasswordExpires",
+    "temp_password_starts": "tempPasswordStarts",
     "upload_sent_messages": "uploadSentMessages",
     "indexing": "indexing",
     "filtered": "filtered",
@@ -58,6 +62,7 @@ _LISTS: Mapping[str, str] = {
     "disabled_scopes": "disabledScopes",
     "targets": "targets",
     "from_whitelist": "fromWhitelist",
+    "enabled_2fa": "enabled2fa",
 }
 _LIMITS: Mapping[str, str] = {
     "quota": "quota",
@@ -146,6 +151,7 @@ class Users:
         self._mailboxes = database["mailboxes"]
         self._deleted = database["deletedusers"]
         self._transactions = transactions
+        self.removals = Removals(database, transactions)
 
     async def create(self, user: User, view: str, folders: Sequence[Folder], address_tags: Sequence[str] = ()) -> str:
         """Makes the account, its main address (none when `user.address` is empty) and its mailboxes; gives its id.
@@ -287,8 +293,9 @@ class Users:
             await self._users.update_one({"_id": object_id(user), "password": old}, {"$set": {"password": new}})
 
     async def remove(self, user: str, delete_after: datetime | None = None) -> Removal:
-        """Takes the account away, all at once: nobody can sign in, no address accepts mail, the mailboxes are stubs
-        whose messages go to `archived`. What is needed to restore it is kept in `deletedusers`.
+        """Takes the account away, all at once: nobody can sign in, no address accepts mail, the mailboxes are stubs.
+        What is needed to restore it is kept in `deletedusers` until `delete_after`, or for `RESTORABLE`; then its mail
+        goes to `archived`.
 
         An account that does not exist changes nothing.
         """
@@ -303,10 +310,11 @@ class Users:
             await self._addresses.delete_many({"user": owner}, session=session)
             now = datetime.now(UTC)
             record = {"_id": removal, "user": owner, "account": document, "addresses": owned, "deleted": now}
+            record["due"] = delete_after or now + RESTORABLE
             if delete_after is not None:
                 record["deleteAfter"] = delete_after
             await self._deleted.insert_one(record, session=session)
-            bury = {"$set": {"gone": now, "was": "$path", "modseq": {"$add": ["$modseq", Int64(1)]}}}
+            bury = {"$set": {"gone": now, "was": "$path", "held": removal, "modseq": {"$add": ["$modseq", Int64(1)]}}}
             living = {"user": owner, "path": {"$exists": True}}
             await self._mailboxes.update_many(living, [bury, {"$unset": "path"}], session=session)
             return Removal(str(removal), existed=True, addresses=len(owned))

@@ -8,10 +8,11 @@ from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.authentication import Authenticate, PreAuth
 from api.schemas.base import Nothing
-from duckmail.errors import AccountDisabled, AuthenticationFailed
+from duckmail.errors import AccountDisabled, AuthenticationFailed, NotYetValid
 from duckmail.model.account import User
+from duckmail.services.auth import MASTER
 
-_ROWS: Rows = {AccountDisabled: (403, "InvalidAuthScope")}
+_ROWS: Rows = {AccountDisabled: (403, "InvalidAuthScope"), NotYetValid: (403, "TempPasswordNotYetValid")}
 
 
 def _network(ip: str) -> str:
@@ -45,6 +46,8 @@ async def authenticate(call: Call, request: Authenticate) -> Json:
     if request.token and call.by.role != "auth":
         token = await services.tokens.issue("user", user)
     who = _who(user, request.scope)
+    if signed_in.change_password:
+        who["require2fa"] = False
     if signed_in.asp is not None:
         return {key: value for key, value in who.items() if key != "address"}
     return without_none(**who, requirePasswordChange=signed_in.change_password, token=token)
@@ -65,7 +68,7 @@ def _who(user: User, scope: str) -> Json:
         "username": user.username,
         "address": user.address,
         "scope": scope,
-        "require2fa": False,
+        "require2fa": (list(user.enabled_2fa) if scope == MASTER else []) or False,
     }
 
 

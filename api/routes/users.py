@@ -8,10 +8,10 @@ from api.answer import Json, iso, without_none
 from api.errors import Rows
 from api.paging import cursors, position
 from api.permissions import Permission, Reach
-from api.route import Call, Route, route
-from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResolveUser, UpdateUser
-from duckmail.errors import AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
-from duckmail.model.account import Limits, User, UserQuery
+from api.route import Call, Route, keep_token, route
+from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResetPassword, ResolveUser, UpdateUser
+from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
+from duckmail.model.account import Limits, UserQuery
 from duckmail.services.users import Account, NewUser, normalise_tags
 
 # What a user's own token can neither see nor change ...
@@ -72,7 +72,7 @@ def _row(account: Account, meta_data: bool, internal_data: bool) -> Json:
         "address": user.address,
         "tags": user.tags,
         "targets": user.targets,
-        "enabled2fa": [],
+        "enabled2fa": user.enabled_2fa,
         "autoreply": user.autoreply,
         "encryptMessages": False,
         "encryptForwarded": False,
@@ -97,7 +97,7 @@ async def read(call: Call, request: OneUser) -> Json:
         "address": user.address,
         "language": user.language or None,
         **({"retention": user.retention} if user.retention else {}),
-        "enabled2fa": [],
+        "enabled2fa": user.enabled_2fa,
         "autoreply": user.autoreply,
         "encryptMessages": False,
         "encryptForwarded": False,
@@ -154,15 +154,11 @@ async def update(call: Call, request: UpdateUser) -> Json:
     user = await services.users.update(
         request.user, changes, call.by, password, request.hashed_password, trace=request.trace
     )
+    if request.disable2fa:
+        await services.mfa.disable_all(request.user, call.by, request.trace)
     if password is not None:
-        await _keep_token(call, user)
+        await keep_token(call, user)
     return {"success": True}
-
-
-async def _keep_token(call: Call, user: User) -> None:
-    """The token that changed its own account's password stays valid."""
-    if call.caller.digest and call.by.user == user.id:
-        await call.services.tokens.renew(call.caller.digest, user)
 
 
 async def delete(call: Call, request: DeleteUser) -> Json:
@@ -178,6 +174,42 @@ async def delete(call: Call, request: DeleteUser) -> Json:
         deleteAfter=iso(request.delete_after) if request.delete_after else None,
         task=removal.id,
     )
+
+
+async def reset_quota(call: Call, request: OneUser) -> Json:
+    reset = await call.services.quotas.reset(request.user, call.by)
+    return {"success": True, "storageUsed": reset.used, "previousStorageUsed": reset.previous}
+
+
+async def reset_password(call: Call, request: ResetPassword) -> Json:
+    later = request.valid_after
+    password = await call.services.users.reset_password(request.user, call.by, later, request.trace)
+    await call.services.mfa.disable_all(request.user, call.by, request.trace)
+    return without_none(success=True, password=password, validAfter=iso(later) if later else None)
+
+
+async def read_removed(call: Call, request: OneUser) -> Json:
+    removed = await call.services.users.removed(request.user, call.by)
+    return {
+        "success": True,
+        "user": removed.user,
+        "username": removed.username,
+        "storageUsed": removed.used,
+        **({"tags": removed.tags} if removed.tags else {}),
+        "deleted": iso(removed.deleted),
+        "recoverableAddresses": removed.addresses,
+    }
+
+
+async def restore(call: Call, request: OneUser) -> Json:
+    restored = await call.services.users.restore(request.user, call.by, request.trace)
+    return {
+        "success": True,
+        "code": "TaskCancelled" if restored.pending else "RequestProcessed",
+        "user": request.user,
+        "task": restored.task,
+        "addresses": {"recovered": restored.addresses, "main": restored.main},
+    }
 
 
 async def log_out(call: Call, request: LogOut) -> Json:
@@ -219,6 +251,38 @@ ROUTES: tuple[Route, ...] = (
         update,
         Permission("users", "update"),
         errors={NotFound: (500, "UserNotFound"), AuthenticationFailed: (500, "AuthFail")},
+    ),
+    route(
+        "POST",
+        "/users/{user}/quota/reset",
+        OneUser,
+        reset_quota,
+        Permission("users", "update"),
+        errors=_NOT_FOUND,
+    ),
+    route(
+        "POST",
+        "/users/{user}/password/reset",
+        ResetPassword,
+        reset_password,
+        Permission("users", "update", Reach.ANY),
+        errors={NotFound: (500, "UserUpdateFail")},
+    ),
+    route(
+        "GET",
+        "/users/{user}/restore",
+        OneUser,
+        read_removed,
+        Permission("users", "read", Reach.ANY),
+        errors={NotFound: (404, "AccountNotFound")},
+    ),
+    route(
+        "POST",
+        "/users/{user}/restore",
+        OneUser,
+        restore,
+        Permission("users", "update", Reach.ANY),
+        errors={NotFound: (500, "AccountNotFound"), AccountExists: (500, "AccountFound")},
     ),
     route(
         "PUT",

@@ -159,6 +159,10 @@ class DeleteUser(OneUser):
     delete_after: Annotated[datetime | None, moment(), EMPTY_IS_ABSENT] = None
 
 
+class ResetPassword(OneUser):
+    valid_after: Annotated[datetime | None, moment(), EMPTY_IS_ABSENT] = None
+
+
 class LogOut(OneUser):
     reason: Annotated[str, text(128), EMPTY_IS_ABSENT] = LOGOUT
 

@@ -1,5 +1,6 @@
 """The store of a process, and the services over it."""
 
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
+from duckmail.runtime.sealer import Sealer, open_sealer
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import Addresses
@@ -23,6 +25,7 @@ from duckmail.services.mail import Mail
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.messages.services import MessageServices, message_services
+from duckmail.services.mfa import TwoFactor
 from duckmail.services.passwords import Passwords
 from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import Queue
@@ -71,6 +74,8 @@ class Services:
     mailboxes: Mailboxes
     messages: MessageServices
     maildrops: Maildrops
+    mfa: TwoFactor
+    sealer: Sealer
     sessions: Sessions
     reports: Reports
     queue: Queue
@@ -145,6 +150,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
             network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
         )
+        sealer = open_sealer(config.server.data, os.environ)
         sessions = Sessions(store)
         tasks.start(sessions.keep(), "sessions")
         reports = Reports(store, hostname, Schedule(config.outbound.schedule))
@@ -180,6 +186,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             delivery=delivery,
             mailboxes=Mailboxes(store),
             messages=message_services(store, threads, config.limits.quota),
+            mfa=TwoFactor(store.mfa, auth, authlog, sealer, threads),
+            sealer=sealer,
             maildrops=Maildrops(
                 store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
             ),

@@ -45,10 +45,12 @@ DEFAULT_LIMITS = Limits(
 class User:
     """One account. `password_hash` is empty when none is set; `address` is the main address or empty.
 
-    `temp_password_hash`: signs in with the master scope alone, until `temp_password_expires`, and has to be changed.
+    `temp_password_hash`: signs in with the master scope alone, from
+    `temp_password_starts` until `temp_password_expires`, and has to be changed.
     `filtered`: there may be filters. `autoreply`: one is on.
     `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
-    `session_version` counts the logouts that were asked for, `logout_reason` is what the last one said.
+    `enabled_2fa`: of `totp`, `custom`, `webauthn`. `session_version` counts the logouts that were asked for,
+    `logout_reason` is what the last one said.
     """
 
     id: str
@@ -72,6 +74,8 @@ class User:
     last_login: datetime | None = None
     temp_password_hash: str = field(default="", repr=False)
     temp_password_expires: datetime | None = None
+    temp_password_starts: datetime | None = None
+    enabled_2fa: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     from_whitelist: tuple[str, ...] = ()
     upload_sent_messages: bool = False

@@ -10,12 +10,12 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, RateLimited, Unavailable
+from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, NotYetValid, RateLimited, Unavailable
 from duckmail.model.account import Principal, User
 from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
 from duckmail.runtime import metrics
@@ -38,7 +38,7 @@ _PROTOCOLS = {"imap": "IMAP", "pop3": "POP3", "submission": "SMTP"}  # as the au
 _NOWHERE = Trace()
 _WRONG_SCOPE = "Authentication failed. Invalid scope"
 # How an attempt is counted that ended so; what else there is says nothing about the password.
-_RESULTS = {AuthenticationFailed: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
+_RESULTS = {AuthenticationFailed: "failed", NotYetValid: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
 _SURROGATE = re.compile("[\ud800-\udfff]")  # stands for octets that are no UTF-8; the database takes none
 
 
@@ -143,6 +143,8 @@ class Auth:
             await self._check(key, self._account)
             try:
                 signed_in = await self._verify(user, password, scope)
+            except NotYetValid:
+                raise  # it was right
             except AuthenticationFailed:
                 await self._count(key, network)
                 raise
@@ -190,15 +192,27 @@ class Auth:
         Raises:
             AuthenticationFailed, RateLimited, Unavailable.
         """
+
+        async def right() -> bool:
+            if (await self._passwords.verify(password, user.password_hash)).right:
+                return True
+            return bool(user.temp_password_hash) and await self._temporary(user, password)
+
+        if not await self.attempt(user, right):
+            raise AuthenticationFailed(user=user.id)
+
+    async def attempt(self, user: User, verify: Callable[[], Awaitable[bool]]) -> bool:
+        """The outcome of `verify`, whose failures count with those of the account's logins.
+
+        Raises: RateLimited: `verify` was not called. Unavailable.
+        """
         key = _account_key(user, user.username)
         async with self._turns.of(key):
             await self._check(key, self._account)
-            if (await self._passwords.verify(password, user.password_hash)).right:
-                return
-            if user.temp_password_hash and await self._temporary(user, password):
-                return
+            if await verify():
+                return True
             await self._count(key, "")
-        raise AuthenticationFailed(user=user.id)
+        return False
 
     async def _find(self, username: str) -> User | None:
         if not username.strip() or len(username) > MAX_NAME or _SURROGATE.search(username):
@@ -219,12 +233,17 @@ class Auth:
         verified = await self._passwords.verify(password, user.password_hash)
         if verified.right:
             _require_scope(user, scope)
+            if scope != MASTER and user.enabled_2fa:
+                # A mail program cannot ask for a second factor: it has an application password.
+                raise AccountDisabled(_WRONG_SCOPE, user=user.id)
             if verified.weak:
                 self._tasks.start(self._strengthen(user, password), "rehash")
             return SignedIn(user, _principal(user, scope))
         if user.temp_password_hash and await self._temporary(user, password):
             if scope != MASTER:
                 raise AccountDisabled(_WRONG_SCOPE, user=user.id)
+            if user.temp_password_starts and user.temp_password_starts > datetime.now(UTC):
+                raise NotYetValid(user=user.id)
             return SignedIn(user, _principal(user, scope), change_password=True)
         raise AuthenticationFailed(user=user.id)
 

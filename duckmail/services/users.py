@@ -6,6 +6,8 @@
   `archived` afterwards.
 """
 
+import secrets
+import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -20,11 +22,13 @@ from duckmail.services.folders import default_folders
 from duckmail.services.names import is_email, is_username
 from duckmail.services.passwords import MAX_PASSWORD, Passwords, require_supported
 from storage.addresses import Addresses
+from storage.removals import Removed, Restored
 from storage.users import Folder, Removal
 from storage.users import Users as Records
 
 TEMPORARY = timedelta(hours=24)  # how long a temporary password signs in
 
+_LETTERS = string.ascii_letters + string.digits
 _NOWHERE = Trace()
 _LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
 
@@ -220,6 +224,7 @@ class Users:
         if password is not None:
             values["password_hash"] = await self._hash(password, hashed)
             values["temp_password_hash"] = ""
+            values["temp_password_starts"] = None
             values["temp_password_expires"] = None
         revoke = password is not None or values.get("suspended") is True
         updated = await self._records.update(user, values, revoke)
@@ -230,6 +235,37 @@ class Users:
     async def set_password(self, user: str, password: str, by: Principal) -> User:
         """Raises: as `update`."""
         return await self.update(user, {}, by, password=password)
+
+    async def reset_password(
+        self, user: str, by: Principal, valid_after: datetime | None = None, trace: Trace = _NOWHERE
+    ) -> str:
+        """A new temporary password beside the one there is; it has to be changed at the first sign-in.
+
+        Raises: NotFound, NotPermitted, Unavailable.
+        """
+        require_server(by)
+        password = "".join(secrets.choice(_LETTERS) for _ in range(12))
+        starts = valid_after if valid_after and valid_after > datetime.now(UTC) else None
+        changes: dict[str, object] = {
+            "temp_password_hash": await self._passwords.hash(password),
+            "temp_password_starts": starts,
+            "temp_password_expires": (starts or datetime.now(UTC)) + TEMPORARY,
+        }
+        await self._records.update(user, changes)
+        await self._note(user, "reset", "", trace)
+        return password
+
+    async def removed(self, user: str, by: Principal) -> Removed:
+        """Raises: NotFound: it is not removed, or gone for good. NotPermitted, Unavailable."""
+        require_server(by)
+        return await self._records.removals.get(user)
+
+    async def restore(self, user: str, by: Principal, trace: Trace = _NOWHERE) -> Restored:
+        """Raises: NotFound, AccountExists, NotPermitted, Unavailable, CommitUnknown."""
+        require_server(by)
+        restored = await self._records.removals.restore(user)
+        await self._note(user, "restore user", "success", trace)
+        return restored
 
     async def log_out(self, user: str, reason: str, by: Principal) -> None:
         """Ends the open sessions of mail programs, which are told `reason`.

@@ -14,7 +14,12 @@ class ArchiveStub(Change):
         self._key = key
 
     async def apply(self, tx: Tx) -> Outcome:
-        query = {"_id": self._key.mailbox, "user": self._key.user, "gone": {"$exists": True}}
+        query = {
+            "_id": self._key.mailbox,
+            "user": self._key.user,
+            "gone": {"$exists": True},
+            "held": {"$exists": False},
+        }
         stub = await tx.mailboxes.find_one_and_update(query, {"$inc": {"modseq": Int64(1)}}, session=tx.session)
         if stub is None:
             return Outcome(False, commit=False)

@@ -13,13 +13,16 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.runtime.sealer import Sealer
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.messages.services import message_services
+from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles, ProfileSettings
+from duckmail.services.quotas import Quotas
 from storage.addressrecords import AddressRecords
 from storage.addressregister import AddressRegister as AddressRegisterRecords
 from storage.filters import Autoreplies as AutoreplyRecords
@@ -116,7 +119,9 @@ async def open_api(
             health=Health(accounts.database, redis, prefix),
             mailboxes=Mailboxes(store),
             messages=message_services(store, accounts.pool),
+            mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, Sealer([bytes(32)]), accounts.pool),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
+            quotas=Quotas(store),
             tokens=accounts.tokens,
             users=accounts.users,
         )

@@ -105,18 +105,18 @@ def _base64(text: str) -> str:
 async def open_house(
     mongo_uri: str, database_name: str, redis_url: str = "", slot: str = "first", config: Config | None = None
 ) -> AsyncIterator[House]:
-    given = config or Config()
-    settings = given.model_copy(
-        update={
-            "server": Server(hostname="mail.example.com", domain="example.com", data=given.server.data),
-            "mongo": Mongo(database=database_name),
-            "imap": Imap(plaintext_login=True),
-            "pop3": Pop3(plaintext_login=True),
-            "submission": Submission(plaintext_login=True),
-        }
-    )
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
+        given = config or Config()
+        settings = given.model_copy(
+            update={
+                "server": Server(hostname="mail.example.com", domain="example.com", data=folder),
+                "mongo": Mongo(database=database_name),
+                "imap": Imap(plaintext_login=True),
+                "pop3": Pop3(plaintext_login=True),
+                "submission": Submission(plaintext_login=True),
+            }
+        )
         services = await stack.enter_async_context(open_services(settings, Databases(mongo_uri, redis_url), slot))
         listeners = await stack.enter_async_context(Listeners(Limits(0)))
         session = await stack.enter_async_context(ClientSession())

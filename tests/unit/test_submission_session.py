@@ -196,6 +196,7 @@ async def test_an_account_that_is_suspended_between_login_and_mail(house: Submis
         await client.login("bert")
         await house.change("bert", suspended=True)
         assert (await client.reply()).startswith("421 4.7.0")
+    await house.change("bert", suspended=False)
 
 
 async def test_a_scope_that_is_disabled(house: SubmissionHouse) -> None:

@@ -1,0 +1,107 @@
+"""Second factors of accounts: kept in the account's document, apart from what a `User` tells; used codes beside it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bson.int64 import Int64
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from duckmail.errors import NotFound, Unavailable
+from duckmail.model.account import User
+from storage.mongo.client import Database, Document, object_id, operation
+from storage.users import Users, to_user
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("totpcodes", [("expires", 1)], {"expireAfterSeconds": 0}),
+)
+_SECRETS = ("seed", "pendingSeed", "pendingSeedExpires")
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """Sealed; None where there is none. `pending`: waits for its first code."""
+
+    user: User
+    active: bytes | None
+    pending: bytes | None
+
+
+class Mfa:
+    def __init__(self, database: Database, users: Users) -> None:
+        self._users = database["users"]
+        self._codes = database["totpcodes"]
+        self._records = users
+
+    async def seeds(self, user: str) -> Seeds:
+        """Raises: NotFound, Unavailable."""
+        async with operation():
+            document = await self._users.find_one({"_id": object_id(user)})
+        if document is None:
+            raise NotFound("This user does not exist")
+        expires = document.get("pendingSeedExpires")
+        waits = expires is not None and expires > datetime.now(UTC)
+        return Seeds(to_user(document), document.get("seed"), document.get("pendingSeed") if waits else None)
+
+    async def begin_totp(self, user: str, seed: bytes, expires: datetime) -> bool:
+        """Keeps a sealed seed until its first code; False when TOTP is on already."""
+        query = {"_id": object_id(user), "enabled2fa": {"$ne": "totp"}}
+        update = {"$set": {"pendingSeed": seed, "pendingSeedExpires": expires}}
+        async with operation():
+            return bool((await self._users.update_one(query, update)).matched_count)
+
+    async def enable_totp(self, user: str, seed: bytes) -> User | None:
+        """The pending `seed` becomes the active one; None when it is not pending any more."""
+        query = {"_id": object_id(user), "pendingSeed": seed, "enabled2fa": {"$ne": "totp"}}
+        return await self._enable(query, "totp", {"seed": "$pendingSeed"})
+
+    async def enable_custom(self, user: str) -> User | None:
+        """None when it is on already, or there is no such account."""
+        return await self._enable({"_id": object_id(user), "enabled2fa": {"$ne": "custom"}}, "custom", {})
+
+    async def _enable(self, query: Document, method: str, fields: Document) -> User | None:
+        """The first method ends what was signed in without one."""
+        on: Document = {"$ifNull": ["$enabled2fa", []]}
+        version: Document = {"$ifNull": ["$authVersion", Int64(0)]}
+        first = {"$cond": [{"$eq": [{"$size": on}, 0]}, Int64(1), Int64(0)]}
+        change: Document = {
+            **fields,
+            "enabled2fa": {"$concatArrays": [on, [method]]},
+            "authVersion": {"$add": [version, first]},
+        }
+        pending = ["pendingSeed", "pendingSeedExpires"] if method == "totp" else []
+        update: list[Document] = [{"$set": change}, *([{"$unset": pending}] if pending else [])]
+        async with operation():
+            document = await self._users.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
+        if document is None:
+            return None
+        user = to_user(document)
+        self._records.changed(user.id)
+        return user
+
+    async def disable(self, user: str, method: str) -> bool:
+        """False when it was not on."""
+        update: Document = {"$pull": {"enabled2fa": method}}
+        if method == "totp":
+            update["$unset"] = dict.fromkeys(_SECRETS, "")
+        async with operation():
+            result = await self._users.update_one({"_id": object_id(user), "enabled2fa": method}, update)
+        return bool(result.matched_count)
+
+    async def disable_all(self, user: str) -> bool:
+        """False when there is no such account, or none was on."""
+        update = {"$unset": dict.fromkeys((*_SECRETS, "enabled2fa"), "")}
+        async with operation():
+            return bool((await self._users.update_one({"_id": object_id(user)}, update)).modified_count)
+
+    async def use_code(self, user: str, step: int, keep: timedelta) -> bool:
+        """Marks the code of a time step as used; False when it was. `keep`: longer than the code could be valid."""
+        document = {"_id": {"user": object_id(user), "step": Int64(step)}, "expires": datetime.now(UTC) + keep}
+        try:
+            async with operation():
+                await self._codes.insert_one(document)
+        except Unavailable as error:
+            if isinstance(error.__cause__, DuplicateKeyError):
+                return False
+            raise
+        return True
