@@ -43,6 +43,9 @@ def redis_url(embedded: Embedded) -> str:
 @pytest.fixture(scope="session")
 def _cleaner(mongo_uri: str) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
     with pymongo.MongoClient[dict[str, Any]](mongo_uri) as client:
+        # The files of dropped databases stay open for 300 s, and until a checkpoint: a hundred for each test would be
+        # more than a process may open, and that ends mongod.
+        client.admin.command({"setParameter": 1, "minSnapshotHistoryWindowInSeconds": 5, "syncdelay": 5.0})
         yield client
 
 

@@ -92,17 +92,18 @@ class Duckmail(Server):
             self.offers |= {POP3, SUBMISSION}
 
     def _settings(self) -> str:
-        """The configuration file, with the sections that the checkout knows."""
+        """The configuration file, with what the checkout knows: a compared one may be older."""
         sections = dict(self._config)
         if self.relay:
             sections["outbound"] = {"relay": f"smtp://{HOST}:{self.relay}"}
         known = ((self._source or HERE) / "config" / "duckmail.toml").read_text()
         # JSON's strings, numbers, booleans and lists are TOML's as well.
-        return "".join(
-            f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-            for section, values in sections.items()
-            if f"\n[{section}]\n" in known
-        )
+        lines: list[str] = []
+        for section, values in sections.items():
+            if f"\n[{section}]\n" in known:
+                lines.append(f"[{section}]")
+                lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if f"\n# {key} = " in known]
+        return "\n".join(lines) + "\n"
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(self._source)} if self._source else dict(os.environ)

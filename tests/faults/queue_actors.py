@@ -95,6 +95,9 @@ class Sender(QueueActor):
         token = f"{self.name}-{self._number}"
         local = self.chance.sample(self._accounts, self.chance.choice([0, 1, 1, 2]))
         fates = self.chance.choices(_FATES, k=self.chance.choice([0, 1, 1, 2, 5] if local else [1, 2, 5]))
+        # 421 ends the transaction for all: more than one for a message would use up the schedule.
+        busy = fates.index(Fate.BUSY) if Fate.BUSY in fates else 0
+        fates = [Fate.TAKEN if fate is Fate.BUSY and place != busy else fate for place, fate in enumerate(fates)]
         remote = {f"{fate.value}-{place}-{token}@{FAR}": fate for place, fate in enumerate(fates)}
         data, notify = self.chance.choice(_DATA), self.chance.choice(_NOTIFY)
         return Mail(token, self._account, tuple(local), remote, data, notify)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -69,8 +70,13 @@ level = "warning"
 
 
 def free_ports(count: int) -> list[int]:
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in opened]
+    """Ports that stay free while their server is down: none that the kernel gives to outgoing connections."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    opened: list[socket.socket] = []
+    while len(opened) < count:
+        with contextlib.suppress(OSError):
+            opened.append(socket.create_server(("127.0.0.1", random.randrange(min(10_000, lowest // 2), lowest))))
+    ports: list[int] = [one.getsockname()[1] for one in opened]
     for one in opened:
         one.close()
     return ports
