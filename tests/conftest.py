@@ -1,7 +1,9 @@
 """Fixtures for every test: real database servers, started once per run when the first test asks for them."""
 
+import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -12,6 +14,8 @@ from hypothesis import settings
 
 from storage.embedded.servers import Embedded
 from tests.support.servers import new_data_folder
+
+MOST_FILES = 14_000  # of mongod: many systems let a process open 20,000
 
 settings.register_profile("fast", max_examples=100, deadline=None)
 settings.load_profile("fast")
@@ -50,12 +54,26 @@ def _cleaner(mongo_uri: str) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
 
 
 @pytest.fixture
-def database_name(request: pytest.FixtureRequest, _cleaner: pymongo.MongoClient[dict[str, Any]]) -> Iterator[str]:
+def database_name(
+    request: pytest.FixtureRequest, embedded: Embedded, _cleaner: pymongo.MongoClient[dict[str, Any]]
+) -> Iterator[str]:
     """A database of this test's own, dropped behind it. MongoDB names have at most 63 octets and few signs."""
     words = re.sub(r"[^A-Za-z0-9]+", "_", request.node.name)[:40].strip("_").lower()
     name = f"t_{words}_{uuid.uuid4().hex[:8]}"
     yield name
     _cleaner.drop_database(name)
+    _wait_for_files(embedded.servers[0].child.pid)
+
+
+def _wait_for_files(pid: int) -> None:
+    """Until mongod has closed enough of what was dropped; 90 s at most."""
+    for _ in range(180):
+        try:
+            if len(os.listdir(f"/proc/{pid}/fd")) < MOST_FILES:
+                return
+        except OSError:  # it was started again meanwhile
+            return
+        time.sleep(0.5)
 
 
 @pytest.fixture
