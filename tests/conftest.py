@@ -1,9 +1,6 @@
 """Fixtures for every test: real database servers, started once per run when the first test asks for them."""
 
-import os
-import re
 import shutil
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,11 +8,11 @@ from typing import Any
 import pymongo
 import pytest
 from hypothesis import settings
+from redis import Redis
 
 from storage.embedded.servers import Embedded
+from tests.support.databases import Databases
 from tests.support.servers import new_data_folder
-
-MOST_FILES = 14_000  # of mongod: many systems let a process open 20,000
 
 settings.register_profile("fast", max_examples=100, deadline=None)
 settings.load_profile("fast")
@@ -45,35 +42,30 @@ def redis_url(embedded: Embedded) -> str:
 
 
 @pytest.fixture(scope="session")
-def _cleaner(mongo_uri: str) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
-    with pymongo.MongoClient[dict[str, Any]](mongo_uri) as client:
-        # The files of dropped databases stay open for 300 s, and until a checkpoint: a hundred for each test would be
-        # more than a process may open, and that ends mongod.
-        client.admin.command({"setParameter": 1, "minSnapshotHistoryWindowInSeconds": 5, "syncdelay": 5.0})
-        yield client
+def databases(embedded: Embedded) -> Iterator[Databases]:
+    """All databases of the run."""
+    mongod, addresses = embedded.servers[0].child.pid, embedded.addresses
+    with (
+        pymongo.MongoClient[dict[str, Any]](addresses.mongo_uri) as client,
+        Redis.from_url(addresses.redis_url) as redis,
+    ):
+        yield Databases(client, redis, mongod)
 
 
 @pytest.fixture
-def database_name(
-    request: pytest.FixtureRequest, embedded: Embedded, _cleaner: pymongo.MongoClient[dict[str, Any]]
-) -> Iterator[str]:
-    """A database of this test's own, dropped behind it. MongoDB names have at most 63 octets and few signs."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", request.node.name)[:40].strip("_").lower()
-    name = f"t_{words}_{uuid.uuid4().hex[:8]}"
+def database_name(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A database of this test's own, without a document of another's; it may have the schema already."""
+    name = databases.take(request.node.name)
     yield name
-    _cleaner.drop_database(name)
-    _wait_for_files(embedded.servers[0].child.pid)
+    databases.give_back(name)
 
 
-def _wait_for_files(pid: int) -> None:
-    """Until mongod has closed enough of what was dropped; 90 s at most."""
-    for _ in range(180):
-        try:
-            if len(os.listdir(f"/proc/{pid}/fd")) < MOST_FILES:
-                return
-        except OSError:  # it was started again meanwhile
-            return
-        time.sleep(0.5)
+@pytest.fixture
+def new_database_name(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """A database that does not exist yet, dropped behind the test."""
+    name = databases.new(request.node.name)
+    yield name
+    databases.drop(name)
 
 
 @pytest.fixture

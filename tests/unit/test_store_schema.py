@@ -16,9 +16,9 @@ INDEXES = (("things", [("name", 1)], {"unique": True}), ("things", [("size", 1)]
 
 
 @pytest.fixture
-async def db(mongo_uri: str, database_name: str) -> AsyncIterator[Database]:
+async def db(mongo_uri: str, new_database_name: str) -> AsyncIterator[Database]:
     client = connect(mongo_uri)
-    yield database(client, database_name)
+    yield database(client, new_database_name)
     await client.close()
 
 
