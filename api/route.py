@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from api.answer import Json, json_response
 from api.auth import Caller
 from api.errors import Rows, translate
-from api.permissions import Permission, require
+from api.permissions import Permission, permission_of, require
 from api.reading import Input
 from api.schemas.base import parse
 from api.services import ApiServices
@@ -73,15 +73,17 @@ def route(
     path: str,
     model: type[RequestT],
     handler: Callable[[Call, RequestT], Awaitable[Answer]],
-    permission: Permission | None,
+    permission: Permission | None = None,
     *,
     errors: Rows | None = None,
     echo: tuple[str, ...] = (),
 ) -> Route:
-    """`path`: as in the contract; a parameter `{user}` may be empty, which its type then reports."""
+    """`path`: as in the contract; a parameter `{user}` may be empty, which its type then reports.
+    `permission`: of an operation that the contract lacks; the others have their row in `api.permissions`.
+    """
 
     def bind(values: Input) -> Bound:
         request = parse(model, values)
         return lambda call: handler(call, request)
 
-    return Route(method, path, permission, bind, errors or {}, echo)
+    return Route(method, path, permission_of(method, path, permission), bind, errors or {}, echo)

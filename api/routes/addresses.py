@@ -8,7 +8,6 @@ import orjson
 from api.answer import Json, iso, without_none
 from api.errors import Rows
 from api.paging import text_cursors, text_position
-from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.routes import autoreplies
 from api.schemas.addresses import (
@@ -105,8 +104,6 @@ async def read(call: Call, request: OneAddress) -> Json:
 
 async def update(call: Call, request: UpdateAddress) -> Json:
     changes = _changes(request.given("address", "name", "tags", "meta_data", "internal_data"))
-    if call.by.role == "user":
-        changes.pop("internal_data", None)
     main = "main" in request.model_fields_set
     await call.services.addresses.update(request.user, request.id, changes, call.by, main=main)
     return {"success": True}
@@ -220,45 +217,35 @@ async def rename_domain(call: Call, request: RenameDomain) -> Json:
 
 
 _NO_USER: Rows = {NotFound: (404, "UserNotFound")}
-_ANY = Reach.ANY
 
 ROUTES: tuple[Route, ...] = (
-    route("GET", "/addresses", ListAddresses, list_addresses, Permission("addresslisting", "read", _ANY)),
-    route("POST", "/addresses/forwarded", CreateForwarded, create_forwarded, Permission("addresses", "create", _ANY)),
-    route(
-        "PUT", "/addresses/forwarded/{id}", UpdateForwarded, update_forwarded, Permission("addresses", "update", _ANY)
-    ),
-    route("GET", "/addresses/forwarded/{address}", OneForwarded, read_forwarded, Permission("addresses", "read", _ANY)),
+    route("GET", "/addresses", ListAddresses, list_addresses),
+    route("POST", "/addresses/forwarded", CreateForwarded, create_forwarded),
+    route("PUT", "/addresses/forwarded/{id}", UpdateForwarded, update_forwarded),
+    route("GET", "/addresses/forwarded/{address}", OneForwarded, read_forwarded),
     route(
         "DELETE",
         "/addresses/forwarded/{address}",
         OneForwarded,
         delete_forwarded,
-        Permission("addresses", "delete", _ANY),
     ),
-    route("GET", "/addresses/resolve/{address}", ResolveAddress, resolve, Permission("addresses", "read", _ANY)),
-    route("PUT", "/addresses/renameDomain", RenameDomain, rename_domain, Permission("addresses", "update", _ANY)),
+    route("GET", "/addresses/resolve/{address}", ResolveAddress, resolve),
+    route("PUT", "/addresses/renameDomain", RenameDomain, rename_domain),
     route(
         "POST",
         "/users/{user}/addresses",
         CreateAddress,
         create,
-        Permission("addresses", "create"),
         errors=_NO_USER,
     ),
-    route("GET", "/users/{user}/addresses", UserAddresses, of_user, Permission("addresses", "read"), errors=_NO_USER),
-    route(
-        "GET", "/users/{user}/addresses/{address}", OneAddress, read, Permission("addresses", "read"), errors=_NO_USER
-    ),
-    route(
-        "PUT", "/users/{user}/addresses/{id}", UpdateAddress, update, Permission("addresses", "update"), errors=_NO_USER
-    ),
+    route("GET", "/users/{user}/addresses", UserAddresses, of_user, errors=_NO_USER),
+    route("GET", "/users/{user}/addresses/{address}", OneAddress, read, errors=_NO_USER),
+    route("PUT", "/users/{user}/addresses/{id}", UpdateAddress, update, errors=_NO_USER),
     route(
         "DELETE",
         "/users/{user}/addresses/{address}",
         OneAddress,
         delete,
-        Permission("addresses", "delete"),
         errors=_NO_USER,
     ),
     route(
@@ -266,7 +253,6 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/addressregister",
         AddressRegister,
         register,
-        Permission("addresses", "read"),
         errors=_NO_USER,
     ),
 )

@@ -5,7 +5,6 @@ import secrets
 from api.answer import Json
 from api.errors import Rows
 from api.paging import cursors, position
-from api.permissions import Permission
 from api.route import Call, Route, route
 from api.rows import row
 from api.schemas.archive import ListArchived, RestoreOne, RestoreRange
@@ -49,11 +48,11 @@ _NO_USER: Rows = {NotFound: (404, "UserNotFound")}
 
 ROUTES: tuple[Route, ...] = (
     route(
-        "GET", "/users/{user}/archived/messages", ListArchived, list_archived, Permission("messages", "read"),
+        "GET", "/users/{user}/archived/messages", ListArchived, list_archived,
         errors=_NO_USER,
     ),
     route(
-        "POST", "/users/{user}/archived/restore", RestoreRange, restore_range, Permission("messages", "create"),
+        "POST", "/users/{user}/archived/restore", RestoreRange, restore_range,
         errors=_NO_USER,
     ),
     route(
@@ -61,6 +60,5 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/archived/messages/{message}/restore",
         RestoreOne,
         restore_one,
-        Permission("messages", "create"),
     ),
 )  # fmt: skip

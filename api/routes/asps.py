@@ -4,7 +4,6 @@ from base64 import b64encode
 
 from api.answer import Json, iso, without_none
 from api.errors import ApiError, Rows
-from api.permissions import Permission
 from api.route import Call, Route, route
 from api.schemas.asps import CreateAsp, ListAsps, OneAsp
 from duckmail.errors import LimitReached, NotFound
@@ -82,8 +81,8 @@ _NO_USER: Rows = {NotFound: (404, "UserNotFound")}
 _NO_ASP: Rows = {NotFound: (404, "AspNotFound")}
 
 ROUTES: tuple[Route, ...] = (
-    route("GET", "/users/{user}/asps", ListAsps, list_asps, Permission("asps", "read"), errors=_NO_USER),
-    route("POST", "/users/{user}/asps", CreateAsp, create, Permission("asps", "create"), errors=_NO_USER),
-    route("GET", "/users/{user}/asps/{asp}", OneAsp, read, Permission("asps", "read"), errors=_NO_ASP),
-    route("DELETE", "/users/{user}/asps/{asp}", OneAsp, delete, Permission("asps", "delete"), errors=_NO_ASP),
+    route("GET", "/users/{user}/asps", ListAsps, list_asps, errors=_NO_USER),
+    route("POST", "/users/{user}/asps", CreateAsp, create, errors=_NO_USER),
+    route("GET", "/users/{user}/asps/{asp}", OneAsp, read, errors=_NO_ASP),
+    route("DELETE", "/users/{user}/asps/{asp}", OneAsp, delete, errors=_NO_ASP),
 )

@@ -3,7 +3,6 @@
 from api.answer import Json, iso
 from api.errors import Rows
 from api.paging import cursors, position
-from api.permissions import Permission
 from api.route import Call, Route, route
 from api.schemas.authlog import ListEvents, OneEvent
 from duckmail.errors import NotFound
@@ -59,15 +58,12 @@ async def read(call: Call, request: OneEvent) -> Json:
 _NO_USER: Rows = {NotFound: (404, "UserNotFound")}
 
 ROUTES: tuple[Route, ...] = (
-    route(
-        "GET", "/users/{user}/authlog", ListEvents, list_events, Permission("authentication", "read"), errors=_NO_USER
-    ),
+    route("GET", "/users/{user}/authlog", ListEvents, list_events, errors=_NO_USER),
     route(
         "GET",
         "/users/{user}/authlog/{event}",
         OneEvent,
         read,
-        Permission("authentication", "read"),
         errors={NotFound: (404, "EventNotFound")},
     ),
 )

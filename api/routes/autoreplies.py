@@ -2,7 +2,6 @@
 
 from api.answer import Json, iso, without_none
 from api.errors import Rows
-from api.permissions import Permission
 from api.route import Call, Route, route
 from api.schemas.autoreplies import OneAutoreply, UpdateAutoreply
 from duckmail.errors import NotFound
@@ -39,7 +38,7 @@ _NO_USER: Rows = {NotFound: (404, "UserNotFound")}
 _PATH = "/users/{user}/autoreply"
 
 ROUTES: tuple[Route, ...] = (
-    route("PUT", _PATH, UpdateAutoreply, update, Permission("autoreplies", "update"), errors=_NO_USER),
-    route("GET", _PATH, OneAutoreply, read, Permission("autoreplies", "read"), errors=_NO_USER),
-    route("DELETE", _PATH, OneAutoreply, delete, Permission("autoreplies", "delete"), errors=_NO_USER),
+    route("PUT", _PATH, UpdateAutoreply, update, errors=_NO_USER),
+    route("GET", _PATH, OneAutoreply, read, errors=_NO_USER),
+    route("DELETE", _PATH, OneAutoreply, delete, errors=_NO_USER),
 )

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 from api.answer import Json
 from api.errors import Rows
-from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.domainaccess import ListDomains, OneDomain, PutDomain
 from duckmail.errors import NotFound
@@ -35,14 +34,10 @@ async def delete(call: Call, request: OneDomain) -> Json:
 _ERRORS: Rows = {NotFound: (404, "DomainNotFound")}
 
 
-def _may(action: str) -> Permission:
-    return Permission("domainaccess", action, Reach.ANY)
-
-
 ROUTES: tuple[Route, ...] = (
-    route("POST", "/domainaccess/{tag}/allow", PutDomain, _put("allow"), _may("create")),
-    route("GET", "/domainaccess/{tag}/allow", ListDomains, _list("allow"), _may("read")),
-    route("POST", "/domainaccess/{tag}/block", PutDomain, _put("block"), _may("create")),
-    route("GET", "/domainaccess/{tag}/block", ListDomains, _list("block"), _may("read")),
-    route("DELETE", "/domainaccess/{domain}", OneDomain, delete, _may("delete"), errors=_ERRORS),
+    route("POST", "/domainaccess/{tag}/allow", PutDomain, _put("allow")),
+    route("GET", "/domainaccess/{tag}/allow", ListDomains, _list("allow")),
+    route("POST", "/domainaccess/{tag}/block", PutDomain, _put("block")),
+    route("GET", "/domainaccess/{tag}/block", ListDomains, _list("block")),
+    route("DELETE", "/domainaccess/{domain}", OneDomain, delete, errors=_ERRORS),
 )

@@ -3,7 +3,6 @@
 from api.answer import Json, iso, without_none
 from api.errors import Rows
 from api.paging import text_cursors, text_position
-from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.domainaliases import CreateAlias, ListAliases, OneAlias, ResolveAlias
 from duckmail.errors import AlreadyExists, NotFound
@@ -44,14 +43,10 @@ async def delete(call: Call, request: OneAlias) -> Json:
 _ERRORS: Rows = {NotFound: (404, "AliasNotFound"), AlreadyExists: (400, "AliasExists")}
 
 
-def _may(action: str) -> Permission:
-    return Permission("domainaliases", action, Reach.ANY)
-
-
 ROUTES: tuple[Route, ...] = (
-    route("GET", "/domainaliases", ListAliases, list_aliases, _may("read")),
-    route("POST", "/domainaliases", CreateAlias, create, _may("create"), errors=_ERRORS),
-    route("GET", "/domainaliases/resolve/{alias}", ResolveAlias, resolve, _may("read"), errors=_ERRORS),
-    route("GET", "/domainaliases/{alias}", OneAlias, read, _may("read"), errors=_ERRORS),
-    route("DELETE", "/domainaliases/{alias}", OneAlias, delete, _may("delete"), errors=_ERRORS),
+    route("GET", "/domainaliases", ListAliases, list_aliases),
+    route("POST", "/domainaliases", CreateAlias, create, errors=_ERRORS),
+    route("GET", "/domainaliases/resolve/{alias}", ResolveAlias, resolve, errors=_ERRORS),
+    route("GET", "/domainaliases/{alias}", OneAlias, read, errors=_ERRORS),
+    route("DELETE", "/domainaliases/{alias}", OneAlias, delete, errors=_ERRORS),
 )

@@ -8,7 +8,6 @@ import orjson
 from api.answer import Json, iso, without_none
 from api.errors import ApiError, Rows
 from api.paging import cursors, position
-from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.filters import CreateFilter, ListFilters, OneFilter, UpdateFilter, UserFilters
 from duckmail.errors import LimitReached, NotFound
@@ -175,15 +174,11 @@ _ERRORS: Rows = {
 }
 
 
-def _may(action: str, reach: Reach = Reach.OWN) -> Permission:
-    return Permission("filters", action, reach)
-
-
 ROUTES: tuple[Route, ...] = (
-    route("GET", "/filters", ListFilters, list_filters, _may("read", Reach.ANY)),
-    route("GET", "/users/{user}/filters", UserFilters, of_user, _may("read"), errors=_ERRORS),
-    route("POST", "/users/{user}/filters", CreateFilter, create, _may("create"), errors=_ERRORS),
-    route("GET", "/users/{user}/filters/{filter}", OneFilter, read, _may("read"), errors=_ERRORS),
-    route("PUT", "/users/{user}/filters/{filter}", UpdateFilter, update, _may("update"), errors=_ERRORS),
-    route("DELETE", "/users/{user}/filters/{filter}", OneFilter, delete, _may("delete"), errors=_ERRORS),
+    route("GET", "/filters", ListFilters, list_filters),
+    route("GET", "/users/{user}/filters", UserFilters, of_user, errors=_ERRORS),
+    route("POST", "/users/{user}/filters", CreateFilter, create, errors=_ERRORS),
+    route("GET", "/users/{user}/filters/{filter}", OneFilter, read, errors=_ERRORS),
+    route("PUT", "/users/{user}/filters/{filter}", UpdateFilter, update, errors=_ERRORS),
+    route("DELETE", "/users/{user}/filters/{filter}", OneFilter, delete, errors=_ERRORS),
 )

@@ -14,4 +14,4 @@ async def health(call: Call, _: Nothing) -> Json | web.StreamResponse:
     return {"success": True}
 
 
-ROUTES: tuple[Route, ...] = (route("GET", "/health", Nothing, health, None),)
+ROUTES: tuple[Route, ...] = (route("GET", "/health", Nothing, health),)

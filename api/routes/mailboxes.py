@@ -2,7 +2,6 @@
 
 from api.answer import Json
 from api.errors import ApiError, Rows
-from api.permissions import Permission
 from api.route import Call, Route, route
 from api.schemas.mailboxes import RESOLVE, CreateMailbox, ListMailboxes, OneMailbox, ReadMailbox, UpdateMailbox
 from duckmail.errors import AlreadyExists, Cannot, LimitReached, NotFound
@@ -89,11 +88,10 @@ ROUTES: tuple[Route, ...] = (
         _MAILBOXES,
         ListMailboxes,
         list_mailboxes,
-        Permission("mailboxes", "read"),
         errors={NotFound: (404, "UserNotFound")},
     ),
-    route("POST", _MAILBOXES, CreateMailbox, create, Permission("mailboxes", "create"), errors=_ERRORS),
-    route("GET", _MAILBOX, ReadMailbox, read, Permission("mailboxes", "read")),
-    route("PUT", _MAILBOX, UpdateMailbox, update, Permission("mailboxes", "update"), errors=_ERRORS),
-    route("DELETE", _MAILBOX, OneMailbox, delete, Permission("mailboxes", "delete"), errors=_ERRORS),
+    route("POST", _MAILBOXES, CreateMailbox, create, errors=_ERRORS),
+    route("GET", _MAILBOX, ReadMailbox, read),
+    route("PUT", _MAILBOX, UpdateMailbox, update, errors=_ERRORS),
+    route("DELETE", _MAILBOX, OneMailbox, delete, errors=_ERRORS),
 )

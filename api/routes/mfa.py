@@ -2,7 +2,6 @@
 
 from api.answer import Json
 from api.errors import Rows
-from api.permissions import Permission
 from api.route import Call, Route, keep_token, route
 from api.schemas.mfa import OneAccount, SetupTotp, TotpCode
 from duckmail.errors import AlreadyExists, AuthenticationFailed, Cannot, NotFound
@@ -45,7 +44,6 @@ async def disable_all(call: Call, request: OneAccount) -> Json:
     return _DONE
 
 
-_UPDATE = Permission("users", "update")
 _NO_USER = (404, "UserNotFound")
 _TOTP: Rows = {NotFound: _NO_USER, AlreadyExists: (400, "TotpEnabled"), Cannot: (400, "TotpDisabled")}
 _ENABLE: Rows = {**_TOTP, AuthenticationFailed: (400, "InvalidToken")}
@@ -53,11 +51,11 @@ _CHECK: Rows = {**_TOTP, AuthenticationFailed: (403, "InvalidToken")}
 _CUSTOM: Rows = {NotFound: _NO_USER, AlreadyExists: (400, "CustomEnabled"), Cannot: (400, "CustomDisabled")}
 
 ROUTES: tuple[Route, ...] = (
-    route("POST", "/users/{user}/2fa/totp/setup", SetupTotp, setup_totp, _UPDATE, errors=_TOTP),
-    route("POST", "/users/{user}/2fa/totp/enable", TotpCode, enable_totp, _UPDATE, errors=_ENABLE),
-    route("DELETE", "/users/{user}/2fa/totp", OneAccount, disable_totp, _UPDATE, errors=_TOTP),
-    route("POST", "/users/{user}/2fa/totp/check", TotpCode, check_totp, Permission("users", "read"), errors=_CHECK),
-    route("PUT", "/users/{user}/2fa/custom", OneAccount, enable_custom, _UPDATE, errors=_CUSTOM),
-    route("DELETE", "/users/{user}/2fa/custom", OneAccount, disable_custom, _UPDATE, errors=_CUSTOM),
-    route("DELETE", "/users/{user}/2fa", OneAccount, disable_all, _UPDATE),
+    route("POST", "/users/{user}/2fa/totp/setup", SetupTotp, setup_totp, errors=_TOTP),
+    route("POST", "/users/{user}/2fa/totp/enable", TotpCode, enable_totp, errors=_ENABLE),
+    route("DELETE", "/users/{user}/2fa/totp", OneAccount, disable_totp, errors=_TOTP),
+    route("POST", "/users/{user}/2fa/totp/check", TotpCode, check_totp, errors=_CHECK),
+    route("PUT", "/users/{user}/2fa/custom", OneAccount, enable_custom, errors=_CUSTOM),
+    route("DELETE", "/users/{user}/2fa/custom", OneAccount, disable_custom, errors=_CUSTOM),
+    route("DELETE", "/users/{user}/2fa", OneAccount, disable_all),
 )

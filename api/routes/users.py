@@ -7,30 +7,11 @@ import orjson
 from api.answer import Json, iso, without_none
 from api.errors import Rows
 from api.paging import cursors, position
-from api.permissions import Permission, Reach
 from api.route import Call, Route, keep_token, route
 from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResetPassword, ResolveUser, UpdateUser
 from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
 from duckmail.model.account import Limits, UserQuery
 from duckmail.services.users import Account, NewUser, normalise_tags
-
-# What a user's own token can neither see nor change ...
-_HIDDEN = frozenset({"tags", "disabled_scopes", "internal_data"})
-# ... nor change: an account does not raise its own limits, and does not lift its own suspension.
-_WITHHELD = _HIDDEN | {
-    "quota",
-    "recipients",
-    "forwards",
-    "filters",
-    "imap_max_upload",
-    "imap_max_download",
-    "imap_max_connections",
-    "pop3_max_download",
-    "pop3_max_messages",
-    "received_max",
-    "disabled",
-    "suspended",
-}
 
 
 async def create(call: Call, request: CreateUser) -> Json:
@@ -146,8 +127,6 @@ async def update(call: Call, request: UpdateUser) -> Json:
     changes = {**request.attributes(), **request.given("disabled", "suspended")}
     if "tags" in changes:
         changes["tags"] = normalise_tags(changes["tags"])
-    if call.by.role == "user":
-        changes = {name: value for name, value in changes.items() if name not in _WITHHELD}
     if request.existing_password:
         await services.auth.confirm(await services.users.get(request.user, call.by), request.existing_password)
     password = request.password if "password" in request.model_fields_set else None
@@ -224,13 +203,12 @@ async def resolve(call: Call, request: ResolveUser) -> Json:
 _NOT_FOUND: Rows = {NotFound: (404, "UserNotFound")}
 
 ROUTES: tuple[Route, ...] = (
-    route("GET", "/users", ListUsers, list_users, Permission("userlisting", "read", Reach.ANY)),
+    route("GET", "/users", ListUsers, list_users),
     route(
         "POST",
         "/users",
         CreateUser,
         create,
-        Permission("users", "create", Reach.ANY),
         # Clients of the contract expect 500 for these.
         errors={UsernameTaken: (500, "UserExistsError"), AddressTaken: (500, "AddressExistsError")},
         echo=("username",),
@@ -240,16 +218,14 @@ ROUTES: tuple[Route, ...] = (
         "/users/resolve/{username}",
         ResolveUser,
         resolve,
-        Permission("users", "read", Reach.ANY),
         errors=_NOT_FOUND,
     ),
-    route("GET", "/users/{user}", OneUser, read, Permission("users", "read"), errors=_NOT_FOUND),
+    route("GET", "/users/{user}", OneUser, read, errors=_NOT_FOUND),
     route(
         "PUT",
         "/users/{user}",
         UpdateUser,
         update,
-        Permission("users", "update"),
         errors={NotFound: (500, "UserNotFound"), AuthenticationFailed: (500, "AuthFail")},
     ),
     route(
@@ -257,7 +233,6 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/quota/reset",
         OneUser,
         reset_quota,
-        Permission("users", "update"),
         errors=_NOT_FOUND,
     ),
     route(
@@ -265,7 +240,6 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/password/reset",
         ResetPassword,
         reset_password,
-        Permission("users", "update", Reach.ANY),
         errors={NotFound: (500, "UserUpdateFail")},
     ),
     route(
@@ -273,7 +247,6 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/restore",
         OneUser,
         read_removed,
-        Permission("users", "read", Reach.ANY),
         errors={NotFound: (404, "AccountNotFound")},
     ),
     route(
@@ -281,7 +254,6 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/restore",
         OneUser,
         restore,
-        Permission("users", "update", Reach.ANY),
         errors={NotFound: (500, "AccountNotFound"), AccountExists: (500, "AccountFound")},
     ),
     route(
@@ -289,8 +261,7 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/logout",
         LogOut,
         log_out,
-        Permission("users", "read"),
         errors={NotFound: (500, "UserNotFound")},
     ),
-    route("DELETE", "/users/{user}", DeleteUser, delete, Permission("users", "delete", Reach.ANY)),
+    route("DELETE", "/users/{user}", DeleteUser, delete),
 )

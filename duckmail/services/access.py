@@ -4,7 +4,21 @@ from duckmail.errors import NotPermitted
 from duckmail.model.account import Principal
 
 # Roles that act for any account, within what their edge lets them do; every other role acts for its own account alone.
-SERVER_ROLES = frozenset({"root", "manager", "webmail", "auth", "tokenAuth", "audit", "attachments", "downloader"})
+SERVER_ROLES = frozenset(
+    {
+        "root",
+        "manager",
+        "webmail",
+        "auth",
+        "tokenAuth",
+        "attachments",
+        "audit",
+        "auditclient",
+        "export",
+        "settings",
+        "downloader",
+    }
+)
 # The server itself: the command line, tasks, and the API's server roles after their own table said yes.
 SYSTEM = Principal(user="", username="", role="root")
 

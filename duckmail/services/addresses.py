@@ -1,7 +1,8 @@
 """Addresses as they are managed: those of accounts, and those that only forward.
 
 - An address is unique without dots and label; a label is never part of one, a wildcard has one star at its edge.
-- A user's own token makes addresses only in the domains it is allowed, never a wildcard, none that forwards.
+- A user's own token makes addresses only in the domains it is allowed, never a wildcard, none that forwards; it does
+  not set their internal data.
 - The main address is one of the account's, never a wildcard, and cannot be taken away.
 """
 
@@ -13,7 +14,7 @@ from typing import Protocol
 from duckmail.errors import AddressNotFound, Cannot, ChangeNotAllowed, InvalidInput, NotPermitted, WildcardNotPermitted
 from duckmail.model.account import DEFAULT_LIMITS, Principal, User
 from duckmail.model.address import normalise, normalise_domain, split, view
-from duckmail.services.access import require_account, require_server
+from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.recipients import Resolver
 from storage.addresses import Addresses as AddressBook
 from storage.addresses import AddressRecord
@@ -96,6 +97,8 @@ class Addresses:
         if main and "*" in address:
             raise WildcardNotPermitted
         self._require_domain(by, owner, address)
+        if by.role not in SERVER_ROLES:
+            record = replace(record, internal_data="{}")
         return await self._records.create(replace(record, address=address, view=view(address)), main)
 
     async def update(
@@ -107,6 +110,8 @@ class Addresses:
         """
         owner, record = await self.of_user_one(user, address, by)
         values, new = self._renamed(record, changes)
+        if by.role not in SERVER_ROLES:
+            values.pop("internal_data", None)
         if new != record.address:
             self._require_domain(by, owner, new)
         if main and "*" in new:
@@ -127,7 +132,7 @@ class Addresses:
 
     def _require_domain(self, by: Principal, owner: User, address: str) -> None:
         """What a user's own token may make. Raises: NotPermitted."""
-        if by.role != "user":
+        if by.role in SERVER_ROLES:
             return
         allowed = self._user_domains or {split(owner.address)[1]}
         if "*" in address or split(address)[1] not in allowed:

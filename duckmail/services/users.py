@@ -16,7 +16,7 @@ from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import DEFAULT_LIMITS, Limits, Principal, User, UserQuery
 from duckmail.model.address import normalise, split, view
 from duckmail.model.credentials import Trace
-from duckmail.services.access import require_account, require_server
+from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.authlog import AuthLog
 from duckmail.services.folders import default_folders
 from duckmail.services.names import is_email, is_username
@@ -31,6 +31,8 @@ TEMPORARY = timedelta(hours=24)  # how long a temporary password signs in
 _LETTERS = string.ascii_letters + string.digits
 _NOWHERE = Trace()
 _LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
+# What an account does not change of itself: its limits, what bars it, and what others keep about it.
+_WITHHELD = _LIMIT_NAMES | {"tags", "disabled_scopes", "internal_data", "disabled", "suspended", "activated"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,8 @@ class Users:
         *,
         trace: Trace = _NOWHERE,
     ) -> User:
-        """Changes attributes of `User` and `Limits` by name; gives the account as it is now.
+        """Changes attributes of `User` and `Limits` by name; gives the account as it is now. Those that an account does
+        not change of itself are left as they are when it asks.
 
         Args:
             password: a new one, "" for none, None leaves it. `hashed`: it is a hash already.
@@ -220,7 +223,8 @@ class Users:
             NotFound, NotPermitted, UnsupportedHash, InvalidInput, Unavailable.
         """
         require_account(by, user)
-        values = dict(changes)
+        own = by.role not in SERVER_ROLES
+        values = {name: value for name, value in changes.items() if not (own and name in _WITHHELD)}
         if password is not None:
             values["password_hash"] = await self._hash(password, hashed)
             values["temp_password_hash"] = ""
