@@ -4,7 +4,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from api.answer import json_response
 from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
 from api.reading import read_input
-from api.route import Route
+from api.route import BODY_LIMIT, Route
 from api.routes import (
     addresses,
     archive,
@@ -28,11 +29,13 @@ from api.routes import (
     mailboxes,
     messages,
     mfa,
+    storage,
     users,
 )
 from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
+from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
 from duckmail.runtime.metrics import CommandMeter, reply_class
 
@@ -53,12 +56,15 @@ ROUTES: tuple[Route, ...] = (
     *mailboxes.ROUTES,
     *messages.ROUTES,
     *mfa.ROUTES,
+    *storage.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CALLER = web.RequestKey("caller", Principal)
 
+SMALL_BODY = 1 << 20  # octets; what is smaller waits for no share of memory
+BUDGET_SECONDS = 30.0
 MAX_SEGMENT = 196  # octets of a path segment, as it was sent
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"\{([a-z]+)\}")
@@ -86,12 +92,25 @@ def _endpoint(each: Route, services: ApiServices, settings: ApiSettings) -> Hand
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = await identify(request, services.tokens, settings)
         request[_CALLER] = caller.principal
-        values = await read_input(request, each.body_limit)
-        if values.get("user") == "me" and request.match_info.get("user") == "me" and caller.principal.user:
-            values["user"] = caller.principal.user
-        return await each.run(services, caller, values)
+        async with _room(request, each, services.budget):
+            values = await read_input(request, each.body_limit, each.raw)
+            if values.get("user") == "me" and request.match_info.get("user") == "me" and caller.principal.user:
+                values["user"] = caller.principal.user
+            return await each.run(services, caller, values)
 
     return handle
+
+
+@asynccontextmanager
+async def _room(request: web.Request, each: Route, budget: OctetBudget) -> AsyncIterator[None]:
+    """A share of the memory for large messages, held until the answer. Raises: Unavailable."""
+    expected = each.body_limit if request.content_length is None else min(request.content_length, each.body_limit)
+    if each.body_limit <= BODY_LIMIT or not request.can_read_body or expected <= SMALL_BODY:
+        yield
+        return
+    # As it came, as text or octets, and once more as the message that is made of it.
+    async with budget.reserve(3 * expected, BUDGET_SECONDS):
+        yield
 
 
 @web.middleware

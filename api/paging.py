@@ -79,20 +79,46 @@ def text_cursors(page: int, rows: list[tuple[str, str]], has_previous: bool, has
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a page of a listing by text begins whose texts are not unique: (text, id), None for the start."""
+
+    after: tuple[str, str] | None = None
+    before: tuple[str, str] | None = None
+    page: int = 1
+
+
+def text_spot(request: Paged) -> Spot:
+    """Raises: ValidationFailed for a cursor that was not given by `text_cursors`."""
+    if request.next:
+        found, identifier, page = _decode_spot(request.next, "next", "Next page cursor")
+        return Spot(after=(found, identifier), page=page)
+    if request.previous:
+        found, identifier, page = _decode_spot(request.previous, "previous", "Previous page cursor")
+        return Spot(before=(found, identifier), page=page)
+    return Spot()
+
+
 def _encode_text(text: str, identifier: str, page: int) -> str:
     inner = orjson.dumps([text, {"$oid": identifier}]).decode()
     return urlsafe_b64encode(orjson.dumps([inner, page])).rstrip(b"=").decode()
 
 
 def _decode_text(cursor: str, key: str, label: str) -> tuple[str, int]:
+    found, _, page = _decode_spot(cursor, key, label)
+    return found, page
+
+
+def _decode_spot(cursor: str, key: str, label: str) -> tuple[str, str, int]:
     try:
         value = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         inner, page = orjson.loads(value[0]), value[1]
-        found = inner[0]
+        found, identifier = inner[0], str(inner[1]["$oid"])
     except (ValueError, TypeError, LookupError, binascii.Error):
-        found, page = "", 0
-    if isinstance(found, str) and found and type(page) is int and 0 <= page < _LARGEST:
-        return found, page
+        found, identifier, page = "", "", 0
+    usable = isinstance(found, str) and found and type(page) is int and 0 <= page < _LARGEST
+    if usable and _ID.fullmatch(identifier):
+        return found, identifier, page
     message = f'"{label}" is not valid'
     raise ValidationFailed([message], {key: message})
 

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
 
 import orjson
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 
 from api.errors import FrameworkError, ValidationFailed
 
 BODY_SECONDS = 60.0
+UPLOAD_SECONDS = 600.0
+FIELD_LIMIT = 2 << 20  # octets of a form's field that is no file
 MAX_KEYS = 1000  # of a query or a form
 _DEPTH = 5
 _STEP = re.compile(r"\[([^\[\]]*)\]|\.([^.\[\]]+)")
@@ -23,12 +25,15 @@ _WITH_BODY = frozenset({"POST", "PUT", "DELETE"})
 Input = dict[str, object]
 
 
-async def read_input(request: web.Request, body_limit: int) -> Input:
-    """Raises: ValidationFailed, FrameworkError."""
+async def read_input(request: web.Request, body_limit: int, raw: str = "") -> Input:
+    """`raw`: the key of a body that is neither JSON nor a form, "" where such a body is not looked at.
+
+    Raises: ValidationFailed, FrameworkError.
+    """
     values: Input = dict(request.match_info)
     _merge(values, nest((key, value) for key, value in request.query.items() if key != "accessToken"))
     if request.method in _WITH_BODY and request.can_read_body:
-        _merge(values, await _read_body(request, body_limit))
+        _merge(values, await _read_body(request, body_limit, raw))
     return values
 
 
@@ -37,35 +42,80 @@ def _merge(values: Input, more: Mapping[str, object]) -> None:
         values.setdefault(key, value)
 
 
-async def _read_body(request: web.Request, limit: int) -> Mapping[str, object]:
+async def _read_body(request: web.Request, limit: int, raw: str) -> Mapping[str, object]:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        return _json(await _octets(request, limit))
+        return _json(await _octets(request, limit, UPLOAD_SECONDS if raw else BODY_SECONDS))
     if kind == "application/x-www-form-urlencoded":
         text = (await _octets(request, limit)).decode("utf-8", "replace")
         try:
             return nest(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_KEYS))
         except ValueError:
             raise FrameworkError(400, "InvalidContent", "Too many fields") from None
+    if raw and kind == "multipart/form-data":
+        return await _form(request, limit, raw)
+    if raw:
+        body = await _octets(request, limit, UPLOAD_SECONDS)
+        return {raw: body} if body else {}
     return {}  # neither JSON nor a form: no parameters
 
 
-async def _octets(request: web.Request, limit: int) -> bytes:
+async def _form(request: web.Request, limit: int, raw: str) -> Mapping[str, object]:
+    """Fields by name; a file, whatever its field is called, is `raw`, and its name `filename`."""
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    values: Input = {}
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            reader = await request.multipart()
+            while (part := await reader.next()) is not None:
+                if len(values) >= MAX_KEYS:
+                    raise FrameworkError(400, "InvalidContent", "Too many fields")
+                if not isinstance(part, BodyPartReader):
+                    continue
+                body = await _part(part, limit if part.filename else FIELD_LIMIT)
+                limit -= len(body)
+                if part.filename:
+                    values.setdefault("filename", part.filename)
+                    values.setdefault(raw, body)
+                elif part.name:
+                    values.setdefault(part.name, body.decode("utf-8", "replace"))
+    except TimeoutError:
+        raise _too_late() from None
+    except (web.PayloadAccessError, ValueError):
+        raise FrameworkError(400, "InvalidContent", "The form could not be read") from None
+    return values
+
+
+async def _part(part: BodyPartReader, limit: int) -> bytes:
+    body = bytearray()
+    while chunk := await part.read_chunk(65536):
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+async def _octets(request: web.Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             # Counted after decompression: aiohttp has undone a Content-Encoding by now.
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > limit:
                     raise _too_large(limit)
     except TimeoutError:
-        raise FrameworkError(408, "RequestTimeout", "The body did not arrive in time") from None
+        raise _too_late() from None
     except web.PayloadAccessError:
         raise FrameworkError(400, "InvalidContent", "The body could not be read") from None
     return bytes(body)
+
+
+def _too_late() -> FrameworkError:
+    return FrameworkError(408, "RequestTimeout", "The body did not arrive in time")
 
 
 def _too_large(limit: int) -> FrameworkError:

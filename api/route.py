@@ -18,6 +18,7 @@ from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal, User
 
 BODY_LIMIT = 4 << 20  # octets, for operations that carry no mail: two JSON objects of 1 MiB and change
+UPLOAD_LIMIT = (64 << 20) * 4 // 3 + BODY_LIMIT  # octets, for those that do: 64 MiB in base64, and what is beside it
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 
@@ -46,7 +47,10 @@ async def keep_token(call: Call, user: User) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`bind` validates the input and gives what carries it out. `echo`: request values repeated in errors."""
+    """`bind` validates the input and gives what carries it out. `echo`: request values repeated in errors.
+
+    `raw`: the key of a body that is neither JSON nor a form, "" where there is none. `body_limit`: octets.
+    """
 
     method: str
     path: str
@@ -55,6 +59,7 @@ class Route:
     errors: Rows = field(default_factory=dict)
     echo: tuple[str, ...] = ()
     body_limit: int = BODY_LIMIT
+    raw: str = ""
 
     async def run(self, services: ApiServices, caller: Caller, values: Input) -> web.StreamResponse:
         """Raises: ApiError; what no row expects comes through as it is."""
@@ -77,6 +82,8 @@ def route(
     *,
     errors: Rows | None = None,
     echo: tuple[str, ...] = (),
+    body_limit: int = BODY_LIMIT,
+    raw: str = "",
 ) -> Route:
     """`path`: as in the contract; a parameter `{user}` may be empty, which its type then reports.
     `permission`: of an operation that the contract lacks; the others have their row in `api.permissions`.
@@ -86,4 +93,4 @@ def route(
         request = parse(model, values)
         return lambda call: handler(call, request)
 
-    return Route(method, path, permission_of(method, path, permission), bind, errors or {}, echo)
+    return Route(method, path, permission_of(method, path, permission), bind, errors or {}, echo, body_limit, raw)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from duckmail.runtime.budget import OctetBudget
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
 from duckmail.services.domainaliases import DomainAliases
+from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.messages.services import MessageServices
@@ -33,8 +35,10 @@ class ApiServices:
     auth: Auth
     authlog: AuthLog
     autoreplies: Autoreplies
+    budget: OctetBudget
     domain_access: DomainAccess
     domain_aliases: DomainAliases
+    files: UserFiles
     filters: Filters
     health: Health
     mailboxes: Mailboxes

@@ -47,6 +47,10 @@ class NoSuchMessage(NotFound):
     default = "This message does not exist"
 
 
+class NoSuchFile(NotFound):
+    default = "This file does not exist"
+
+
 class AlreadyExists(DuckmailError):
     default = "It exists already"
 
@@ -101,6 +105,12 @@ class LimitReached(DuckmailError):
     """A configured or structural limit (mailboxes, keywords, recipients, connections) is used up."""
 
     default = "A limit was reached"
+
+
+class DailyLimitReached(LimitReached):
+    """Of what an account may send within a day."""
+
+    default = "You reached a daily sending limit for your account"
 
 
 class OverQuota(DuckmailError):

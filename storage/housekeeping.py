@@ -5,7 +5,7 @@
 - Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
 - Messages that were given a time to expire are archived when it has come.
 - Archived messages older than their keep are dropped, and stubs of which no tombstone tells any more; contents that
-  nobody names are swept.
+  nobody names are swept, and files that belong to nobody.
 
 What fails is logged and left for the next time; it keeps nothing else from being done.
 """
@@ -29,6 +29,7 @@ from storage.leases import Lease
 from storage.mongo.client import Database, Document, operation
 from storage.removals import Removals
 from storage.sweep import Sweep
+from storage.userfiles import UserFiles
 
 log = logging.getLogger("duckmail.storage")
 
@@ -53,6 +54,7 @@ class Housekeeping:
         self._lease = lease
         self._removals = removals
         self._sweep = Sweep(database)
+        self._files = UserFiles(database)
 
     async def run(self) -> None:
         """Every half minute, when no other process is at it; until cancelled."""
@@ -73,6 +75,7 @@ class Housekeeping:
         await quietly(self.prune_tombstones(), "pruning tombstones")
         await quietly(self.drop_stubs(), "dropping stubs")
         await quietly(self.drop_archived(), "dropping archived messages")
+        await quietly(self._files.sweep(), "dropping files of nobody")
         await quietly(self._sweep_in_turn(), "the sweep")
 
     async def _sweep_in_turn(self) -> None:

@@ -15,6 +15,7 @@ from pymongo.errors import DuplicateKeyError
 from duckmail.errors import AccountExists, NotFound
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
+from storage.userfiles import UserFiles
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (("deletedusers", [("due", 1)], {}),)
 
@@ -50,6 +51,7 @@ class Removals:
     def __init__(self, database: Database, transactions: Transactions) -> None:
         self._database = database
         self._transactions = transactions
+        self._files = UserFiles(database)
 
     async def get(self, user: str) -> Removed:
         """Raises: NotFound, Unavailable."""
@@ -129,5 +131,6 @@ class Removals:
             await self._database["mailboxes"].update_many(stubs, {"$unset": {"held": ""}}, session=session)
             for name in _OWNED:
                 await self._database[name].delete_many({"user": owner}, session=session)
+            await self._files.disown(owner, session)
 
         await self._transactions.run(run)

@@ -30,6 +30,7 @@ from storage import (
     rows,
     threads,
     tokens,
+    userfiles,
     users,
 )
 from storage.changes import append as append_change
@@ -78,6 +79,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *threads.INDEXES,
     *removals.INDEXES,
     *tokens.INDEXES,
+    *userfiles.INDEXES,
     *LEASE_INDEXES,
     *LISTING_INDEXES,
     *maildrops.INDEXES,
@@ -127,6 +129,7 @@ class Store:
         self.authlog = authlog.AuthEvents(self.database)
         self.mfa = mfa.Mfa(self.database, self.users)
         self.tokens = tokens.Tokens(self.database)
+        self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
         self.archived = archived.Archived(self.database)

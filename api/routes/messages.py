@@ -24,6 +24,7 @@ from api.schemas.messages import (
     SearchFilters,
     UpdateMessages,
 )
+from api.stored import STORED
 from duckmail.errors import NoSuchMessage, NotFound
 from duckmail.mime.display import link_parts
 from duckmail.model.listing import ListedAttachment, ListedMessage, MailboxQuery, Place
@@ -31,9 +32,6 @@ from duckmail.services.messages.changing import MessageChanges
 from duckmail.services.messages.criteria import Filters
 from duckmail.services.messages.finding import Action, FoundPage, Wanted
 from duckmail.services.messages.reading import AttachmentDetail, OpenMessage
-
-# What a message holds comes from strangers: a browser must neither guess a type for it nor run it as ours.
-_STORED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
 async def list_messages(call: Call, request: ListMessages) -> Json:
@@ -189,7 +187,7 @@ async def attachment(call: Call, request: ReadAttachment) -> web.StreamResponse:
 
 
 def _stream(content_type: str, octets: AsyncIterator[bytes]) -> web.StreamResponse:
-    return web.Response(body=octets, headers={**_STORED, "Content-Type": content_type})
+    return web.Response(body=octets, headers={**STORED, "Content-Type": content_type})
 
 
 async def update(call: Call, request: UpdateMessages) -> Json:

@@ -20,6 +20,7 @@ from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.delivery import Delivery
 from duckmail.services.domainaliases import DomainAliases
+from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mail import Mail
 from duckmail.services.mailboxes import Mailboxes
@@ -68,6 +69,7 @@ class Services:
     autoreplies: Autoreplies
     domain_access: DomainAccess
     domain_aliases: DomainAliases
+    files: UserFiles
     filters: Filters
     tokens: Tokens
     delivery: Delivery
@@ -181,6 +183,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             autoreplies=Autoreplies(store.autoreplies),
             domain_access=DomainAccess(store.domain_access),
             domain_aliases=DomainAliases(store.address_records),
+            files=UserFiles(store.files, store.users, threads),
             filters=Filters(store.filters, store.users, store.mailboxes),
             tokens=Tokens(store.tokens, store.users),
             delivery=delivery,

@@ -33,9 +33,11 @@ class NewFile:
 
 
 class Files:
-    def __init__(self, database: Database) -> None:
-        self._files = database[f"{BUCKET}.files"]
-        self._chunks = database[f"{BUCKET}.chunks"]
+    """The files of one bucket."""
+
+    def __init__(self, database: Database, bucket: str = BUCKET) -> None:
+        self._files = database[f"{bucket}.files"]
+        self._chunks = database[f"{bucket}.chunks"]
 
     async def write(self, files: Sequence[NewFile]) -> list[ObjectId]:
         """The ids of new files, in order, whose octets are durable on return.

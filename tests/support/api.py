@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.domainaliases import DomainAliases
+from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.messages.services import message_services
@@ -109,8 +111,10 @@ async def open_api(
             auth=accounts.auth,
             authlog=accounts.authlog,
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
+            budget=OctetBudget(256 << 20),
             domain_access=DomainAccess(DomainRecords(accounts.database)),
             domain_aliases=DomainAliases(records),
+            files=UserFiles(store.files, store.users, accounts.pool),
             filters=Filters(
                 FilterRecords(accounts.database, accounts.transactions),
                 accounts.records,
