@@ -53,6 +53,10 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("UNSELECT", _logged_in, ("UNSELECT",)),  # RFC 3691
     Capability("UIDPLUS", _logged_in, ("APPEND", "COPY", "UID COPY", "UID EXPUNGE")),  # RFC 4315
     Capability("MOVE", _logged_in, ("MOVE", "UID MOVE")),  # RFC 6851
+    Capability("ESEARCH", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 4731
+    Capability("SEARCHRES", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5182
+    Capability("WITHIN", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5032
+    Capability("SEARCH=FUZZY", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 6203
     Capability("CONDSTORE", _logged_in, ("SELECT", "FETCH", "STORE", "SEARCH", "STATUS")),  # RFC 7162
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("APPENDLIMIT", _logged_in, ("APPEND", "STATUS")),  # RFC 7889

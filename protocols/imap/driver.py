@@ -160,6 +160,7 @@ class Driver:
     async def _command(self, command: framer.Command) -> None:
         session = self._session
         started, octets = monotonic(), session.writer.octets
+        session.tag = command.tag
         spec = self._commands.get(command.name)
         user = session.principal.username if session.principal else ""
         reply = await self._carry_out(command, spec)

@@ -68,6 +68,7 @@ class Selected:
         self._uidnext = view.mailbox.uidnext  # UIDs below it were announced
         self._modseq = view.mailbox.modseq  # flags were announced up to it
         self._keywords = len(view.mailbox.keywords)
+        self.saved = array("I")  # RFC 5182: UIDs that `$` stands for; ascending
         self._expunged: list[int] = []  # announced, gone, EXPUNGE not sent; ascending
         self._told: dict[int, int] = {}  # uid -> modseq at which this command has already told the flags
         self._names: dict[int, str] = {}  # mask -> flag names, for the keywords announced
@@ -164,10 +165,11 @@ class Selected:
         """The announced UIDs that a set of UIDs (`uid`) or of sequence numbers names.
 
         Raises:
-            UnknownNumber: see `numbers_to_uids`; also `$`, as no search result is ever saved.
+            UnknownNumber: see `numbers_to_uids`.
         """
         if sequence.saved:
-            raise UnknownNumber
+            # RFC 5182 §2.1: what is expunged is no longer in it.
+            return Ranges.from_sorted(uid for uid in self.saved if self.view.position(uid) >= 0)
         if uid:
             return self.known(sequence.resolve(self.last_uid()))
         star = any(STAR in pair for pair in sequence.pairs)

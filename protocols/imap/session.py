@@ -77,6 +77,7 @@ class Session:
         self.enabled: set[str] = set()
         self.wake: Callable[[], None] | None = None
         self.end: Callable[[str], None] = self.bye
+        self.tag = ""  # of the command in progress
         self.uploads: list[bytearray] = []
         self.upload_hold = AsyncExitStack()
         self._mail: Mail | None = None

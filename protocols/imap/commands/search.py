@@ -1,86 +1,70 @@
-"""SEARCH and UID SEARCH (RFC 3501 §6.4.4; MODSEQ: RFC 7162 §3.1.5)."""
+"""SEARCH and UID SEARCH (RFC 3501 §6.4.4; RETURN: RFC 4731; SAVE: RFC 5182; MODSEQ: RFC 7162 §3.1.5)."""
 
-import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from dataclasses import dataclass, replace
 
-from duckmail.model import search
-from duckmail.model.ranges import Ranges
-from duckmail.runtime.turns import Turns
+from duckmail.errors import DuckmailError
+from protocols.imap import results
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import Reply, ok
+from protocols.imap.results import Found
+from protocols.imap.searching import Program, find
 from protocols.imap.selected import Selected
-from protocols.imap.session import SLICE, Session
-from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.session import Session
+from protocols.imap.wire.parser import Parser
 from protocols.imap.wire.response import search_response
-from protocols.imap.wire.search import Messages, SearchKey, contains_modseq, leaves, resolve, search_program
-from protocols.imap.wire.sequence import SequenceSet
+from protocols.imap.wire.search import SearchReturn, search_program
+
+# RFC 6203 §4: relevancy, 1 to 100: the words as they stand in the command, or all of them somewhere.
+EXACT, NEAR = 100, 50
 
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
-    """`keys`: how many there are in `key`. `sets`: those of messages, each once, with whether they are of UIDs.
-    `modseq`: MODSEQ is among the keys."""
-
-    key: SearchKey
+    program: Program
+    returned: SearchReturn | None
     uid: bool
-    keys: int
-    sets: tuple[tuple[SequenceSet, bool], ...]
-    modseq: bool
 
 
 def _parse(parser: Parser, *, uid: bool) -> _Arguments:
     parser.sp()
     returned, _, key = search_program(parser)
-    if returned is not None:
-        raise ParseError("RETURN needs ESEARCH")
-    keys = tuple(leaves(key))
-    sets = dict.fromkeys((one.set, one.uid) for one in keys if isinstance(one, Messages))
-    return _Arguments(key, uid, len(keys), tuple(sets), contains_modseq(key))
+    return _Arguments(Program.of(key), returned, uid)
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
-    selected = session.mailbox
-    if arguments.modseq:
-        session.enable_condstore()
-    criteria = await _criteria(session, selected, arguments)
-    found = await session.mail.search(selected.view, criteria, selected.recent_from)
-    numbers, highest = await _numbers(selected, found, uid=arguments.uid)
-    session.writer.untagged(search_response(numbers, highest if arguments.modseq and numbers else None))
+    selected, returned = session.mailbox, arguments.returned
+    try:
+        result = await _found(session, selected, arguments)
+    except DuckmailError:
+        if returned is not None and "SAVE" in returned.options:
+            selected.saved = array("I")  # RFC 5182 §2.1: NO makes it empty
+        raise
+    _answer(session, result, arguments)
+    results.save(selected, result, returned)
     return ok("SEARCH completed")
 
 
-async def _criteria(session: Session, selected: Selected, arguments: _Arguments) -> search.Node:
-    """The tree with UIDs in it. A line holds thousands of sets: others run meanwhile; the tree is made in a thread."""
-    uids: dict[tuple[SequenceSet, bool], Ranges] = {}
-    turns = Turns()
-    for numbers, uid in arguments.sets:
-        uids[numbers, uid] = selected.resolve(numbers, uid=uid)
-        await turns.pause()
-
-    def resolved() -> search.Node:
-        return resolve(arguments.key, lambda numbers, uid: uids[numbers, uid])
-
-    return resolved() if arguments.keys <= SLICE else await session.services.threads.run(resolved)
+async def _found(session: Session, selected: Selected, arguments: _Arguments) -> Found:
+    program = arguments.program
+    if program.modseq:
+        session.enable_condstore()
+    result = await results.found(selected, await find(session, selected, program), uid=arguments.uid)
+    if arguments.returned is None or "RELEVANCY" not in arguments.returned.options:
+        return result
+    exact = frozenset(await find(session, selected, program.exactly()))
+    return replace(result, scores=[EXACT if uid in exact else NEAR for uid in result.uids])
 
 
-async def _numbers(selected: Selected, found: Sequence[int], *, uid: bool) -> tuple[list[int], int]:
-    """What to answer for the UIDs found, and their highest mod-sequence.
-
-    What arrived since the last EXISTS has no number yet; what was expunged while the search ran is no result. Numbers
-    stay as they are while this lets others run: no EXPUNGE is sent meanwhile.
-    """
-    view = selected.view
-    numbers: list[int] = []
-    highest = 0
-    for start in range(0, len(found), SLICE):
-        for one in found[start : start + SLICE]:
-            position = view.position(one)
-            if position >= 0 and selected.announced(one):
-                numbers.append(one if uid else selected.number_at(position, one))
-                highest = max(highest, view.modseqs[position])
-        await asyncio.sleep(0)
-    return numbers, highest
+def _answer(session: Session, result: Found, arguments: _Arguments) -> None:
+    modseq = arguments.program.modseq
+    if arguments.returned is None:
+        highest = max(result.modseqs) if modseq and result.modseqs else None
+        session.writer.untagged(search_response(result.numbers, highest))
+        return
+    line = results.answer(result, arguments.returned, session.tag, uid=arguments.uid, modseq=modseq)
+    if line is not None:
+        session.writer.untagged(line)
 
 
 SEARCH = command("SEARCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)

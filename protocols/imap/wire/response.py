@@ -109,6 +109,25 @@ def search_response(numbers: Iterable[int], modseq: int | None = None) -> bytes:
     return found if modseq is None else found + b" (MODSEQ %d)" % modseq
 
 
+def esearch_response(tag: str, items: Iterable[tuple[bytes, bytes]], *, uid: bool) -> bytes:
+    """RFC 4731 §3.2: `(TAG "...")` first, `UID` when the numbers are UIDs, then names and values."""
+    head = b"ESEARCH (TAG %b)" % quoted_or_literal(tag.encode("ascii"))
+    return b" ".join((head, *((b"UID",) if uid else ()), *(b"%b %b" % item for item in items)))
+
+
+def number_runs(numbers: Sequence[int]) -> bytes:
+    """A sequence-set that keeps the order of `numbers` (RFC 5267 §3): runs upwards are ranges. Not empty."""
+    runs: list[str] = []
+    first = last = numbers[0]
+    for number in numbers[1:]:
+        if number != last + 1:
+            runs.append(str(first) if first == last else f"{first}:{last}")
+            first = number
+        last = number
+    runs.append(str(first) if first == last else f"{first}:{last}")
+    return ",".join(runs).encode("ascii")
+
+
 def sequence_set(numbers: Ranges) -> bytes:
     """RFC 3501 §9; `numbers` is not empty."""
     return str(numbers).encode("ascii")

@@ -1,4 +1,5 @@
-"""SEARCH (RFC 3501 §6.4.4, with RFC 4731 RETURN, RFC 5032 WITHIN, RFC 7162 MODSEQ): the grammar, and into the model.
+"""SEARCH (RFC 3501 §6.4.4, with RFC 4731 RETURN, RFC 5032 WITHIN, RFC 6203 FUZZY, RFC 7162 MODSEQ): the grammar, and
+into the model.
 
 The tree is `duckmail.model.search` but for what only a session can resolve: `Messages` holds sequence numbers or UIDs
 with `*` in them. Its own AND, OR and NOT hold such nodes; `resolve` turns the whole tree into the model's.
@@ -6,8 +7,9 @@ with `*` in them. Its own AND, OR and NOT hold such nodes; `resolve` turns the w
 Keys in a row are one flat list, so is a chain `OR a OR b OR c d` (clients write long ones): neither costs recursion.
 """
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from duckmail.mime import charsets
@@ -59,9 +61,17 @@ class Unless:
     key: "SearchKey"
 
 
-SearchKey = search.Node | Messages | Every | Either | Unless
+@dataclass(frozen=True, slots=True)
+class Loosely:
+    """FUZZY: `key` matches, or nearly (RFC 6203 §3)."""
 
-_RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE")
+    key: "SearchKey"
+
+
+SearchKey = search.Node | Messages | Every | Either | Unless | Loosely
+
+_RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "RELEVANCY")
+_WORD = re.compile(r"\w++")
 
 _FLAGGED: dict[str, search.Node] = {
     "ALL": search.All(),
@@ -108,14 +118,21 @@ def search_program(p: Parser) -> tuple[SearchReturn | None, str, SearchKey]:
     keys = _Keys(p, charset)
     tree = keys.row(word)
     p.end()
+    if options is not None and "RELEVANCY" in options.options and not contains_fuzzy(tree):
+        raise ParseError("RELEVANCY needs FUZZY")  # RFC 6203 §4
     return options, charset, tree
 
 
 def contains_modseq(tree: SearchKey) -> bool:
     """MODSEQ is among the keys: RFC 7162 §3.1.5 then wants it in the response, and it enables CONDSTORE (§3.1)."""
+    return any(isinstance(key, search.ModSeq) for key in leaves(tree))
+
+
+def contains_fuzzy(tree: SearchKey) -> bool:
+    """RFC 6203 §4: only then RELEVANCY has a meaning."""
     if isinstance(tree, Every | Either):
-        return any(contains_modseq(key) for key in tree.keys)
-    return contains_modseq(tree.key) if isinstance(tree, Unless) else isinstance(tree, search.ModSeq)
+        return any(contains_fuzzy(key) for key in tree.keys)
+    return contains_fuzzy(tree.key) if isinstance(tree, Unless) else isinstance(tree, Loosely)
 
 
 def leaves(tree: SearchKey) -> Iterator["search.Node | Messages"]:
@@ -123,21 +140,51 @@ def leaves(tree: SearchKey) -> Iterator["search.Node | Messages"]:
     if isinstance(tree, Every | Either):
         for key in tree.keys:
             yield from leaves(key)
-    elif isinstance(tree, Unless):
+    elif isinstance(tree, Unless | Loosely):
         yield from leaves(tree.key)
     else:
         yield tree
 
 
-def resolve(tree: SearchKey, to_uids: Callable[[SequenceSet, bool], Ranges]) -> search.Node:
-    """The model's tree. `to_uids` turns a set into UIDs; its second argument says that the set is of UIDs already."""
-    if isinstance(tree, Messages):
-        return search.Uids(to_uids(tree.set, tree.uid))
-    if isinstance(tree, Every):
-        return search.And(tuple(resolve(key, to_uids) for key in tree.keys))
-    if isinstance(tree, Either):
-        return search.Or(tuple(resolve(key, to_uids) for key in tree.keys))
-    return search.Not(resolve(tree.key, to_uids)) if isinstance(tree, Unless) else tree
+def exactly(tree: SearchKey) -> SearchKey:
+    """The same as if FUZZY were not written."""
+    match tree:
+        case Every(keys):
+            return Every(tuple(exactly(key) for key in keys))
+        case Either(keys):
+            return Either(tuple(exactly(key) for key in keys))
+        case Unless(key):
+            return Unless(exactly(key))
+        case Loosely(key):
+            return exactly(key)
+        case _:
+            return tree
+
+
+def resolve(tree: SearchKey, to_uids: Callable[[SequenceSet, bool], Ranges], *, loosely: bool = False) -> search.Node:
+    """The model's tree. `to_uids` turns a set into UIDs; its second argument says that the set is of UIDs already.
+    `loosely`: it stands below FUZZY."""
+    match tree:
+        case Messages(numbers, uid):
+            return search.Uids(to_uids(numbers, uid))
+        case Every(keys):
+            return search.And(tuple(resolve(key, to_uids, loosely=loosely) for key in keys))
+        case Either(keys):
+            return search.Or(tuple(resolve(key, to_uids, loosely=loosely) for key in keys))
+        case Unless(key):
+            return search.Not(resolve(key, to_uids, loosely=loosely))
+        case Loosely(key):
+            return resolve(key, to_uids, loosely=True)
+        case search.Text() | search.Body() | search.Header() if loosely:
+            return _by_words(tree)
+        case _:
+            return tree
+
+
+def _by_words(key: "search.Text | search.Body | search.Header") -> search.Node:
+    """RFC 6203 §3 leaves to the server what is near: here all words occur, in any order and with anything between."""
+    words = dict.fromkeys(_WORD.findall(key.value))
+    return search.And(tuple(replace(key, value=word) for word in words)) if len(words) > 1 else key
 
 
 def _word(p: Parser) -> str:
@@ -188,6 +235,7 @@ class _Keys:
             "OLDER": lambda: search.Within(older=p.nz_number()),
             "YOUNGER": lambda: search.Within(younger=p.nz_number()),
             "MODSEQ": self._modseq,
+            "FUZZY": self._fuzzy,
             "NOT": self._not,
             "OR": self._or,
         }
@@ -219,6 +267,10 @@ class _Keys:
     def _not(self) -> SearchKey:
         with self._p.nested():
             return Unless(self._key(_word(self._p)))
+
+    def _fuzzy(self) -> SearchKey:
+        with self._p.nested():
+            return Loosely(self._key(_word(self._p)))
 
     def _or(self) -> SearchKey:
         """ "OR" SP search-key SP search-key; as long as the second is an OR itself, its keys join this one's."""

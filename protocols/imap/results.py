@@ -1,0 +1,87 @@
+"""What a search answers: the numbers found, and what RETURN asks of them (RFC 4731 §3.1, RFC 5182 §2.1).
+
+The result of SEARCH is ascending; that of SORT is in its order, and "first" and "last" are meant so (RFC 5267 §3).
+"""
+
+import asyncio
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from protocols.imap.selected import Selected
+from protocols.imap.session import SLICE
+from protocols.imap.wire.response import esearch_response, number_runs
+from protocols.imap.wire.search import SearchReturn
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`numbers`: what the client is told, UIDs or sequence numbers; `uids` and `modseqs`: of the same messages.
+    `scores`: their relevancy, 1 to 100, when it was asked for (RFC 6203 §4)."""
+
+    numbers: Sequence[int] = ()
+    uids: Sequence[int] = ()
+    modseqs: Sequence[int] = ()
+    scores: Sequence[int] = field(default=())
+
+
+async def found(selected: Selected, uids: Sequence[int], *, uid: bool) -> Found:
+    """What to answer for the UIDs found, in their order.
+
+    What arrived since the last EXISTS has no number yet; what was expunged while the search ran is no result. Numbers
+    stay as they are while this lets others run: no EXPUNGE is sent meanwhile.
+    """
+    view = selected.view
+    numbers, known, modseqs = array("I"), array("I"), array("Q")
+    for start in range(0, len(uids), SLICE):
+        for one in uids[start : start + SLICE]:
+            position = view.position(one)
+            if position >= 0 and selected.announced(one):
+                numbers.append(one if uid else selected.number_at(position, one))
+                known.append(one)
+                modseqs.append(view.modseqs[position])
+        await asyncio.sleep(0)
+    return Found(numbers, known, modseqs)
+
+
+# Option -> its value; None: nothing is said of it. RFC 4731 §3.1: only COUNT has one when nothing was found.
+VALUES: Mapping[str, Callable[[Found], bytes | None]] = {
+    "MIN": lambda result: b"%d" % result.numbers[0] if result.numbers else None,
+    "MAX": lambda result: b"%d" % result.numbers[-1] if result.numbers else None,
+    "ALL": lambda result: number_runs(result.numbers) if result.numbers else None,
+    "COUNT": lambda result: b"%d" % len(result.numbers),
+    "RELEVANCY": lambda result: b"(%b)" % b" ".join(b"%d" % one for one in result.scores) if result.scores else None,
+}
+
+
+def picked(result: Found, options: Sequence[str]) -> Sequence[int]:
+    """Places in the result of what the options are about: all, or the first and the last when only MIN, MAX are asked.
+
+    RFC 5182 §2.1 saves these; RFC 7162 §3.1.10 tells the highest mod-sequence of these.
+    """
+    ends = [option for option in options if option in ("MIN", "MAX")]
+    if not ends or any(option not in ("MIN", "MAX", "SAVE") for option in options):
+        return range(len(result.uids))
+    places = {"MIN": 0, "MAX": len(result.uids) - 1}
+    return sorted({places[end] for end in ends}) if result.uids else ()
+
+
+def answer(result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq: bool) -> bytes | None:
+    """ESEARCH, None when the result is only saved (RFC 5182 §2.1). `modseq`: MODSEQ was among the keys."""
+    items: list[tuple[bytes, bytes]] = []
+    for option in returned.options:
+        value = VALUES[option](result) if option in VALUES else None
+        if value is not None:
+            items.append((option.encode("ascii"), value))
+    if returned.options == ("SAVE",):
+        return None
+    places = picked(result, returned.options)
+    if modseq and places:
+        items.append((b"MODSEQ", b"%d" % max(result.modseqs[place] for place in places)))
+    return esearch_response(tag, items, uid=uid)
+
+
+def save(selected: Selected, result: Found, returned: SearchReturn | None) -> None:
+    """RFC 5182 §2.1: `$` from now on, if SAVE was asked for."""
+    if returned is not None and "SAVE" in returned.options:
+        selected.saved = array("I", sorted(result.uids[place] for place in picked(result, returned.options)))

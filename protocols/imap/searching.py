@@ -1,0 +1,55 @@
+"""Criteria as a client wrote them, carried out on the selected mailbox: what SEARCH, SORT and THREAD share."""
+
+from dataclasses import dataclass, replace
+
+from duckmail.model import search
+from duckmail.model.ranges import Ranges
+from duckmail.runtime.turns import Turns
+from protocols.imap.selected import Selected
+from protocols.imap.session import SLICE, Session
+from protocols.imap.wire.search import Messages, SearchKey, contains_modseq, exactly, leaves, resolve
+from protocols.imap.wire.sequence import SequenceSet
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`keys`: how many there are in `key`. `sets`: those of messages, each once, with whether they are of UIDs.
+    `modseq`: MODSEQ is among the keys."""
+
+    key: SearchKey
+    keys: int
+    sets: tuple[tuple[SequenceSet, bool], ...]
+    modseq: bool
+
+    def exactly(self) -> "Program":
+        """The same without FUZZY."""
+        return replace(self, key=exactly(self.key))
+
+    @classmethod
+    def of(cls, key: SearchKey) -> "Program":
+        keys = tuple(leaves(key))
+        sets = dict.fromkeys((one.set, one.uid) for one in keys if isinstance(one, Messages))
+        return cls(key, len(keys), tuple(sets), contains_modseq(key))
+
+
+async def find(session: Session, selected: Selected, program: Program) -> list[int]:
+    """Ascending UIDs that match, of messages that the client may not have been told of yet.
+
+    Raises: UnknownNumber, LimitReached, Unavailable.
+    """
+    criteria = await _criteria(session, selected, program)
+    return await session.mail.search(selected.view, criteria, selected.recent_from)
+
+
+async def _criteria(session: Session, selected: Selected, program: Program) -> search.Node:
+    """The tree with UIDs in it. A line holds thousands of sets: others run meanwhile; the tree is made in a thread."""
+    uids: dict[tuple[SequenceSet, bool], Ranges] = {}
+    turns = Turns()
+    for numbers, uid in program.sets:
+        uids[numbers, uid] = selected.resolve(numbers, uid=uid)
+        await turns.pause()
+
+    def resolved() -> search.Node:
+        return resolve(program.key, lambda numbers, uid: uids[numbers, uid])
+
+    return resolved() if program.keys <= SLICE else await session.services.threads.run(resolved)
