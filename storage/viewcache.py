@@ -14,6 +14,7 @@ from bson.objectid import ObjectId
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import DuckmailError, NotFound
+from duckmail.model.ranges import Ranges
 from duckmail.runtime import metrics
 from duckmail.runtime.tasks import Tasks
 from storage.mailboxes import Mailboxes, to_mailbox
@@ -260,6 +261,21 @@ class ViewCache:
             view.rebuild(found, rows)
         else:
             view.catch_up(found, rows, expunged)
+
+    async def vanished(self, view: View, since: int, until: int) -> Ranges | None:
+        """What was expunged above modseq `since`, up to `until`; None when that is no longer known one by one.
+
+        Raises: Unavailable.
+        """
+        user, mailbox = object_id(view.mailbox.user), object_id(view.mailbox.id)
+        query: Document = {"user": user, "mailbox": mailbox, "modseq": {"$gt": since, "$lte": until}}
+        async with self._snapshot() as session:
+            found = await self._mailbox((view.mailbox.user, view.mailbox.id), session)
+            if found is None or since < found["vanishedfloor"]:
+                return None
+            tombstones = await self._database["expunged"].find(query, {"uids": 1}, session=session).to_list(None)
+        pairs = [(int(first), int(last)) for row in tombstones for first, last in row["uids"]]
+        return await asyncio.to_thread(Ranges.from_pairs, pairs)
 
     async def _expunged(self, user: ObjectId, mailbox: ObjectId, since: int, session: AsyncClientSession) -> list[int]:
         query = {"user": user, "mailbox": mailbox, "modseq": {"$gt": since}}

@@ -71,6 +71,33 @@ class Ranges:
             low = high
         return found
 
+    def intersection(self, other: "Ranges") -> "Ranges":
+        """The numbers in both; linear in the ranges."""
+        found: list[tuple[int, int]] = []
+        mine, theirs = 0, 0
+        while mine < len(self.pairs) and theirs < len(other.pairs):
+            first = max(self.pairs[mine][0], other.pairs[theirs][0])
+            last = min(self.pairs[mine][1], other.pairs[theirs][1])
+            if first <= last:
+                found.append((first, last))
+            if self.pairs[mine][1] < other.pairs[theirs][1]:
+                mine += 1
+            else:
+                theirs += 1
+        return Ranges(tuple(found))
+
+    def without(self, ascending: Iterable[int]) -> "Ranges":
+        """The numbers that are not in `ascending` (strictly, e.g. a view's UIDs); linear in both."""
+        gaps: list[tuple[int, int]] = []
+        start = 0
+        for number in ascending:
+            if number > start:
+                gaps.append((start, number - 1))
+            start = number + 1
+        if self.pairs and self.pairs[-1][1] >= start:
+            gaps.append((start, self.pairs[-1][1]))
+        return self.intersection(Ranges(tuple(gaps)))
+
     def __str__(self) -> str:
         """As an IMAP sequence-set: `1:3,7`."""
         return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in self.pairs)

@@ -136,6 +136,10 @@ class Mail:
         """Brings the view up to all that was committed before the call. Raises: Unavailable."""
         await self._store.views.sync(view)
 
+    async def vanished(self, view: View, since: int, until: int) -> Ranges | None:
+        """UIDs expunged above modseq `since`, up to `until`; None: no longer known one by one. Raises: Unavailable."""
+        return await self._store.views.vanished(self._mine(view), since, until)
+
     async def claim_recent(self, view: View) -> int:
         """Takes the \\Recent messages for one session: those with a UID at or above the result, below uidnext."""
         return await self._store.mailboxes.claim_recent(self._user, self._mine(view).mailbox.id)

@@ -58,6 +58,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("WITHIN", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5032
     Capability("SEARCH=FUZZY", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 6203
     Capability("CONDSTORE", _logged_in, ("SELECT", "FETCH", "STORE", "SEARCH", "STATUS")),  # RFC 7162
+    Capability("QRESYNC", _logged_in, ("ENABLE", "SELECT", "UID FETCH")),  # RFC 7162
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("APPENDLIMIT", _logged_in, ("APPEND", "STATUS")),  # RFC 7889
 )

@@ -25,6 +25,13 @@ class Expunge:
 
 
 @dataclass(frozen=True, slots=True)
+class Vanished:
+    """`* VANISHED uids`, in place of EXPUNGE (RFC 7162 §3.2.10)."""
+
+    uids: Ranges
+
+
+@dataclass(frozen=True, slots=True)
 class Exists:
     count: int
 
@@ -48,7 +55,7 @@ class FlagUpdate:
     uid: int
 
 
-Update = Expunge | Exists | RecentCount | Keywords | FlagUpdate
+Update = Expunge | Vanished | Exists | RecentCount | Keywords | FlagUpdate
 
 
 class UnknownNumber(Exception):
@@ -58,13 +65,15 @@ class UnknownNumber(Exception):
 class Selected:
     """The selected mailbox of one session, which passes on what its view says.
 
-    `recent_from`: messages with this UID or a higher one are \\Recent in this session.
+    `recent_from`: messages with this UID or a higher one are \\Recent in this session. `vanished`: expunges are told
+    by UID.
     """
 
-    def __init__(self, view: View, *, read_only: bool, recent_from: int) -> None:
+    def __init__(self, view: View, *, read_only: bool, recent_from: int, vanished: bool = False) -> None:
         self.view = view
         self.read_only = read_only
         self.recent_from = recent_from
+        self.vanished = vanished
         self._uidnext = view.mailbox.uidnext  # UIDs below it were announced
         self._modseq = view.mailbox.modseq  # flags were announced up to it
         self._keywords = len(view.mailbox.keywords)
@@ -95,6 +104,11 @@ class Selected:
     def uidnext(self) -> int:
         """Messages with a UID below it were announced."""
         return self._uidnext
+
+    @property
+    def modseq(self) -> int:
+        """The client was told all changes of flags up to it, and of expunges those that are not in `expunged`."""
+        return self._modseq
 
     @property
     def recent(self) -> int:
@@ -225,8 +239,11 @@ class Selected:
         return set(changed).intersection(uids) if changed else set()
 
     def first_unseen(self) -> int:
-        """The sequence number of the first message without \\Seen, 0 when there is none."""
-        return _first_unseen(self.view.flags) if self.view.mailbox.unseen else 0
+        """The sequence number of the first announced message without \\Seen, 0 when there is none."""
+        position = _first_unseen(self.view.flags) - 1 if self.view.mailbox.unseen else -1
+        if position < 0 or not self.announced(self.view.uids[position]):
+            return 0
+        return self.number_at(position, self.view.uids[position])
 
     # Updates
 
@@ -265,6 +282,9 @@ class Selected:
 
     def _expunges(self) -> Iterator[Update]:
         """Highest first: so no number depends on those sent before it."""
+        if self.vanished and self._expunged:
+            yield Vanished(Ranges.from_sorted(self._expunged))
+            self._expunged = []
         for index in range(len(self._expunged) - 1, -1, -1):
             yield Expunge(bisect_left(self.view.uids, self._expunged[index]) + index + 1)
         self._expunged = []

@@ -32,6 +32,7 @@ log = logging.getLogger("duckmail.imap")
 
 SLICE = 500  # messages written before other sessions get their turn
 CONDSTORE = "CONDSTORE"
+QRESYNC = "QRESYNC"
 UTF8_ACCEPT = "UTF8=ACCEPT"
 
 
@@ -127,6 +128,11 @@ class Session:
     def condstore(self) -> bool:
         return CONDSTORE in self.enabled
 
+    @property
+    def qresync(self) -> bool:
+        """RFC 7162 §3.2: expunges are told by UID."""
+        return QRESYNC in self.enabled
+
     def enable_condstore(self) -> None:
         """RFC 7162 §3.1: any CONDSTORE-enabling command; the first one in a selected mailbox tells HIGHESTMODSEQ."""
         if not self.condstore:
@@ -162,7 +168,7 @@ class Session:
             self.mail.close_view(view, self)
             raise
         # From here to the end of SELECT's answer nothing waits: what it says is of one moment.
-        self.selected = Selected(view, read_only=read_only, recent_from=recent_from)
+        self.selected = Selected(view, read_only=read_only, recent_from=recent_from, vanished=self.qresync)
         self._claimed = view.mailbox.uidnext
         self.state = State.SELECTED
         return self.selected

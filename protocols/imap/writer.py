@@ -7,13 +7,15 @@ a response behind, after which the connection can only be cut.
 
 from collections.abc import Iterable
 
+from duckmail.model.ranges import Ranges
 from protocols.imap.reply import Reply
-from protocols.imap.selected import Exists, Expunge, FlagUpdate, Keywords, RecentCount, Selected, Update
-from protocols.imap.wire.response import resp_text
+from protocols.imap.selected import Exists, Expunge, FlagUpdate, Keywords, RecentCount, Selected, Update, Vanished
+from protocols.imap.wire.response import resp_text, sequence_set
 from protocols.net.connection import Connection
 
 GATHERED = 64 * 1024  # octets written before the client's pace counts
 LARGE = 16 * 1024  # octets from which a piece goes its own way
+RANGES = 500  # of UIDs in one response: clients have limits for lines
 SYSTEM_FLAGS = "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
 
 
@@ -98,6 +100,8 @@ class Writer:
             match update:
                 case Expunge(number):
                     self.untagged(b"%d EXPUNGE" % number)
+                case Vanished(uids):
+                    self.vanished(uids)
                 case Exists(count):
                     self.untagged(b"%d EXISTS" % count)
                 case RecentCount(count):
@@ -110,6 +114,12 @@ class Writer:
                         self.new_keywords(selected)
                         # UID always: every client may be sent it, and it tells more than a number that will change.
                         self.fetch_flags(selected, position, with_uid=True, modseq=modseq)
+
+    def vanished(self, uids: Ranges, *, earlier: bool = False) -> None:
+        """RFC 7162 §3.2.10; in several responses when they are many ranges. Nothing without UIDs."""
+        tag = b"VANISHED (EARLIER)" if earlier else b"VANISHED"
+        for start in range(0, len(uids.pairs), RANGES):
+            self.untagged(b"%b %b" % (tag, sequence_set(Ranges(uids.pairs[start : start + RANGES]))))
 
     def keywords(self, selected: Selected) -> None:
         mailbox = selected.view.mailbox

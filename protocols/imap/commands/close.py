@@ -7,10 +7,15 @@ from protocols.imap.session import Session
 
 async def _run_close(session: Session, _: None) -> Reply:
     # RFC 3501 §6.4.2: after EXAMINE nothing is removed, and no error is given.
-    if not session.mailbox.read_only:
-        await session.mail.expunge(session.mailbox.view)
+    selected = session.mailbox
+    gone = set() if selected.read_only else set(await session.mail.expunge(selected.view))
+    code = ""
+    if gone and session.qresync and all(uid in gone for uid in selected.expunged):
+        # RFC 7162 §3.2.8. What went is not told here, and others may have changed flags: only up to the modseq that the
+        # client was told of it can go on; a higher one would hide from it what vanished.
+        code = f"HIGHESTMODSEQ {selected.modseq}"
     await session.deselect()
-    return ok("CLOSE completed")
+    return ok("CLOSE completed", code)
 
 
 async def _run_unselect(session: Session, _: None) -> Reply:

@@ -2,11 +2,11 @@
 
 from protocols.imap.command import AUTHENTICATED, command
 from protocols.imap.reply import Reply, ok
-from protocols.imap.session import CONDSTORE, UTF8_ACCEPT, Session
+from protocols.imap.session import CONDSTORE, QRESYNC, UTF8_ACCEPT, Session
 from protocols.imap.wire.parser import Parser
 
-# RFC 7162 §3.1.8, RFC 6855 §3.
-EXTENSIONS = frozenset({CONDSTORE, UTF8_ACCEPT})
+# RFC 7162 §3.1.8 and §3.2.3, RFC 6855 §3.
+EXTENSIONS = frozenset({CONDSTORE, QRESYNC, UTF8_ACCEPT})
 
 
 def _parse(parser: Parser) -> list[str]:
@@ -22,6 +22,8 @@ async def _run(session: Session, names: list[str]) -> Reply:
     """RFC 5161 §3.1: what is not known is ignored, and the answer lists what this command has enabled."""
     enabled = [name for name in dict.fromkeys(names) if name in EXTENSIONS and name not in session.enabled]
     session.enabled.update(enabled)
+    if QRESYNC in enabled:
+        session.enabled.add(CONDSTORE)  # RFC 7162 §3.2.3: it is one with it
     session.writer.untagged(" ".join(("ENABLED", *enabled)).encode("ascii"))
     return ok("ENABLE completed")
 

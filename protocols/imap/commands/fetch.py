@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH (RFC 3501 §6.4.5, §6.4.8; CHANGEDSINCE: RFC 7162 §3.1.4.1).
+"""FETCH and UID FETCH (RFC 3501 §6.4.5, §6.4.8; CHANGEDSINCE and VANISHED: RFC 7162 §3.1.4.1, §3.2.6).
 
 A message that another session has expunged keeps its number here until EXPUNGE may be sent, but its data is gone.
 FETCH answers for all others and ends with `NO [EXPUNGEISSUED]` (RFC 2180 §4.1.2, RFC 5530 §3), so that the client
@@ -15,7 +15,8 @@ from duckmail.model.ranges import Ranges
 from duckmail.runtime.turns import Turns
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.fetching import Plan
-from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
+from protocols.imap.reply import EXPUNGE_ISSUED, Reply, bad, ok
+from protocols.imap.resync import vanished_earlier
 from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
@@ -29,6 +30,7 @@ class _Arguments:
     plan: Plan
     uid: bool
     changed_since: int | None
+    vanished: bool = False
 
 
 def _parse(parser: Parser, *, uid: bool) -> _Arguments:
@@ -37,18 +39,27 @@ def _parse(parser: Parser, *, uid: bool) -> _Arguments:
     parser.sp()
     items = fetch_items(parser)
     modifiers = fetch_modifiers(parser)
-    if "VANISHED" in modifiers:
-        raise ParseError("VANISHED needs QRESYNC")
+    if "VANISHED" in modifiers and not uid:
+        raise ParseError("VANISHED needs UID FETCH")  # RFC 7162 §3.2.6
     changed_since = modifiers.get("CHANGEDSINCE")
-    return _Arguments(sequence, Plan(items, uid=uid, modseq=changed_since is not None), uid, changed_since)
+    return _Arguments(
+        sequence, Plan(items, uid=uid, modseq=changed_since is not None), uid, changed_since, "VANISHED" in modifiers
+    )
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected, plan = session.mailbox, arguments.plan
+    if arguments.vanished and not session.qresync:
+        return bad("VANISHED needs QRESYNC")
     uids = selected.resolve(arguments.sequence, uid=arguments.uid)
     if arguments.changed_since is not None or "MODSEQ" in plan.names:
         session.enable_condstore()
     gone = bool(selected.gone(uids))
+    if arguments.vanished and arguments.changed_since is not None:
+        # RFC 7162 §3.2.6: before any FETCH. What the set names need not be announced, nor exist.
+        named = arguments.sequence.resolve(selected.last_uid())
+        vanished = await vanished_earlier(session, selected, arguments.changed_since, named)
+        session.writer.vanished(vanished, earlier=True)
     live = selected.live(uids)
     if arguments.changed_since is not None:
         changed = set(selected.view.changed_since(arguments.changed_since))
@@ -57,7 +68,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if plan.sets_seen and not selected.read_only:
         seen = await _set_seen(session, selected, Ranges.from_sorted(live))
     if plan.in_view:
-        written = await _from_view(session, selected, plan, live)
+        written = await from_view(session, selected, plan, live)
     else:
         written = await _from_store(session, selected, plan, live, seen)
     if not arguments.uid and (gone or written < len(live)):
@@ -74,7 +85,7 @@ async def _set_seen(session: Session, selected: Selected, uids: Ranges) -> set[i
     return set((await session.mail.store_flags(selected.view, Ranges.from_sorted(unseen), change)).changed)
 
 
-async def _from_view(session: Session, selected: Selected, plan: Plan, uids: Sequence[int]) -> int:
+async def from_view(session: Session, selected: Selected, plan: Plan, uids: Sequence[int]) -> int:
     """FLAGS, UID and MODSEQ are in the view: nothing is loaded. How many messages were written."""
     writer, condstore = session.writer, session.condstore
     written = 0

@@ -17,7 +17,8 @@ async def _run(session: Session, arguments: Arguments) -> Reply:
         session.writer.status("OK", "Moved", code)
     if gone and not arguments.uid:
         return EXPUNGE_ISSUED
-    return ok("MOVE completed")
+    # RFC 7162 §3.2.10: the VANISHED that follows moves the client's HIGHESTMODSEQ on.
+    return ok("MOVE completed", f"HIGHESTMODSEQ {selected.view.mailbox.modseq}" if session.qresync else "")
 
 
 MOVE = command("MOVE", SELECTED, parse, _run, Trait.TRY_CREATE)
