@@ -30,6 +30,7 @@ from api.routes import (
     messages,
     mfa,
     storage,
+    tasks,
     users,
 )
 from api.services import ApiServices, ApiSettings
@@ -57,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
     *mfa.ROUTES,
     *storage.ROUTES,
+    *tasks.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

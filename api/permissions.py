@@ -44,6 +44,7 @@ _SERVER = _rows(
     domainaccess=_ALL,
     domainaliases=_ALL,
     filters=_ALL,
+    tasks=("read",),
     userlisting=_ALL,
     users=_ALL,
     webhooks=_ALL,

@@ -17,6 +17,7 @@ from duckmail.services.messages.services import MessageServices
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles
 from duckmail.services.quotas import Quotas
+from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
 
@@ -46,6 +47,7 @@ class ApiServices:
     mfa: TwoFactor
     profiles: Profiles
     quotas: Quotas
+    tasks: TaskList
     tokens: Tokens
     users: Users
 

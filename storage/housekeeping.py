@@ -1,43 +1,36 @@
-"""What must be brought to its end after a crash, and what ages: one process at a time does it, any can.
+"""What must be brought to its end after a crash, and what ages: a task that comes again and again does it.
 
 - A deleted mailbox is a stub whose messages are still to be archived; one of a removed account when that is due.
 - A COPY beyond one transaction has an undo record until its last chunk; one whose process is gone is taken back.
 - Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
 - Messages that were given a time to expire are archived when it has come.
-- Archived messages older than their keep are dropped, and stubs of which no tombstone tells any more; contents that
-  nobody names are swept, and files that belong to nobody.
+- Archived messages older than their keep are dropped, and stubs of which no tombstone tells any more; files that
+  belong to nobody are swept.
 
 What fails is logged and left for the next time; it keeps nothing else from being done.
 """
 
-import asyncio
 import logging
-import random
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 from bson.objectid import ObjectId
-from pymongo.errors import DuplicateKeyError
 
-from duckmail.errors import DuckmailError, Unavailable
+from duckmail.errors import DuckmailError
 from storage.changes.archive import ArchiveStub
 from storage.changes.base import CHUNK, Key
 from storage.changes.expunge import Expunge
 from storage.changes.prune import Prune
 from storage.committer import Committer
-from storage.leases import Lease
 from storage.mongo.client import Database, Document, operation
 from storage.removals import Removals
-from storage.sweep import Sweep
+from storage.sweep import Sweep, Swept
 from storage.userfiles import UserFiles
 
 log = logging.getLogger("duckmail.storage")
 
-EVERY_SECONDS = 30.0
-LEASE = timedelta(minutes=5)
 KEEP_TOMBSTONES = timedelta(days=90)
 KEEP_ARCHIVED = timedelta(days=25)
-SWEEP_EVERY = timedelta(hours=1)
 BATCH = 100
 EXPIRED_AT_ONCE = 500  # messages; what is left waits for the next round
 
@@ -48,23 +41,12 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 
 class Housekeeping:
-    def __init__(self, database: Database, committer: Committer, lease: Lease, removals: Removals) -> None:
+    def __init__(self, database: Database, committer: Committer, removals: Removals) -> None:
         self._database = database
         self._committer = committer
-        self._lease = lease
         self._removals = removals
         self._sweep = Sweep(database)
         self._files = UserFiles(database)
-
-    async def run(self) -> None:
-        """Every half minute, when no other process is at it; until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 -- no secret
-            await quietly(self._round(), "housekeeping")
-
-    async def _round(self) -> None:
-        if await self._claim({"_id": "housekeeping", "owner": self._lease.id}, LEASE):
-            await self.once()
 
     async def once(self) -> None:
         """All of it now."""
@@ -76,27 +58,10 @@ class Housekeeping:
         await quietly(self.drop_stubs(), "dropping stubs")
         await quietly(self.drop_archived(), "dropping archived messages")
         await quietly(self._files.sweep(), "dropping files of nobody")
-        await quietly(self._sweep_in_turn(), "the sweep")
 
-    async def _sweep_in_turn(self) -> None:
-        if await self._claim({"_id": "sweep"}, SWEEP_EVERY):
-            await self._sweep.run()
-
-    async def _claim(self, claim: Document, time: timedelta) -> bool:
-        """For `time`, unless another process holds it. An owner holds it on; without one it is nobody's again."""
-        now = datetime.now(UTC)
-        query: Document = {"_id": claim["_id"], "$or": [{"expires": {"$lt": now}}]}
-        if "owner" in claim:
-            query["$or"].append({"owner": claim["owner"]})
-        update = {"$set": {**claim, "expires": now + time}}
-        try:
-            async with operation():
-                await self._database["schema"].update_one(query, update, upsert=True)
-        except Unavailable as error:
-            if isinstance(error.__cause__, DuplicateKeyError):
-                return False
-            raise
-        return True
+    async def sweep(self) -> Swept:
+        """Removes what nobody names any more. Raises: Unavailable."""
+        return await self._sweep.run()
 
     async def archive_stubs(self) -> None:
         """Moves the messages of deleted mailboxes to `archived`."""

@@ -28,6 +28,7 @@ from storage import (
     queue,
     removals,
     rows,
+    tasks,
     threads,
     tokens,
     userfiles,
@@ -85,6 +86,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *maildrops.INDEXES,
     *mfa.INDEXES,
     *queue.INDEXES,
+    *tasks.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
 )
@@ -135,10 +137,11 @@ class Store:
         self.archived = archived.Archived(self.database)
         self.listing = Listing(self.database, self.contents)
         self.queue = queue.QueueRecords(self.database, self.transactions)
+        self.task_records = tasks.TaskRecords(self.database)
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
-        self.housekeeping = Housekeeping(self.database, self.committer, self.lease, self.users.removals)
+        self.housekeeping = Housekeeping(self.database, self.committer, self.users.removals)
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:
@@ -166,7 +169,6 @@ class Store:
         self.tasks.start(self.lease.keep(), "lease")
         self.tasks.start(self.maildrops.keep(), "maildrops")
         self.tasks.start(self.views.poll(), "poll")
-        self.tasks.start(self.housekeeping.run(), "housekeeping")
         if self.notifier is not None:
             self.tasks.start(self.notifier.send(), "publish")
             self.tasks.start(self.notifier.listen(), "listen")

@@ -15,6 +15,7 @@ from api.door import Door
 from api.metrics import MetricsServer, start_metrics
 from api.services import ApiServices, ApiSettings
 from duckmail import __version__
+from duckmail.app.background import working
 from duckmail.app.edges import mail_edges
 from duckmail.app.listeners import API, API_TLS, METRICS, Opened, close_listeners
 from duckmail.app.outbound import running
@@ -69,6 +70,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         mfa=services.mfa,
         profiles=Profiles(settings, certificate, services.threads),
         quotas=Quotas(services.store),
+        tasks=services.task_list,
         tokens=services.tokens,
         users=services.users,
     )
@@ -95,14 +97,15 @@ class Server:
         self._api: web.AppRunner | None = None
         self._doors: list[asyncio.Server] = []
         self._opened: Sequence[Opened] = ()
-        self._queue = AsyncExitStack()
+        self._runners = AsyncExitStack()
         self._metrics: MetricsServer | None = None
 
     async def start(self, opened: Sequence[Opened]) -> None:
         """Accepts on the listeners, and owns them. Raises: InvalidInput, TlsError: the queue cannot be emptied so."""
         self._opened = opened
         config = self._config
-        await self._queue.enter_async_context(running(self._services, config.server.drain_timeout))
+        await self._runners.enter_async_context(working(self._services, config.server.drain_timeout))
+        await self._runners.enter_async_context(running(self._services, config.server.drain_timeout))
         edges = mail_edges(self._services, self._limits, self.tls)
         for one in opened:
             for each in one.sockets:
@@ -166,7 +169,7 @@ class Server:
             if self._api is not None:
                 tasks.create_task(self._api.cleanup())
             tasks.create_task(self._listeners.drain(self._config.server.drain_timeout))
-            tasks.create_task(self._queue.aclose())
+            tasks.create_task(self._runners.aclose())
         if self._metrics is not None:
             await self._metrics.aclose()
         close_listeners(self._opened)  # aiohttp leaves the paths of unix sockets

@@ -35,6 +35,9 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.sessions import Sessions
 from duckmail.services.sorting import Sorting
 from duckmail.services.submission import Policy, Submission
+from duckmail.services.tasks.jobs import jobs
+from duckmail.services.tasks.runner import Jobs
+from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
 from storage.store import Store
@@ -82,6 +85,8 @@ class Services:
     reports: Reports
     queue: Queue
     submission: Submission
+    task_list: TaskList
+    jobs: Jobs
     budget: OctetBudget
     hostname: str
     slot: str
@@ -198,6 +203,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             reports=reports,
             queue=queue,
             submission=Submission(store, delivery, queue, threads, policy, register=register),
+            task_list=TaskList(store.task_records),
+            jobs=jobs(store),
             budget=OctetBudget(config.limits.octet_budget),
             hostname=hostname,
             slot=slot,

@@ -25,6 +25,9 @@ from duckmail.services.messages.services import message_services
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles, ProfileSettings
 from duckmail.services.quotas import Quotas
+from duckmail.services.tasks.jobs import jobs
+from duckmail.services.tasks.runner import TaskRunner
+from duckmail.services.tasks.tasks import TaskList
 from storage.addressrecords import AddressRecords
 from storage.addressregister import AddressRegister as AddressRegisterRecords
 from storage.filters import Autoreplies as AutoreplyRecords
@@ -73,6 +76,7 @@ class Api:
     base: str
     session: ClientSession
     services: ApiServices
+    runner: TaskRunner
     token: str = TOKEN
 
     async def call(
@@ -81,6 +85,10 @@ class Api:
         """`token`: None for the static one, "" for none."""
         wanted = self.token if token is None else token
         return await call(self.session, method, self.base + path, json, wanted, **options)
+
+    async def work(self) -> int:
+        """Does the tasks that are due; how many attempts that were."""
+        return await self.runner.once()
 
     async def make_user(self, username: str = "anna", **fields: object) -> str:
         reply = await self.call("POST", "/users", {"username": username, "password": "secretvalue", **fields})
@@ -126,6 +134,7 @@ async def open_api(
             mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, Sealer([bytes(32)]), accounts.pool),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store),
+            tasks=TaskList(store.task_records),
             tokens=accounts.tokens,
             users=accounts.users,
         )
@@ -134,7 +143,8 @@ async def open_api(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
+        tasks = TaskRunner(store.task_records, jobs(store), "test")
         try:
-            yield Api(accounts, store, f"http://{host}:{port}", session, services)
+            yield Api(accounts, store, f"http://{host}:{port}", session, services, tasks)
         finally:
             await runner.cleanup()

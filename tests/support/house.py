@@ -19,6 +19,7 @@ from duckmail.app.server import api_services
 from duckmail.app.services import Databases, Services, open_services
 from duckmail.config.schema import Config, Imap, Mongo, Pop3, Server, Submission
 from duckmail.services.access import SYSTEM
+from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.users import NewUser
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners
@@ -90,6 +91,10 @@ class House:
 
     async def call(self, method: str, path: str, json: object = None, token: str = TOKEN) -> Reply:
         return await call(self.session, method, self.base + path, json, token)
+
+    async def work(self) -> int:
+        """Does the tasks that are due; how many attempts that were."""
+        return await TaskRunner(self.services.store.task_records, self.services.jobs, "test").once()
 
     async def make_user(self, username: str = "anna", **attributes: object) -> str:
         return await self.services.users.create(

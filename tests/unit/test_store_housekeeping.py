@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from bson.objectid import ObjectId
@@ -19,7 +19,6 @@ from storage.fsck import check
 from storage.housekeeping import KEEP_ARCHIVED, KEEP_TOMBSTONES
 from storage.leases import LEASE_MS
 from storage.store import Store, key
-from storage.sweep import Sweep, Swept
 from tests.support.stores import Ears, message, new_account, open_store, put
 
 ALL = Ranges(((1, 4_294_967_295),))
@@ -211,38 +210,6 @@ async def test_what_fails_keeps_nothing_else_from_being_done(
     await store.housekeeping.once()
     assert await store.database["archived"].count_documents({}) == 1
     assert "archiving a deleted mailbox failed" in caplog.text
-
-
-async def test_the_sweep_comes_in_its_turn_whoever_lives_so_long(
-    store: Store, mongo_uri: str, database_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once an hour for all processes together, though none of them lives for an hour."""
-    swept: list[datetime] = []
-
-    async def run(_: Sweep) -> Swept:
-        swept.append(datetime.now(UTC))
-        return Swept()
-
-    monkeypatch.setattr(Sweep, "run", run)
-    for slot in ("one", "two"):
-        async with open_store(mongo_uri, database_name, slot=slot) as other:
-            await other.housekeeping.once()
-    assert len(swept) == 1
-    await age(store, "schema", "expires", housekeeping.SWEEP_EVERY)
-    await store.housekeeping.once()
-    assert len(swept) == 2
-
-
-async def test_one_process_at_a_time(store: Store, mongo_uri: str, database_name: str) -> None:
-    claim = {"_id": "housekeeping", "owner": store.lease.id}
-    assert await store.housekeeping._claim(claim, housekeeping.LEASE)
-    assert await store.housekeeping._claim(claim, housekeeping.LEASE), "its own"
-    async with open_store(mongo_uri, database_name, slot="other") as other:
-        theirs = {"_id": "housekeeping", "owner": other.lease.id}
-        assert not await other.housekeeping._claim(theirs, housekeeping.LEASE)
-        await age(store, "schema", "expires", housekeeping.LEASE)
-        assert await other.housekeeping._claim(theirs, housekeeping.LEASE)
-        assert not await store.housekeeping._claim(claim, housekeeping.LEASE)
 
 
 async def test_a_process_that_stalled_gets_its_lease_back(store: Store, mongo_uri: str, database_name: str) -> None:
