@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from duckmail.app.services import Services
-from duckmail.clients.dns import Dns
 from duckmail.runtime.batch import Batched
 from duckmail.services.queue.attempt import Tools
 from duckmail.services.queue.local import LocalCourier
@@ -15,30 +14,31 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Slots
 from duckmail.services.recipients import Resolver
 from protocols.smtp.client import SmtpCourier
-from protocols.smtp.client_settings import SmtpClientSettings, client_contexts
+from protocols.smtp.client_settings import SmtpClientSettings
 
 
 @asynccontextmanager
 async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
-    """A runner, which at the end has `seconds` for what it is sending. Raises: InvalidInput, TlsError, ValueError."""
+    """A runner, which at the end has `seconds` for what it is sending. Raises: InvalidInput."""
     config, store = services.config.outbound, services.store
     relay = parse_relay(config.relay.get_secret_value(), config.tls)
-    dns = Dns(config.nameservers)
+    outside = services.outside
     courier = SmtpCourier(
         SmtpClientSettings(
             services.hostname,
             relays=frozenset({relay.host.lower()} if relay else ()),
             connect_timeout=config.connect_timeout,
+            outward=outside.outward,
         ),
-        dns,
-        client_contexts(config.tls_authorities),
+        outside.dns,
+        outside.contexts,
     )
     slots = Slots(config.concurrency, config.per_host)
     tools = Tools(
         store=store,
         router=Router(Resolver(store.addresses), relay, mx=config.mx, tls=config.tls),
         local=LocalCourier(services.delivery, services.budget),
-        remote=Remote(courier, dns, slots, config.tls),
+        remote=Remote(courier, outside.dns, slots, config.tls),
         slots=slots,
         reports=services.reports,
         schedule=Schedule(config.schedule),
@@ -51,4 +51,3 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.drain(seconds)
-        await dns.close()

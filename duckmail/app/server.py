@@ -76,6 +76,14 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
     )
 
 
+def _ports(opened: Sequence[Opened]) -> Iterator[int]:
+    """Of TCP."""
+    for each in (each for one in opened for each in one.sockets):
+        name = each.sock.getsockname()
+        if isinstance(name, tuple):
+            yield name[1]
+
+
 class Server:
     """The listeners of one process over its services: `start`, and `drain` at the end."""
 
@@ -104,6 +112,7 @@ class Server:
         """Accepts on the listeners, and owns them. Raises: InvalidInput, TlsError: the queue cannot be emptied so."""
         self._opened = opened
         config = self._config
+        self._services.outside.outward.listening(_ports(opened))
         await self._runners.enter_async_context(working(self._services, config.server.drain_timeout))
         await self._runners.enter_async_context(running(self._services, config.server.drain_timeout))
         edges = mail_edges(self._services, self._limits, self.tls)

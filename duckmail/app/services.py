@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from duckmail.app.outside import Outside, open_outside
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
@@ -88,6 +89,7 @@ class Services:
     task_list: TaskList
     jobs: Jobs
     budget: OctetBudget
+    outside: Outside
     hostname: str
     slot: str
 
@@ -117,7 +119,7 @@ def _delivery(  # noqa: PLR0917 -- parts that exist once
 async def open_services(config: Config, databases: Databases, slot: str) -> AsyncIterator[Services]:
     """Opens the store and builds the services over it. `slot` names this process among those of its host and data.
 
-    Raises: Unavailable.
+    Raises: Unavailable. InvalidInput: what the configuration names cannot be used.
     """
     hostname = config.server.hostname or socket.getfqdn()
     async with AsyncExitStack() as stack:
@@ -157,6 +159,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
             network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
         )
+        outside = await stack.enter_async_context(open_outside(config.outbound))
         sealer = open_sealer(config.server.data, os.environ)
         sessions = Sessions(store)
         tasks.start(sessions.keep(), "sessions")
@@ -206,6 +209,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             task_list=TaskList(store.task_records),
             jobs=jobs(store),
             budget=OctetBudget(config.limits.octet_budget),
+            outside=outside,
             hostname=hostname,
             slot=slot,
         )

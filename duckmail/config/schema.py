@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from duckmail.config.units import Duration, File, Folder, Hostname, Listen, Network, Secret, Size, Tuple
+from duckmail.config.units import Duration, File, Folder, Hostname, IpNetwork, Listen, Network, Secret, Size, Tuple
 
 MIB = 1 << 20
 MINUTE = 60.0
@@ -210,6 +210,11 @@ class Outbound(Section):
     connect_timeout: Duration = Field(default=30.0, description="For a connection to another server.", ge=1, le=300)
     nameservers: Tuple[str] = Field(
         default=(), description='DNS servers: "192.0.2.53" or "192.0.2.53:5353". Empty: the ones of the system.'
+    )
+    allow_networks: Tuple[IpNetwork] = Field(
+        default=(),
+        description="Networks in which targets of forwarding, webhooks and other servers named by users may be. Empty: "
+        "the public Internet alone, without the listeners of this server. outbound.relay may be anywhere.",
     )
 
 

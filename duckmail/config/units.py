@@ -88,6 +88,12 @@ def _check_network(value: str) -> str:
     return value
 
 
+def _check_ip_network(value: str) -> str:
+    if value == "unix":
+        raise ValueError('must be a network such as "10.0.0.0/8", or an address')
+    return _check_network(value)
+
+
 def _check_listen(value: str) -> str:
     if _UNIX.fullmatch(value) or _SYSTEMD.fullmatch(value):
         return value
@@ -117,6 +123,7 @@ def _to_path(value: object, info: ValidationInfo) -> object:
 Size = Annotated[int, BeforeValidator(parse_size), Kind('octets, or a size such as "64 MiB"', write_size)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Kind('seconds, or a time such as "5 min"', write_duration)]
 Network = Annotated[str, AfterValidator(_check_network), Kind('network ("10.0.0.0/8", "::1", "unix")', quoted)]
+IpNetwork = Annotated[str, AfterValidator(_check_ip_network), Kind('network ("10.0.0.0/8", "::1")', quoted)]
 Listen = Annotated[
     str, AfterValidator(_check_listen), Kind('listener ("host:port", "unix:/path", "systemd:name")', quoted)
 ]

@@ -20,9 +20,9 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(parsed, IPv4Address):
         return _is_public_v4(parsed)
-    carried = _carried(parsed)
-    if carried is not None:
-        return _is_public_v4(carried)
+    inner = carried(parsed)
+    if inner is not None:
+        return _is_public_v4(inner)
     return parsed in _GLOBAL_UNICAST and parsed.is_global and parsed.teredo is None
 
 
@@ -30,8 +30,10 @@ def _is_public_v4(address: IPv4Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _carried(address: IPv6Address) -> IPv4Address | None:
+def carried(address: IPv4Address | IPv6Address) -> IPv4Address | None:
     """The IPv4 address that packets to this IPv6 address end at."""
+    if isinstance(address, IPv4Address):
+        return None
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour

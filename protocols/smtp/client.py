@@ -4,7 +4,7 @@
   message is permanent; code 0 tells of the host or the connection: another host, or the same later, may do better.
 - DATA is used with every server, not BDAT (RFC 3030), also where CHUNKING is offered: BDAT sends a whole message to a
   server that has refused all its recipients, and would be a second way to frame messages, for one round trip less.
-- A host that a stranger names (the MX of a recipient's domain) is never connected to in a private network.
+- A host that a stranger names (the MX of a recipient's domain) is connected to where `Outward` permits it.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from socket import SOCK_STREAM
 from typing import Protocol
 
 from duckmail.errors import NotFound, Unavailable
-from duckmail.model.network import is_public
 from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
 from duckmail.runtime.log import event
 from protocols.net.outgoing import Outgoing
@@ -81,7 +80,7 @@ class SmtpCourier:
         deadline = asyncio.get_running_loop().time() + self._settings.message_timeout
         failure = Failed(0, "4.4.4", f"{destination.host} has no address")
         # RFC 5321 §5.1: the addresses of a host are tried one after the other until one succeeds.
-        for address in await self._addresses(destination.host):
+        for address in await self._addresses(destination.host, destination.port):
             try:
                 return await self._session(destination, address, policy, requiretls, deadline)
             except Failed as error:
@@ -90,15 +89,15 @@ class SmtpCourier:
                     break
         raise failure
 
-    async def _addresses(self, host: str) -> list[str]:
+    async def _addresses(self, host: str, port: int) -> list[str]:
         if host.lower() in self._settings.relays:
             found = await self._system_addresses(host)
         elif _is_address(host):
             found = [host]
         else:
             found = await self._dns_addresses(host)
-        if not self._settings.allow_private and host.lower() not in self._settings.relays:
-            found = [address for address in found if is_public(address)]
+        if host.lower() not in self._settings.relays:
+            found = [address for address in found if self._settings.outward.permits(address, port)]
             if not found:
                 raise Failed(0, "4.4.4", f"{host} has no address in the public Internet")
         return found[: self._settings.max_addresses]

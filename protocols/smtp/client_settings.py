@@ -1,9 +1,10 @@
 """Timeouts, limits and TLS of the SMTP client."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from duckmail.runtime.outward import Outward
 from protocols.net.tls import TlsError
 
 MINUTE = 60.0
@@ -14,14 +15,14 @@ class SmtpClientSettings:
     """Times in seconds. The timeouts of the dialogue are those of RFC 5321 §4.5.3.2.
 
     `hostname`: in EHLO. `relays`: the hosts that the configuration names, in lower case: they may have addresses in
-    private networks, and are looked up as the system does it (hosts file). `allow_private`: every host may; for test
-    networks. `message_timeout`: for one message with all that belongs to it, however steadily a server drips.
+    private networks, and are looked up as the system does it (hosts file). `outward`: where all others may be.
+    `message_timeout`: for one message with all that belongs to it, however steadily a server drips.
     `max_addresses`: how many addresses of one host are tried.
     """
 
     hostname: str
     relays: frozenset[str] = frozenset()
-    allow_private: bool = False
+    outward: Outward = field(default_factory=Outward)
     connect_timeout: float = 30.0
     tls_timeout: float = 30.0
     greeting_timeout: float = 5 * MINUTE

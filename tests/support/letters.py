@@ -8,6 +8,7 @@ from typing import Any
 
 from duckmail.errors import NotFound
 from duckmail.model.queue import Letter, OutboundEnvelope, QueueRecipient
+from duckmail.runtime.outward import Outward
 from protocols.smtp.client import SmtpCourier
 from protocols.smtp.client_settings import ClientContexts, SmtpClientSettings, client_contexts
 
@@ -67,7 +68,7 @@ def courier(
 ) -> SmtpCourier:
     """All hosts are allowed to be here unless `settings` say otherwise; `mx.example` is."""
     given: dict[str, Any] = {
-        "allow_private": True,
+        "outward": Outward(["127.0.0.0/8", "::1/128"]),
         "connect_timeout": 2.0,
         "tls_timeout": 2.0,
         "greeting_timeout": 2.0,

@@ -9,6 +9,7 @@ import pytest
 
 from duckmail.errors import Unavailable
 from duckmail.model.queue import Destination, Letter, Notify, Outcome, QueueRecipient
+from duckmail.runtime.outward import Outward
 from protocols.net.outgoing import Outgoing
 from protocols.net.tls import server_context
 from protocols.smtp.client import SmtpCourier
@@ -653,9 +654,7 @@ async def test_addresses_are_few() -> None:
 async def test_strangers_lead_to_no_private_network(address: str) -> None:
     async with scripted() as server:
         for host, hosts in (("mx.example", {"mx.example": [address]}), (address, {})):
-            [got] = await courier(hosts, allow_private=False).send(
-                Destination(host, server.port), letter(), recipients()
-            )
+            [got] = await courier(hosts, outward=Outward()).send(Destination(host, server.port), letter(), recipients())
             assert (got.code, got.status) == (0, "4.4.4")
     assert server.connections == 0
 
@@ -663,7 +662,7 @@ async def test_strangers_lead_to_no_private_network(address: str) -> None:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
 async def test_a_configured_relay_may_be_there(host: str) -> None:
     async with scripted(HELLO + ENVELOPE + SENT) as server:
-        [got] = await courier({}, allow_private=False, relays=frozenset({"localhost", "127.0.0.1"})).send(
+        [got] = await courier({}, outward=Outward(), relays=frozenset({"localhost", "127.0.0.1"})).send(
             Destination(host, server.port), letter(), recipients()
         )
     assert got.accepted
