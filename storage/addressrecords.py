@@ -235,9 +235,16 @@ class AddressRecords:
             if not renamed:
                 break
         async with operation():
-            dkim = await self._dkim.update_many({"domain": old}, {"$set": {"domain": new}})
+            dkim = await self._rename_keys(old, new)
             aliases = await self._aliases.update_many({"domain": old}, {"$set": {"domain": new}})
-        return Renamed(addresses, users, dkim.modified_count, aliases.modified_count)
+        return Renamed(addresses, users, dkim, aliases.modified_count)
+
+    async def _rename_keys(self, old: str, new: str) -> int:
+        """The domain's keys sign for the new name, unless that has its own."""
+        try:
+            return (await self._dkim.update_one({"domain": old}, {"$set": {"domain": new}})).modified_count
+        except DuplicateKeyError:
+            return 0
 
     async def _collides(self, old: str, new: str) -> bool:
         pipeline: list[Document] = [

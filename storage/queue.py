@@ -88,6 +88,7 @@ def new_document(
     prefix: bytes = b"",
     due: datetime | None = None,
     key: bytes | None = None,
+    vouched: bool = False,
 ) -> Document:
     """A message, ready to insert. `size`: octets, with the prefix. `due`: when it is sent first, at once when None."""
     now = datetime.now(UTC)
@@ -115,6 +116,8 @@ def new_document(
         document["prefix"] = Binary(prefix)
     if key is not None:
         document["key"] = Binary(key)
+    if vouched:
+        document["vouched"] = True
     return document
 
 
@@ -171,6 +174,7 @@ def to_message(document: Document) -> QueuedMessage:
         held=bool(document["held"]),
         runner=document.get("lease", {}).get("runner", ""),
         ended=document.get("ended"),
+        vouched=bool(document.get("vouched", False)),
     )
 
 

@@ -21,6 +21,7 @@ from storage import (
     archived,
     asps,
     authlog,
+    dkim,
     filters,
     mailboxes,
     maildrops,
@@ -76,6 +77,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addressregister.INDEXES,
     *asps.INDEXES,
     *authlog.INDEXES,
+    *dkim.INDEXES,
     *filters.INDEXES,
     *threads.INDEXES,
     *removals.INDEXES,
@@ -129,6 +131,7 @@ class Store:
         self.domain_access = filters.DomainAccess(self.database)
         self.asps = asps.Asps(self.database)
         self.authlog = authlog.AuthEvents(self.database)
+        self.dkim = dkim.DkimRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.users)
         self.tokens = tokens.Tokens(self.database)
         self.files = userfiles.UserFiles(self.database)

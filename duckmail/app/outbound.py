@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from duckmail.app.services import Services
 from duckmail.runtime.batch import Batched
+from duckmail.services.dkim.signer import Signer
 from duckmail.services.queue.attempt import Tools
 from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
@@ -43,6 +44,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         reports=services.reports,
         schedule=Schedule(config.schedule),
         contents=Batched(store.contents.load),
+        signer=Signer(store.dkim, store.addresses, services.sealer, services.threads, services.hostname),
     )
     runner = Runner(tools, services.slot, config.concurrency)
     services.queue.woken = runner.wake

@@ -60,6 +60,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         authlog=services.authlog,
         autoreplies=services.autoreplies,
         budget=services.budget,
+        dkim=services.dkim,
         domain_access=services.domain_access,
         domain_aliases=services.domain_aliases,
         files=services.files,

@@ -20,6 +20,7 @@ from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.delivery import Delivery
+from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
@@ -71,6 +72,7 @@ class Services:
     auth: Auth
     authlog: AuthLog
     autoreplies: Autoreplies
+    dkim: Dkim
     domain_access: DomainAccess
     domain_aliases: DomainAliases
     files: UserFiles
@@ -189,6 +191,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             auth=auth,
             authlog=authlog,
             autoreplies=Autoreplies(store.autoreplies),
+            dkim=Dkim(store.dkim, sealer, threads),
             domain_access=DomainAccess(store.domain_access),
             domain_aliases=DomainAliases(store.address_records),
             files=UserFiles(store.files, store.users, threads),

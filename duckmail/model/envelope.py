@@ -15,7 +15,8 @@ class Envelope:
     `helo`: what it called itself. `size`: octets as declared, 0 when not. `body`: `7BIT`, `8BITMIME`, `BINARYMIME`.
     `ident`: the relay's own name for the message (XFORWARD IDENT), or empty. `connection`: its id, for the log.
     `key`: names this message and no other, for its accounts to get it once; b"": its octets do, if they can.
-    `trusted`: what the header says of spam comes from a relay that may say so.
+    `trusted`: what the header says of spam comes from a relay that may say so. `vouched`: its author is an account
+    here, which was checked when it was sent, or this server.
     """
 
     sender: str
@@ -30,6 +31,7 @@ class Envelope:
     connection: str = ""
     key: bytes = b""
     trusted: bool = False
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class QueuedMessage:
 
     The message that is sent is `prefix` (whole header lines) followed by the content. `content`: its id, "" when the
     message is at its end (`ended`). `runner`: the process that works on it now, or worked on it when it died.
+    `vouched`: of a forwarded one, its author is an account here, or this server.
     """
 
     id: str
@@ -108,6 +109,7 @@ class QueuedMessage:
     held: bool = False
     runner: str = ""
     ended: datetime | None = None
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
@@ -40,6 +41,7 @@ from tests.support.accounts import Accounts, open_accounts
 from tests.support.stores import open_store
 
 TOKEN = "a-static-token"
+SEALER = Sealer([bytes(32)])
 
 
 @dataclass(slots=True)
@@ -120,6 +122,7 @@ async def open_api(
             authlog=accounts.authlog,
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
             budget=OctetBudget(256 << 20),
+            dkim=Dkim(store.dkim, SEALER, accounts.pool),
             domain_access=DomainAccess(DomainRecords(accounts.database)),
             domain_aliases=DomainAliases(records),
             files=UserFiles(store.files, store.users, accounts.pool),
@@ -131,7 +134,7 @@ async def open_api(
             health=Health(accounts.database, redis, prefix),
             mailboxes=Mailboxes(store),
             messages=message_services(store, accounts.pool),
-            mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, Sealer([bytes(32)]), accounts.pool),
+            mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, SEALER, accounts.pool),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store),
             tasks=TaskList(store.task_records),

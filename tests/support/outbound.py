@@ -25,8 +25,10 @@ from duckmail.model.queue import (
 )
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.budget import OctetBudget
+from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import Delivery
+from duckmail.services.dkim.signer import Signer
 from duckmail.services.mail import Mail
 from duckmail.services.queue.attempt import Tools
 from duckmail.services.queue.forward import Forwarding
@@ -44,6 +46,7 @@ from storage.store import Store
 from tests.support.stores import message, new_account, open_store
 
 RELAY = Destination("relay.test", 25)
+SEALER = Sealer([bytes(32)])
 WAIT = 10.0
 
 ACCEPT = (250, "2.0.0", "OK")
@@ -223,6 +226,7 @@ async def outbound(
                 reports=reports,
                 schedule=times,
                 contents=Batched(store.contents.load),
+                signer=Signer(store.dkim, store.addresses, SEALER, pool, "mx.example.com"),
             )
             runner = Runner(tools, slot, concurrency, poll=0.02)
             queue.woken = runner.wake

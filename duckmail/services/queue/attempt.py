@@ -18,6 +18,7 @@ from duckmail.model.queue import Letter, Notify, Outcome, QueueRecipient, State
 from duckmail.runtime import metrics
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
+from duckmail.services.dkim.signer import Signer
 from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.reports import Reports
@@ -58,6 +59,7 @@ class Tools:
     reports: Reports
     schedule: Schedule
     contents: Batched[str, StoredContent]
+    signer: Signer
 
 
 class Attempt:
@@ -75,6 +77,7 @@ class Attempt:
         self._stopped = False
         self.reported = False  # what became of it put a report into the queue
         self._letter: Letter | None = None
+        self._signed: Letter | None = None  # what other servers get
         self._loops = False
         # The same for all, so that what failed together is tried together.
         self._factor = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 -- no secret
@@ -98,6 +101,8 @@ class Attempt:
             routes = await self._tools.router.route(due)
             if any(not isinstance(route, Stranded | Refused) for route in routes):
                 await self._load()
+            if any(not isinstance(route, Local | Stranded | Refused) for route in routes):
+                await self._sign()
             groups = [
                 (route, positions[start : start + MOST_RECIPIENTS])
                 for route, positions in routes.items()
@@ -127,6 +132,15 @@ class Attempt:
             block += piece
         self._loops = sum(1 for _ in Lookup(block).spans(b"received")) > MOST_RECEIVED
         self._letter = Letter(message.envelope, message.size, message.prefix, content)
+
+    async def _sign(self) -> None:
+        if self._letter is None or self._loops:
+            return
+        try:
+            self._signed = await self._tools.signer.letter(self._message, self._letter)
+        except DuckmailError as error:
+            # Without its signature it might be taken for a forgery, and refused for ever.
+            event(_logger, logging.ERROR, "not signed", id=self._message.id, fields=error.fields)
 
     # -- one transaction -------------------------------------------------------------------------------------------
 
@@ -188,7 +202,9 @@ class Attempt:
         if isinstance(route, Local):
             async with self._tools.slots.take():
                 return await self._tools.local.deliver(self._message, self._letter, recipients)
-        return await self._tools.remote.send(route, self._letter, recipients)
+        if self._signed is None:
+            return [Outcome(r.address, 0, "4.7.5", "The message cannot be signed for now") for r in recipients]
+        return await self._tools.remote.send(route, self._signed, recipients)
 
     def _settle(self, position: int, outcome: Outcome, taken: State) -> None:
         settled = self._tools.schedule.settle(

@@ -60,6 +60,7 @@ class Forwarding:
             ),
             recipients=recipients,
             content=content,
+            vouched=envelope.vouched,
             prefix=self._received(envelope, recipient) + SEEN + b": " + self._mark(recipient.account) + b"\r\n",
         )
 

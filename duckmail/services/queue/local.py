@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from duckmail import errors
 from duckmail.model.envelope import Envelope, Recipient
-from duckmail.model.queue import Letter, Outcome, QueuedMessage, QueueRecipient
+from duckmail.model.queue import Letter, Origin, Outcome, QueuedMessage, QueueRecipient
 from duckmail.runtime.budget import OctetBudget
 from duckmail.services.delivery import Delivery
 
@@ -55,6 +55,7 @@ class LocalCourier:
             smtputf8=message.envelope.smtputf8,
             connection=message.id,
             key=f"queue {message.id}".encode(),
+            vouched=message.vouched or message.origin is not Origin.FORWARD,
         )
         async with self._budget.reserve(letter.size, BUDGET_SECONDS):
             raw = bytearray(letter.prefix)

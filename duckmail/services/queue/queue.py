@@ -31,7 +31,7 @@ class NewMail:
     """A message to send. `user`: whose it is, "" for the server's own. `content`: prepared by `store.contents`.
 
     `prefix`: whole header lines before it. `due`: when it is sent first, at once when None. `key`: a second message of
-    the same user with the same key is not taken; the first one's id is given.
+    the same user with the same key is not taken; the first one's id is given. `vouched`: as `QueuedMessage` has it.
     """
 
     user: str
@@ -42,6 +42,7 @@ class NewMail:
     prefix: bytes = b""
     due: datetime | None = None
     key: bytes | None = None
+    vouched: bool = False
 
     @property
     def size(self) -> int:
@@ -111,6 +112,7 @@ class Queue:
             prefix=mail.prefix,
             due=mail.due,
             key=mail.key,
+            vouched=mail.vouched,
         )
 
     def taken(self, mails: Sequence[NewMail]) -> None:
