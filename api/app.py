@@ -13,6 +13,7 @@ from aiohttp import web
 from api.answer import json_response
 from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
+from api.openapi.pages import DOCS, DOCUMENT, Pages
 from api.reading import read_input
 from api.route import BODY_LIMIT, Route
 from api.routes import (
@@ -82,6 +83,9 @@ def make_app(services: ApiServices, settings: ApiSettings) -> web.Application:
     for each in ROUTES:
         # A parameter may be empty: validation says so in its own words.
         app.router.add_route(each.method, _PARAMETER.sub(r"{\1:[^/]*}", each.path), _endpoint(each, services, settings))
+    said = Pages(ROUTES)
+    app.router.add_route("GET", DOCUMENT, said.document)
+    app.router.add_route("GET", DOCS, said.docs)
     return app
 
 

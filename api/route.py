@@ -47,7 +47,7 @@ async def keep_token(call: Call, user: User) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`bind` validates the input and gives what carries it out. `echo`: request values repeated in errors.
+    """`bind` validates the input by `model` and gives what carries it out. `echo`: values repeated in errors.
 
     `raw`: the key of a body that is neither JSON nor a form, "" where there is none. `body_limit`: octets.
     """
@@ -55,6 +55,7 @@ class Route:
     method: str
     path: str
     permission: Permission | None
+    model: type[BaseModel]
     bind: Callable[[Input], Bound]
     errors: Rows = field(default_factory=dict)
     echo: tuple[str, ...] = ()
@@ -93,4 +94,5 @@ def route(
         request = parse(model, values)
         return lambda call: handler(call, request)
 
-    return Route(method, path, permission_of(method, path, permission), bind, errors or {}, echo, body_limit, raw)
+    access = permission_of(method, path, permission)
+    return Route(method, path, access, model, bind, errors or {}, echo, body_limit, raw)

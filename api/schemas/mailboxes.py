@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import PlainValidator, model_validator
 
 from api.schemas.base import Traced
+from api.schemas.described import described
 from api.schemas.types import EMPTY_IS_ABSENT, boolean, identifier, mailbox_path, number, violation
 
 Flag = Annotated[bool, boolean(), EMPTY_IS_ABSENT]
@@ -19,7 +20,7 @@ def _id_or_resolve() -> PlainValidator:
     def either(value: object) -> str:
         return RESOLVE if value == RESOLVE else str(check(value))  # type: ignore[call-arg]
 
-    return PlainValidator(either)
+    return described(either, type="string", pattern=f"^(?:[0-9a-fA-F]{{24}}|{RESOLVE})$")
 
 
 class OfUser(Traced):

@@ -9,6 +9,7 @@ from pydantic.alias_generators import to_snake
 
 from api.paging import MAX_PAGE, Paged
 from api.schemas.base import Lenient, Request, Traced
+from api.schemas.described import described
 from api.schemas.types import EMPTY_IS_ABSENT, boolean, identifier, json_object, moment, number, text, violation
 from duckmail.model.ranges import Ranges
 
@@ -35,7 +36,7 @@ def headers() -> PlainValidator:
             return found == "true"
         return tuple(name for name in (name.strip() for name in found.split(",")) if name)
 
-    return PlainValidator(check)
+    return described(check, anyOf=[{"type": "string", "maxLength": MAX_HEADERS}, {"type": "boolean"}])
 
 
 def attachment_number() -> PlainValidator:
@@ -49,7 +50,7 @@ def attachment_number() -> PlainValidator:
         known = found.startswith("ATT") and digits.isascii() and digits.isdecimal() and len(digits) <= 9
         return int(digits) if known else 0
 
-    return PlainValidator(check)
+    return described(check, type="string", pattern="^[Aa][Tt][Tt][0-9]{1,9}$")
 
 
 Headers = Annotated[tuple[str, ...] | bool, headers(), EMPTY_IS_ABSENT]
@@ -75,7 +76,7 @@ def message_range() -> PlainValidator:
             )
         return _ranges(value)
 
-    return PlainValidator(check)
+    return described(check, type="string", maxLength=MAX_RANGE, pattern=f"^(?:{_RANGE.pattern}|all)$")
 
 
 def _ranges(value: str) -> Ranges:

@@ -16,6 +16,7 @@ import orjson
 from pydantic import PlainValidator
 from pydantic_core import PydanticCustomError
 
+from api.schemas.described import DATE, described
 from duckmail.errors import Cannot, InvalidInput
 from duckmail.model.mailbox import MAX_PATH, normalise_path
 from duckmail.services import names
@@ -47,7 +48,7 @@ def text(most: int, *, empty: bool = False, least: int = 0) -> PlainValidator:
             raise violation(f'"{{label}}" length must be at least {least} characters long')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", minLength=0 if empty else max(least, 1), maxLength=most)
 
 
 def username() -> PlainValidator:
@@ -67,7 +68,7 @@ def username() -> PlainValidator:
             raise violation(*messages)
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", minLength=1, maxLength=names.MAX_USERNAME)
 
 
 def login_name() -> PlainValidator:
@@ -79,7 +80,7 @@ def login_name() -> PlainValidator:
             raise violation('"{label}" does not match any of the allowed types')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", minLength=1)
 
 
 def password() -> PlainValidator:
@@ -93,7 +94,7 @@ def password() -> PlainValidator:
             raise violation('"{label}" length must be less than or equal to 256 characters long')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", maxLength=256)
 
 
 def boolean(only: bool | None = None) -> PlainValidator:
@@ -107,7 +108,7 @@ def boolean(only: bool | None = None) -> PlainValidator:
             raise violation(f'"{{label}}" must be [{str(only).lower()}]')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="boolean", **({} if only is None else {"const": only}))
 
 
 def number(least: int | None = None, most: int | None = None) -> PlainValidator:
@@ -126,7 +127,7 @@ def number(least: int | None = None, most: int | None = None) -> PlainValidator:
             raise violation(*messages)
         return int(found)
 
-    return PlainValidator(check)
+    return described(check, type="number", **_bounds(least, most))
 
 
 def identifier() -> PlainValidator:
@@ -143,7 +144,7 @@ def identifier() -> PlainValidator:
             raise violation(*messages)
         return found.lower()
 
-    return PlainValidator(check)
+    return described(check, type="string", pattern="^[0-9a-fA-F]{24}$")
 
 
 def email() -> PlainValidator:
@@ -153,7 +154,7 @@ def email() -> PlainValidator:
             raise violation('"{label}" must be a valid email')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", format="email")
 
 
 def address_or_wildcard() -> PlainValidator:
@@ -165,7 +166,7 @@ def address_or_wildcard() -> PlainValidator:
             raise violation('"{label}" must be a valid email')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string")
 
 
 def address_or_id() -> PlainValidator:
@@ -181,7 +182,7 @@ def address_or_id() -> PlainValidator:
         except PydanticCustomError:
             raise violation('"{label}" does not match any of the allowed types') from None
 
-    return PlainValidator(check)
+    return described(check, type="string")
 
 
 def domain() -> PlainValidator:
@@ -193,7 +194,7 @@ def domain() -> PlainValidator:
             raise violation('"{label}" must be a valid domain name')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", format="idn-hostname")
 
 
 def target() -> PlainValidator:
@@ -205,7 +206,7 @@ def target() -> PlainValidator:
             raise violation('"{label}" does not match any of the allowed types')
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", maxLength=1024)
 
 
 def or_empty(inner: PlainValidator) -> PlainValidator:
@@ -214,7 +215,7 @@ def or_empty(inner: PlainValidator) -> PlainValidator:
     def check(value: object) -> object:
         return value if value == "" and isinstance(value, str) else inner.func(value)  # type: ignore[call-arg]
 
-    return PlainValidator(check)
+    return PlainValidator(check, json_schema_input_type=inner.json_schema_input_type)
 
 
 def one_of(*allowed: str) -> PlainValidator:
@@ -223,7 +224,7 @@ def one_of(*allowed: str) -> PlainValidator:
             raise violation(f'"{{label}}" must be one of [{", ".join(allowed)}]')
         return value
 
-    return PlainValidator(check)
+    return described(check, type="string", enum=list(allowed))
 
 
 def ip_address() -> PlainValidator:
@@ -239,7 +240,7 @@ def ip_address() -> PlainValidator:
                 "with a forbidden CIDR"
             ) from None
 
-    return PlainValidator(check)
+    return described(check, type="string", anyOf=[{"format": "ipv4"}, {"format": "ipv6"}])
 
 
 def cursor() -> PlainValidator:
@@ -259,7 +260,7 @@ def cursor() -> PlainValidator:
             raise violation(*messages)
         return found
 
-    return PlainValidator(check)
+    return described(check, type="string", pattern="^[A-Za-z0-9_-]+$", maxLength=1024)
 
 
 def comma_list(most: int) -> PlainValidator:
@@ -271,7 +272,7 @@ def comma_list(most: int) -> PlainValidator:
             raise violation(f'"{{label}}" length must be less than or equal to {most} characters long')
         return tuple(item for item in (item.strip() for item in found.split(",")) if item)
 
-    return PlainValidator(check)
+    return described(check, type="string", maxLength=most)
 
 
 def moment(*, required: bool = False) -> PlainValidator:
@@ -285,7 +286,7 @@ def moment(*, required: bool = False) -> PlainValidator:
             raise violation('"{label}" must be a valid date')
         return found
 
-    return PlainValidator(check)
+    return described(check, **(DATE if required else {"anyOf": [DATE, {"type": "boolean", "const": False}]}))
 
 
 def json_object(most: int = 1 << 20) -> PlainValidator:
@@ -303,7 +304,7 @@ def json_object(most: int = 1 << 20) -> PlainValidator:
             raise violation(f'"{{label}}" must not be larger than {most} bytes')
         return packed.decode()
 
-    return PlainValidator(check)
+    return described(check, type="object")
 
 
 def mailbox_path() -> PlainValidator:
@@ -320,7 +321,7 @@ def mailbox_path() -> PlainValidator:
         except (Cannot, InvalidInput) as error:
             raise violation(f'"{{label}}" is not valid: {error.text}') from error
 
-    return PlainValidator(check)
+    return described(check, type="string", minLength=1, maxLength=MAX_PATH)
 
 
 def unique(items: Sequence[str]) -> Sequence[str]:
@@ -329,6 +330,10 @@ def unique(items: Sequence[str]) -> Sequence[str]:
         if item in items[:index]:
             raise violation('"{label}" contains a duplicate value', at=index)
     return items
+
+
+def _bounds(least: int | None, most: int | None) -> dict[str, object]:
+    return {key: value for key, value in (("minimum", least), ("maximum", most)) if value is not None}
 
 
 def _string(value: object, empty: bool = False) -> str:

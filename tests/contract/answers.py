@@ -1,5 +1,6 @@
 """Collects how answers differ from the contract while a test calls operations, and compares that with the list."""
 
+from tests.contract.models import check_model
 from tests.contract.schema import Mismatch, load_deviations, mismatches, response_schema
 from tests.support.api import Api, Reply
 
@@ -15,6 +16,7 @@ class Answers:
         reply = await self._api.call(operation.split(" ", maxsplit=1)[0], path, json)
         assert reply.status == 200, reply.text
         self._operations.add(operation)
+        check_model(operation, reply.json)
         for mismatch in mismatches(reply.json, response_schema(operation)):
             self._found.add((operation, mismatch))
         return reply

@@ -1,5 +1,6 @@
 """Drives operations and gathers where their answers do not follow the contract."""
 
+from tests.contract.models import check_model
 from tests.contract.schema import Mismatch, load_deviations, mismatches, response_schema
 from tests.support.api import TOKEN, Reply
 from tests.support.house import House
@@ -19,6 +20,7 @@ class Drive:
         assert reply.status == status, reply.text
         if status == 200:
             self._operations.add(operation)
+            check_model(operation, reply.json)
             self._found |= {(operation, one) for one in mismatches(reply.json, response_schema(operation))}
         assert reply.json.get("code", "") == code or not code, reply.text
         return reply

@@ -27,9 +27,12 @@ class Mismatch:
     found: str
 
 
-def load_deviations(operations: Collection[str] | None = None) -> set[tuple[str, Mismatch]]:
+def load_deviations(
+    operations: Collection[str] | None = None, tables: Collection[str] = ("deviation",)
+) -> set[tuple[str, Mismatch]]:
     """Those of `operations`, all when None."""
-    rows = tomllib.loads((_HERE / "deviations.toml").read_text())["deviation"]
+    found = tomllib.loads((_HERE / "deviations.toml").read_text())
+    rows = [row for table in tables for row in found[table]]
     return {
         (row["operation"], Mismatch(".".join(filter(None, (row.get("of"), row["at"]))), row["is"]))
         for row in rows

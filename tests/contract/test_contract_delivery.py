@@ -6,6 +6,7 @@ import pytest
 
 from api.schemas import addresses, autoreplies, domainaccess, domainaliases, filters
 from api.schemas.base import Request
+from tests.contract.models import check_model
 from tests.contract.schema import Mismatch, load_deviations, mismatches, parameters, request_schema, response_schema
 from tests.support.api import Api, open_api
 
@@ -81,6 +82,7 @@ class Checks:
         reply = await self.api.call(method, pattern.format(**path) + query, json)
         assert reply.status == 200, reply.text
         self.operations.add(operation)
+        check_model(operation, reply.json)
         for mismatch in mismatches(reply.json, response_schema(operation)):
             self.found.add((operation, mismatch))
         return reply.json

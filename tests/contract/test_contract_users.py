@@ -8,6 +8,7 @@ from api.app import ROUTES
 from api.schemas.authentication import Authenticate, PreAuth
 from api.schemas.base import Request
 from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResolveUser, UpdateUser
+from tests.contract.models import check_model
 from tests.contract.schema import (
     CONTRACT,
     Mismatch,
@@ -69,6 +70,7 @@ async def test_answers_follow_the_contract(api: Api) -> None:
     async def check(operation: str, path: str, json: object = None, status: int = 200) -> dict[str, object]:
         reply = await api.call(operation.split(" ", maxsplit=1)[0], path, json)
         assert reply.status == status, reply.text
+        check_model(operation, reply.json)
         for mismatch in mismatches(reply.json, response_schema(operation, status)):
             found.add((operation, mismatch))
         return reply.json

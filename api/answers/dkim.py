@@ -1,0 +1,57 @@
+"""What operations of the tag DKIM answer."""
+
+from api.answers.base import Answer, Date, Operation
+from api.answers.shared import ResolveIdResponse, SuccessResponse
+
+
+class GetDkimKeysResult(Answer):
+    id: str
+    domain: str
+    selector: str
+    fingerprint: str
+    created: Date
+
+
+class GetDkimKeysResponse(Answer):
+    success: bool
+    total: int
+    page: int
+    previousCursor: str | bool
+    nextCursor: str | bool
+    query: str
+    results: list[GetDkimKeysResult]
+
+
+class DnsTxt(Answer):
+    name: str
+    value: str
+
+
+class UpdateDkimKeyResponse(Answer):
+    success: bool
+    id: str
+    domain: str
+    selector: str
+    fingerprint: str
+    publicKey: str
+    dnsTxt: DnsTxt
+
+
+class GetDkimKeyResponse(Answer):
+    success: bool
+    id: str
+    domain: str
+    selector: str
+    fingerprint: str
+    publicKey: str
+    dnsTxt: DnsTxt
+    created: Date
+
+
+OPERATIONS = {
+    "GET /dkim": Operation("getDkimKeys", GetDkimKeysResponse),
+    "POST /dkim": Operation("updateDkimKey", UpdateDkimKeyResponse),
+    "GET /dkim/resolve/{domain}": Operation("resolveDkim", ResolveIdResponse),
+    "GET /dkim/{dkim}": Operation("getDkimKey", GetDkimKeyResponse),
+    "DELETE /dkim/{dkim}": Operation("deleteDkimKey", SuccessResponse),
+}

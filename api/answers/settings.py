@@ -1,0 +1,36 @@
+"""What operations of the tag Settings answer."""
+
+from api.answers.base import Answer, Operation, absent
+
+
+class GetSettingsResult(Answer):
+    key: str
+    value: str | int
+    name: str
+    type: str
+    custom: bool
+
+
+class GetSettingsResponse(Answer):
+    success: bool
+    filter: str = absent()
+    settings: list[GetSettingsResult]
+
+
+class CreateSettingResponse(Answer):
+    success: bool
+    key: str
+
+
+class GetSettingResponse(Answer):
+    success: bool
+    key: str
+    value: str | int = absent()
+    error: str = absent()
+
+
+OPERATIONS = {
+    "GET /settings": Operation("getSettings", GetSettingsResponse),
+    "POST /settings/{key}": Operation("createSetting", CreateSettingResponse),
+    "GET /settings/{key}": Operation("getSetting", GetSettingResponse),
+}
