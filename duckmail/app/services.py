@@ -103,18 +103,19 @@ def mail_of(store: Store, config: Config, principal: Principal) -> Mail:
     return Mail(store, principal, config.limits.quota)
 
 
-def _delivery(  # noqa: PLR0917 -- parts that exist once
-    config: Config, store: Store, threads: Pool, queue: Queue, register: AddressRegister, hostname: str
-) -> Delivery:
-    return Delivery(
-        store,
-        threads,
-        config.limits.quota,
-        received=config.limits.received,
-        sorter=Sorting(store, queue, Forwarding(hostname), threads, hostname),
-        arrivals=Arrivals(store.counters),
-        register=register,
-    )
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What the services stand on. `slot`: the name of this process among those of its host and data."""
+
+    config: Config
+    store: Store
+    tasks: Tasks
+    threads: Pool
+    hashing: Pool
+    sealer: Sealer
+    outside: Outside
+    hostname: str
+    slot: str
 
 
 @asynccontextmanager
@@ -139,80 +140,106 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         )
         await stack.enter_async_context(store)
         tasks = await stack.enter_async_context(Tasks("services"))
-        passwords = Passwords(hashing)
-        authlog = AuthLog(store.authlog, store.users)
-        users = Users(
-            store.users,
-            store.addresses,
-            passwords,
-            config.server.domain or hostname,
-            config.limits.quota,
-            authlog=authlog,
-        )
-        asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog)
-        auth = Auth(
-            users,
-            store.users,
-            passwords,
-            store.counters,
-            asps=asps,
-            authlog=authlog,
-            tasks=tasks,
-            account=Throttle(config.auth.account_failures, int(config.auth.account_window)),
-            network=Throttle(config.auth.network_failures, int(config.auth.network_window)),
-        )
         outside = await stack.enter_async_context(open_outside(config.outbound))
         sealer = open_sealer(config.server.data, os.environ)
-        sessions = Sessions(store)
-        tasks.start(sessions.keep(), "sessions")
-        reports = Reports(store, hostname, Schedule(config.outbound.schedule))
-        queue = Queue(store, reports)
-        register = AddressRegister(store.address_register, store.users)
-        tasks.start(register.keep(), "addressregister")
-        delivery = _delivery(config, store, threads, queue, register, hostname)
-        policy = Policy(
-            hostname,
-            rewrite=config.submission.sender == "rewrite",
-            client_address=config.submission.client_address,
-            quota=config.limits.quota,
-        )
-        yield Services(
-            config=config,
-            store=store,
-            tasks=tasks,
-            threads=threads,
-            hashing=hashing,
-            users=users,
-            address_register=register,
-            addresses=Addresses(
-                store.address_records, store.addresses, store.users, store.counters, config.api.user_domains
-            ),
-            asps=asps,
-            auth=auth,
-            authlog=authlog,
-            autoreplies=Autoreplies(store.autoreplies),
-            dkim=Dkim(store.dkim, sealer, threads),
-            domain_access=DomainAccess(store.domain_access),
-            domain_aliases=DomainAliases(store.address_records),
-            files=UserFiles(store.files, store.users, threads),
-            filters=Filters(store.filters, store.users, store.mailboxes),
-            tokens=Tokens(store.tokens, store.users),
-            delivery=delivery,
-            mailboxes=Mailboxes(store),
-            messages=message_services(store, threads, config.limits.quota),
-            mfa=TwoFactor(store.mfa, auth, authlog, sealer, threads),
-            sealer=sealer,
-            maildrops=Maildrops(
-                store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
-            ),
-            sessions=sessions,
-            reports=reports,
-            queue=queue,
-            submission=Submission(store, delivery, queue, threads, policy, register=register),
-            task_list=TaskList(store.task_records),
-            jobs=jobs(store),
-            budget=OctetBudget(config.limits.octet_budget),
-            outside=outside,
-            hostname=hostname,
-            slot=slot,
-        )
+        services = _services(_Ground(config, store, tasks, threads, hashing, sealer, outside, hostname, slot))
+        tasks.start(services.sessions.keep(), "sessions")
+        tasks.start(services.address_register.keep(), "addressregister")
+        yield services
+
+
+def _services(ground: _Ground) -> Services:
+    config, store, threads = ground.config, ground.store, ground.threads
+    passwords = Passwords(ground.hashing)
+    authlog = AuthLog(store.authlog, store.users)
+    users = _users(ground, passwords, authlog)
+    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog)
+    auth = _auth(ground, users, asps, passwords, authlog)
+    reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule))
+    queue = Queue(store, reports)
+    register = AddressRegister(store.address_register, store.users)
+    delivery = _delivery(ground, queue, register)
+    return Services(
+        config=config,
+        store=store,
+        tasks=ground.tasks,
+        threads=threads,
+        hashing=ground.hashing,
+        users=users,
+        address_register=register,
+        addresses=Addresses(
+            store.address_records, store.addresses, store.users, store.counters, config.api.user_domains
+        ),
+        asps=asps,
+        auth=auth,
+        authlog=authlog,
+        autoreplies=Autoreplies(store.autoreplies),
+        dkim=Dkim(store.dkim, ground.sealer, threads),
+        domain_access=DomainAccess(store.domain_access),
+        domain_aliases=DomainAliases(store.address_records),
+        files=UserFiles(store.files, store.users, threads),
+        filters=Filters(store.filters, store.users, store.mailboxes),
+        tokens=Tokens(store.tokens, store.users),
+        delivery=delivery,
+        mailboxes=Mailboxes(store),
+        messages=message_services(store, threads, config.limits.quota),
+        mfa=TwoFactor(store.mfa, auth, authlog, ground.sealer, threads),
+        sealer=ground.sealer,
+        maildrops=Maildrops(
+            store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
+        ),
+        sessions=Sessions(store),
+        reports=reports,
+        queue=queue,
+        submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
+        task_list=TaskList(store.task_records),
+        jobs=jobs(store),
+        budget=OctetBudget(config.limits.octet_budget),
+        outside=ground.outside,
+        hostname=ground.hostname,
+        slot=ground.slot,
+    )
+
+
+def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog) -> Users:
+    config, store = ground.config, ground.store
+    domain = config.server.domain or ground.hostname
+    return Users(store.users, store.addresses, passwords, domain, config.limits.quota, authlog=authlog)
+
+
+def _auth(ground: _Ground, users: Users, asps: ApplicationPasswords, passwords: Passwords, authlog: AuthLog) -> Auth:
+    store, settings = ground.store, ground.config.auth
+    return Auth(
+        users,
+        store.users,
+        passwords,
+        store.counters,
+        asps=asps,
+        authlog=authlog,
+        tasks=ground.tasks,
+        account=Throttle(settings.account_failures, int(settings.account_window)),
+        network=Throttle(settings.network_failures, int(settings.network_window)),
+    )
+
+
+def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Delivery:
+    store, limits, threads = ground.store, ground.config.limits, ground.threads
+    return Delivery(
+        store,
+        threads,
+        limits.quota,
+        received=limits.received,
+        sorter=Sorting(store, queue, Forwarding(ground.hostname), threads, ground.hostname),
+        arrivals=Arrivals(store.counters),
+        register=register,
+    )
+
+
+def _policy(ground: _Ground) -> Policy:
+    settings = ground.config.submission
+    return Policy(
+        ground.hostname,
+        rewrite=settings.sender == "rewrite",
+        client_address=settings.client_address,
+        quota=ground.config.limits.quota,
+    )
