@@ -1,43 +1,25 @@
-"""Password hashes: argon2id for new ones, PBKDF2 in PHC style verified as well; always in a bounded pool.
+"""Passwords and their hashes: argon2id for new ones, many formats verified; always in a bounded pool.
 
 Verifying costs tens of milliseconds and 19 MiB, so it never runs on the loop, and two threads do it for the whole
 process. Who is not known costs the same time: `verify` without a stored hash hashes all the same.
 """
 
 import asyncio
-import hashlib
 import hmac
 import re
 import secrets
 import time
-from base64 import b64decode
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from argon2 import PasswordHasher, Type, extract_parameters
-from argon2.exceptions import Argon2Error, InvalidHashError
-
 from duckmail.errors import Unavailable, UnsupportedHash
 from duckmail.runtime.threads import Pool
+from duckmail.services.passwordhashes import HASHER, find, is_strong
 
 MAX_PASSWORD = 1024  # octets in UTF-8; more is wrong without being hashed
 VERIFY_SECONDS = 20.0  # waiting for a thread included
 REMEMBER_SECONDS = 60.0
 REMEMBER_MOST = 4096  # right passwords; about 1 MB
-
-# What OWASP's Password Storage Cheat Sheet asks of argon2id at least; 27 ms on a 2-core server.
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# What an imported hash may cost at most: it decides what each login costs this server.
-_MOST_MEMORY = 256 * 1024  # KiB
-_MOST_WORK = 4 * _MOST_MEMORY  # KiB x passes
-_MOST_LANES = 16
-_MOST_ITERATIONS = 2_000_000
-
-# PHC string format: `$id$param=value$salt$hash`, base64 without padding.
-_PBKDF2 = re.compile(
-    r"\$pbkdf2-(sha1|sha256|sha512)\$i=([1-9][0-9]{0,8})(?:,l=[0-9]{1,3})?"
-    r"\$([A-Za-z0-9+/]{1,128})\$([A-Za-z0-9+/]{16,128})"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +36,13 @@ class Passwords:
         self._pool = pool
         self._key = secrets.token_bytes(32)
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
-        self._nobody = _HASHER.hash(secrets.token_hex(16))
+        self._nobody = HASHER.hash(secrets.token_hex(16))
 
     async def hash(self, password: str) -> str:
         """A new hash. Raises: Unavailable."""
         try:
             async with asyncio.timeout(VERIFY_SECONDS):
-                return await self._pool.run(_HASHER.hash, _octets(password))
+                return await self._pool.run(HASHER.hash, _octets(password))
         except TimeoutError as error:
             raise Unavailable(reason="password pool") from error
 
@@ -108,28 +90,12 @@ def require_supported(stored: str) -> None:
 
 def is_supported(stored: str) -> bool:
     """A hash that is verified here, at a cost that is acceptable."""
-    pbkdf2 = _PBKDF2.fullmatch(stored)
-    if pbkdf2:
-        whole = len(pbkdf2[3]) % 4 != 1 and len(pbkdf2[4]) % 4 != 1  # else no base64
-        return whole and int(pbkdf2[2]) <= _MOST_ITERATIONS
-    if not stored.startswith("$argon2") or len(stored) > 512 or not stored.isascii():
-        return False
-    try:
-        parameters = extract_parameters(stored)
-    except (InvalidHashError, ValueError):
-        return False
-    work = parameters.memory_cost * parameters.time_cost
-    cheap = parameters.memory_cost <= _MOST_MEMORY and 0 < work <= _MOST_WORK
-    return cheap and 0 < parameters.parallelism <= _MOST_LANES
+    return find(stored) is not None
 
 
 def is_weak(stored: str) -> bool:
     """A supported hash that costs an attacker less than a new one: another function, or less memory times passes."""
-    if not stored.startswith("$argon2id$"):
-        return True
-    parameters = extract_parameters(stored)
-    least = _HASHER.memory_cost * _HASHER.time_cost
-    return parameters.type is not Type.ID or parameters.memory_cost * parameters.time_cost < least
+    return not is_strong(stored)
 
 
 def _octets(password: str) -> bytes:
@@ -138,16 +104,5 @@ def _octets(password: str) -> bytes:
 
 
 def _matches(password: bytes, stored: str) -> bool:
-    pbkdf2 = _PBKDF2.fullmatch(stored)
-    if pbkdf2:
-        salt, wanted = _decode(pbkdf2[3]), _decode(pbkdf2[4])
-        found = hashlib.pbkdf2_hmac(pbkdf2[1], password, salt, int(pbkdf2[2]), len(wanted))
-        return hmac.compare_digest(found, wanted)
-    try:
-        return _HASHER.verify(stored, password)
-    except (Argon2Error, InvalidHashError):
-        return False
-
-
-def _decode(text: str) -> bytes:
-    return b64decode(text + "=" * (-len(text) % 4))
+    found = find(stored)
+    return found is not None and found.verify(password, stored)
