@@ -38,6 +38,8 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
         document["sentday"] = summary.sent_day.toordinal()
     if summary.references:
         document["refs"] = _references(summary)
+    elif summary.in_reply_to:
+        document["answers"] = _clipped(summary.in_reply_to, IDENTIFIER)  # THREAD takes it only then
     if new.prefix:
         document["prefix"] = new.prefix
     if not content.large:

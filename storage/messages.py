@@ -1,6 +1,6 @@
 """Reading messages of a mailbox in batches: one query over the set, with the projection that the caller needs."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.message import Needs, StoredMessage
@@ -54,6 +54,13 @@ class Messages:
         """The raw fields that search decides on (`LISTED`, dates, sizes), in batches."""
         projection = {**_ALWAYS, "idate": 1, "savedate": 1, **dict.fromkeys(LISTED, 1)}
         async for documents in self._documents(user, mailbox, uids, projection):
+            yield documents
+
+    async def fields(
+        self, user: str, mailbox: str, uids: Sequence[int], names: Iterable[str]
+    ) -> AsyncIterator[list[Document]]:
+        """UID and these fields of the message documents, ascending, in batches. Raises: Unavailable."""
+        async for documents in self._documents(user, mailbox, uids, {"_id": 0, "uid": 1, **dict.fromkeys(names, 1)}):
             yield documents
 
     async def chunks(self, user: str, mailbox: str, uids: Sequence[int], most: int = CHUNK) -> list[list[int]]:

@@ -5,7 +5,7 @@ through it, by path or by a view that `open` gave.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, TemporaryError, Unavailable
 from duckmail.model import search
@@ -22,7 +22,9 @@ from duckmail.model.message import (
     StoredMessage,
     StoreResult,
 )
+from duckmail.model.ordering import SortBy, Threading, ThreadNode
 from duckmail.model.ranges import Ranges
+from duckmail.services import ordering, threading
 from duckmail.services.search import Search
 from storage.changes.base import CHUNK
 from storage.changes.copy import ATOMIC, Copy
@@ -241,6 +243,16 @@ class Mail:
     async def search(self, view: View, criteria: search.Node, recent_from: int = 0) -> list[int]:
         """Ascending UIDs of the messages that match. `recent_from`: what `claim_recent` gave this session."""
         return await Search(self._store.messages, self._mine(view), recent_from).run(criteria)
+
+    async def sort(
+        self, view: View, uids: Sequence[int], order: Sequence[SortBy], scores: Mapping[int, int] | None = None
+    ) -> list[int]:
+        """Those of `uids` (ascending) that still exist, in that order. Raises: Unavailable."""
+        return await ordering.sort(self._store.messages, self._mine(view), uids, order, scores or {})
+
+    async def thread(self, view: View, uids: Sequence[int], how: Threading) -> Sequence[ThreadNode]:
+        """The threads of those of `uids` (ascending) that still exist. Raises: LimitReached, Unavailable."""
+        return await threading.thread(self._store.messages, self._mine(view), uids, how)
 
 
 class _Silent:

@@ -17,6 +17,7 @@ from typing import Any
 
 from duckmail.errors import LimitReached
 from duckmail.mime import text
+from duckmail.mime.collation import fold
 from duckmail.model import search
 from duckmail.model.flags import keyword_bit, system_bit
 from duckmail.model.ranges import Ranges
@@ -286,10 +287,10 @@ def _matching(test: Test, texts: Sequence[SearchText], by_content: Mapping[str, 
     """CPU work: decoding what is not kept decoded, and looking through it."""
     matched = []
     for found in texts:
-        header, body = found.header.casefold(), _Folded(found)
+        header, body = fold(found.header), _Folded(found)
         for candidate in by_content[found.id]:
             prefix = (candidate.listed or {}).get("prefix", b"")
-            candidate.header = text.decoded_header(prefix).casefold() + header
+            candidate.header = fold(text.decoded_header(prefix)) + header
             candidate.body = body
             if test(candidate):
                 matched.append(candidate.uid)
@@ -320,7 +321,7 @@ def _in_age(age: timedelta, younger: int | None, older: int | None) -> bool:
 
 
 def _text_test(node: search.Header | search.Body | search.Text) -> Test:
-    needle = node.value.casefold()
+    needle = fold(node.value)
     match node:
         case search.Header(name, _):
             return _header_test(name.lower(), needle)
@@ -344,10 +345,10 @@ def _header_test(name: str, needle: str) -> Test:
             return None
         if needle and "cut" not in message.listed:
             if name == "subject":
-                return needle in message.listed.get("subject", "").casefold()
+                return needle in fold(message.listed.get("subject", ""))
             if name in LISTED_ADDRESSES:
                 return any(
-                    needle in f"{display} <{address}>".casefold() for display, address in message.listed.get(name, ())
+                    needle in fold(f"{display} <{address}>") for display, address in message.listed.get(name, ())
                 )
         return None
 
@@ -377,7 +378,7 @@ class _Folded:
         kept: list[str] = []
         size = 0
         for piece in self._text.body:
-            folded = piece.casefold()
+            folded = fold(piece)
             size += len(folded)
             if size <= KEPT:
                 kept.append(folded)

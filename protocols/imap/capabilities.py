@@ -57,6 +57,13 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("SEARCHRES", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5182
     Capability("WITHIN", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5032
     Capability("SEARCH=FUZZY", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 6203
+    Capability("SORT", _logged_in, ("SORT", "UID SORT")),  # RFC 5256
+    Capability("SORT=DISPLAY", _logged_in, ("SORT", "UID SORT")),  # RFC 5957
+    Capability("ESORT", _logged_in, ("SORT", "UID SORT")),  # RFC 5267
+    Capability("THREAD=ORDEREDSUBJECT", _logged_in, ("THREAD", "UID THREAD")),  # RFC 5256
+    Capability("THREAD=REFERENCES", _logged_in, ("THREAD", "UID THREAD")),  # RFC 5256
+    Capability("THREAD=REFS", _logged_in, ("THREAD", "UID THREAD")),  # draft-ietf-morg-inthread
+    Capability("I18NLEVEL=1", _logged_in),  # RFC 5255 §4: duckmail.mime.collation
     Capability("CONDSTORE", _logged_in, ("SELECT", "FETCH", "STORE", "SEARCH", "STATUS")),  # RFC 7162
     Capability("QRESYNC", _logged_in, ("ENABLE", "SELECT", "UID FETCH")),  # RFC 7162
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855

@@ -25,10 +25,12 @@ from protocols.imap.commands.noop import CHECK, NOOP
 from protocols.imap.commands.rename import RENAME
 from protocols.imap.commands.search import SEARCH, UID_SEARCH
 from protocols.imap.commands.select import EXAMINE, SELECT
+from protocols.imap.commands.sort import SORT, UID_SORT
 from protocols.imap.commands.starttls import STARTTLS
 from protocols.imap.commands.status import STATUS
 from protocols.imap.commands.store import STORE, UID_STORE
 from protocols.imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
+from protocols.imap.commands.thread import THREAD, UID_THREAD
 
 COMMANDS: tuple[Command, ...] = (
     # RFC 3501 §6.1, §6.2: any state, before login
@@ -62,6 +64,10 @@ COMMANDS: tuple[Command, ...] = (
     UID_EXPUNGE,
     SEARCH,
     UID_SEARCH,
+    SORT,
+    UID_SORT,
+    THREAD,
+    UID_THREAD,
     FETCH,
     UID_FETCH,
     STORE,

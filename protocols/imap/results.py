@@ -5,13 +5,16 @@ The result of SEARCH is ascending; that of SORT is in its order, and "first" and
 
 import asyncio
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE
 from protocols.imap.wire.response import esearch_response, number_runs
 from protocols.imap.wire.search import SearchReturn
+
+# RFC 6203 §4: relevancy, 1 to 100: the words as they stand in the command, or all of them somewhere.
+EXACT, NEAR = 100, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,17 @@ def answer(result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq
     if modseq and places:
         items.append((b"MODSEQ", b"%d" % max(result.modseqs[place] for place in places)))
     return esearch_response(tag, items, uid=uid)
+
+
+def forget(selected: Selected, returned: SearchReturn | None) -> None:
+    """RFC 5182 §2.1: a search with SAVE that ends in NO leaves `$` empty."""
+    if returned is not None and "SAVE" in returned.options:
+        selected.saved = array("I")
+
+
+def scored(result: Found, exact: Collection[int]) -> Found:
+    """With the relevancy of each; `exact`: the UIDs that are found without FUZZY as well."""
+    return replace(result, scores=[EXACT if uid in exact else NEAR for uid in result.uids])
 
 
 def save(selected: Selected, result: Found, returned: SearchReturn | None) -> None:

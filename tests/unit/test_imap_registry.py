@@ -25,11 +25,13 @@ def test_no_start_with_a_command_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_commands_that_must_not_carry_expunge() -> None:
-    """RFC 3501 §7.4.1: FETCH, STORE and SEARCH, but not their UID forms."""
+    """RFC 3501 §7.4.1, RFC 5256 §3, §4: FETCH, STORE, SEARCH, SORT and THREAD, but not their UID forms."""
     assert {command.name for command in registry.COMMANDS if Trait.NO_EXPUNGE in command.traits} == {
         "FETCH",
         "STORE",
         "SEARCH",
+        "SORT",
+        "THREAD",
     }
 
 

@@ -1,7 +1,6 @@
 """SEARCH and UID SEARCH (RFC 3501 §6.4.4; RETURN: RFC 4731; SAVE: RFC 5182; MODSEQ: RFC 7162 §3.1.5)."""
 
-from array import array
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
 from protocols.imap import results
@@ -14,9 +13,6 @@ from protocols.imap.session import Session
 from protocols.imap.wire.parser import Parser
 from protocols.imap.wire.response import search_response
 from protocols.imap.wire.search import SearchReturn, search_program
-
-# RFC 6203 §4: relevancy, 1 to 100: the words as they stand in the command, or all of them somewhere.
-EXACT, NEAR = 100, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     try:
         result = await _found(session, selected, arguments)
     except DuckmailError:
-        if returned is not None and "SAVE" in returned.options:
-            selected.saved = array("I")  # RFC 5182 §2.1: NO makes it empty
+        results.forget(selected, returned)
         raise
     _answer(session, result, arguments)
     results.save(selected, result, returned)
@@ -53,7 +48,7 @@ async def _found(session: Session, selected: Selected, arguments: _Arguments) ->
     if arguments.returned is None or "RELEVANCY" not in arguments.returned.options:
         return result
     exact = frozenset(await find(session, selected, program.exactly()))
-    return replace(result, scores=[EXACT if uid in exact else NEAR for uid in result.uids])
+    return results.scored(result, exact)
 
 
 def _answer(session: Session, result: Found, arguments: _Arguments) -> None:

@@ -1,10 +1,11 @@
 """Values as IMAP octets. Data for untagged responses comes without `* ` and CRLF; the response writer adds them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from duckmail.model.mailbox import SEPARATOR
+from duckmail.model.ordering import ThreadNode
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire import utf7
 from protocols.imap.wire.syntax import ATOM_CHAR, MONTHS
@@ -103,9 +104,10 @@ def _value(value: int | bytes) -> bytes:
     return value if isinstance(value, bytes) else b"%d" % value
 
 
-def search_response(numbers: Iterable[int], modseq: int | None = None) -> bytes:
-    """RFC 3501 §7.2.5; `modseq`: the highest of the messages found (RFC 7162 §3.1.5), None when not asked for."""
-    found = " ".join(["SEARCH", *map(str, numbers)]).encode("ascii")
+def search_response(numbers: Iterable[int], modseq: int | None = None, name: str = "SEARCH") -> bytes:
+    """RFC 3501 §7.2.5, RFC 5256 §5 (SORT); `modseq`: the highest of the messages found (RFC 7162 §3.1.5), None when
+    not asked for."""
+    found = " ".join([name, *map(str, numbers)]).encode("ascii")
     return found if modseq is None else found + b" (MODSEQ %d)" % modseq
 
 
@@ -126,6 +128,39 @@ def number_runs(numbers: Sequence[int]) -> bytes:
         last = number
     runs.append(str(first) if first == last else f"{first}:{last}")
     return ",".join(runs).encode("ascii")
+
+
+def thread_response(threads: Iterable[ThreadNode], number: Callable[[int], int]) -> Iterator[bytes]:
+    """RFC 5256 §5, what follows `THREAD`, a thread at a time; none are no octets. `number`: what stands for a UID."""
+    first = True
+    for thread in threads:
+        yield (b" " if first else b"") + _thread_list(thread, number)
+        first = False
+
+
+def _thread_list(thread: ThreadNode, number: Callable[[int], int]) -> bytes:
+    """thread-list = "(" (thread-members / thread-nested) ")", without recursion: threads are deep."""
+    # thread-members = nz-number *(SP nz-number) [SP thread-nested]; thread-nested = 2*thread-list
+    pieces: list[str] = []
+    stack: list[ThreadNode | None] = [thread]  # lists to write; None: the end of one
+    while stack:
+        node = stack.pop()
+        if node is None:
+            pieces.append(")")
+            continue
+        members = []
+        while True:
+            if node.uid:
+                members.append(str(number(node.uid)))
+            if len(node.children) != 1:
+                break
+            node = node.children[0]
+        pieces.append("(" + " ".join(members))
+        if node.children and members:
+            pieces.append(" ")
+        stack.append(None)
+        stack.extend(reversed(node.children))
+    return "".join(pieces).encode("ascii")
 
 
 def sequence_set(numbers: Ranges) -> bytes:

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 
 from duckmail.mime import charsets
 from duckmail.model import search
+from duckmail.model.ordering import SortBy, SortKey
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.sequence import SequenceSet
@@ -121,6 +122,46 @@ def search_program(p: Parser) -> tuple[SearchReturn | None, str, SearchKey]:
     if options is not None and "RELEVANCY" in options.options and not contains_fuzzy(tree):
         raise ParseError("RELEVANCY needs FUZZY")  # RFC 6203 §4
     return options, charset, tree
+
+
+def sort_program(p: Parser) -> tuple[SearchReturn | None, tuple[SortBy, ...], SearchKey]:
+    """Behind `SORT SP`, to the end of the command (RFC 5256 §5, RFC 5267 §3). Raises: BadCharset, ParseError."""
+    # sort = "SORT" [search-return-opts] SP sort-criteria SP search-criteria
+    # search-criteria = charset 1*(SP search-key)
+    options = None
+    if p.peek() != 0x28:
+        if p.keyword() != "RETURN":
+            raise ParseError("Expected sort criteria")
+        p.sp()
+        options = _return_options(p)
+        p.sp()
+    order = tuple(p.list_of(lambda: _sort_criterion(p)))
+    p.sp()
+    key = charset_program(p)
+    if any(by.key is SortKey.RELEVANCY for by in order) and not contains_fuzzy(key):
+        raise ParseError("RELEVANCY needs FUZZY")
+    return options, order, key
+
+
+def _sort_criterion(p: Parser) -> SortBy:
+    """["REVERSE" SP] sort-key."""
+    word = p.keyword()
+    reverse = word == "REVERSE"
+    if reverse:
+        p.sp()
+        word = p.keyword()
+    if word not in SortKey.__members__:
+        raise ParseError("Unknown sort criterion")
+    return SortBy(SortKey[word], reverse)
+
+
+def charset_program(p: Parser) -> SearchKey:
+    """charset 1*(SP search-key), to the end of the command. Raises: BadCharset, ParseError."""
+    charset = _charset(p)
+    p.sp()
+    key = _Keys(p, charset).row(_word(p))
+    p.end()
+    return key
 
 
 def contains_modseq(tree: SearchKey) -> bool:
