@@ -101,6 +101,12 @@ class UnsupportedHash(InvalidInput):
     default = "Unsupported password hash"
 
 
+class UnknownEncoding(InvalidInput):
+    """A Content-Transfer-Encoding that cannot be undone, or octets that none can carry (RFC 3516 §4.3)."""
+
+    default = "The transfer encoding is not known"
+
+
 class LimitReached(DuckmailError):
     """A configured or structural limit (mailboxes, keywords, recipients, connections) is used up."""
 

@@ -131,6 +131,8 @@ def _projection(needs: Needs) -> Document:
         projection["envelope"] = 1
     if Needs.BODYSTRUCTURE in needs:
         projection["bodystructure"] = 1
+    if Needs.PREVIEW in needs:
+        projection["intro"] = 1
     return projection
 
 
@@ -160,6 +162,7 @@ def _message(document: Document, content: StoredContent | None, header: bytes) -
         prefix=document.get("prefix", b""),
         envelope=document.get("envelope", b""),
         bodystructure=document.get("bodystructure", b""),
+        intro=document.get("intro", ""),
         header=header,
         content=content,
     )

@@ -39,6 +39,7 @@ from storage.changes import append as append_change
 from storage.changes.append import Append
 from storage.changes.base import Key
 from storage.changes.copy import undo_query
+from storage.changes.replace import Replace
 from storage.changes.restore import Restore
 from storage.committer import Committer
 from storage.contents.contents import Contents
@@ -232,6 +233,15 @@ class Store:
         change = Append(Key(object_id(user), object_id(mailbox)), pairs, quota, queued)
         results: list[Appended] = await self.committer.submit(change)
         return results
+
+    async def replace(self, source: Key, uid: int, target: Key, new: NewMessage, quota: int) -> Appended:
+        """Appends to `target` and takes `uid` out of `source`, both or neither.
+
+        Raises: NoSuchMessage, NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
+        """
+        append = Append(target, [(new, _prepared(new.content))], quota)
+        appended: Appended = await self.committer.submit(Replace(source, uid, append, self.contents))
+        return appended
 
     async def restore(self, user: str, mailbox: str, ids: Sequence[str], quota: int) -> list[tuple[str, int]]:
         """Archived messages come back into a mailbox, at most `changes.restore.MOST`; (id, UID) of those there were.

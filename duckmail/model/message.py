@@ -17,6 +17,7 @@ class Needs(Flag):
     ENVELOPE = auto()
     BODYSTRUCTURE = auto()
     HEADER = auto()  # the header block
+    PREVIEW = auto()  # the beginning of the text
     CONTENT = auto()  # the MIME index, and octets to read
 
 
@@ -63,6 +64,7 @@ class StoredMessage:
     prefix: bytes = b""
     envelope: bytes = b""
     bodystructure: bytes = b""
+    intro: str = ""
     header: bytes = b""
     content: Content | None = None
 

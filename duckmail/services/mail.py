@@ -165,6 +165,18 @@ class Mail:
         mailbox = await self.mailbox(path)
         return await self._store.append(self._user, mailbox.id, messages, await self._quota())
 
+    async def replace(self, view: View, uid: int, path: str, message: NewMessage) -> Appended:
+        """The message comes into the mailbox `path`, `uid` goes from this one: both or neither.
+
+        Raises: NoSuchMessage, NotFound (the target), OverQuota, LimitReached, Unavailable, CommitUnknown.
+        """
+        source = key(self._user, self._mine(view).mailbox.id)
+        target = key(self._user, (await self.mailbox(path)).id)
+        done = await self._store.replace(source, uid, target, message, await self._quota())
+        if view.position(uid) >= 0:
+            await self._catch_up(view)
+        return done
+
     async def _quota(self) -> int:
         user: User = await self._store.users.get(self._user)
         return user.limits.quota or self._default_quota

@@ -67,6 +67,12 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("CONDSTORE", _logged_in, ("SELECT", "FETCH", "STORE", "SEARCH", "STATUS")),  # RFC 7162
     Capability("QRESYNC", _logged_in, ("ENABLE", "SELECT", "UID FETCH")),  # RFC 7162
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
+    Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
+    Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469
+    Capability("REPLACE", _logged_in, ("REPLACE", "UID REPLACE")),  # RFC 8508
+    Capability("BINARY", _logged_in, ("FETCH", "APPEND")),  # RFC 3516
+    Capability("PREVIEW", _logged_in, ("FETCH",)),  # RFC 8970
+    Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 9755
     Capability("APPENDLIMIT", _logged_in, ("APPEND", "STATUS")),  # RFC 7889
 )
 

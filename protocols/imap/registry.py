@@ -23,6 +23,7 @@ from protocols.imap.commands.move import MOVE, UID_MOVE
 from protocols.imap.commands.namespace import NAMESPACE
 from protocols.imap.commands.noop import CHECK, NOOP
 from protocols.imap.commands.rename import RENAME
+from protocols.imap.commands.replace import REPLACE, UID_REPLACE
 from protocols.imap.commands.search import SEARCH, UID_SEARCH
 from protocols.imap.commands.select import EXAMINE, SELECT
 from protocols.imap.commands.sort import SORT, UID_SORT
@@ -76,6 +77,8 @@ COMMANDS: tuple[Command, ...] = (
     UID_COPY,
     MOVE,
     UID_MOVE,
+    REPLACE,
+    UID_REPLACE,
 )
 
 

@@ -37,6 +37,7 @@ _CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
     (errors.AlreadyExists, "ALREADYEXISTS"),
     (errors.NotPermitted, "NOPERM"),
     (errors.Cannot, "CANNOT"),
+    (errors.UnknownEncoding, "UNKNOWN-CTE"),  # RFC 3516 §4.3
     (errors.InvalidInput, "CANNOT"),
     (errors.LimitReached, "LIMIT"),
     (errors.OverQuota, "OVERQUOTA"),

@@ -14,6 +14,7 @@ ATTRIBUTES = frozenset(
     (
         *("FLAGS", "UID", "INTERNALDATE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ"),
         *("RFC822", "RFC822.HEADER", "RFC822.SIZE", "RFC822.TEXT"),
+        "PREVIEW",  # RFC 8970
         *("EMAILID", "THREADID", "SAVEDATE"),  # RFC 8474, RFC 8514: whether they are served is the session's to say
     )
 )
@@ -26,6 +27,7 @@ MACROS = {
 
 _NAME = re.compile(rb"[A-Za-z0-9.]++")
 _SECTION_PATH = re.compile(rb"[1-9][0-9]{0,9}+(?:\.[1-9][0-9]{0,9}+)*+")
+_LAZY = re.compile(rb" \(LAZY\)", re.IGNORECASE)
 _SECTION_TEXT = re.compile(rb"[A-Za-z.]++")
 _TEXTS = {
     "HEADER": SectionPart.HEADER,
@@ -76,7 +78,33 @@ class BodySection:
         return b"BODY[" + section + b"]" + origin
 
 
-FetchItem = Simple | BodySection
+@dataclass(frozen=True, slots=True)
+class BinarySection:
+    """`BINARY[...]` or `BINARY.PEEK[...]` (RFC 3516 §4.2). `path`, `partial`: as of `BodySection`, but the octets are
+    those without a transfer encoding."""
+
+    path: tuple[int, ...]
+    partial: tuple[int, int] | None = None
+    peek: bool = False
+
+    def response_name(self) -> bytes:
+        origin = b"" if self.partial is None else b"<%d>" % self.partial[0]
+        return b"BINARY[%b]%b" % (b".".join(b"%d" % number for number in self.path), origin)
+
+
+@dataclass(frozen=True, slots=True)
+class BinarySize:
+    """`BINARY.SIZE[...]`."""
+
+    path: tuple[int, ...]
+    peek: bool = True
+
+    def response_name(self) -> bytes:
+        return b"BINARY.SIZE[%b]" % b".".join(b"%d" % number for number in self.path)
+
+
+Section = BodySection | BinarySection | BinarySize
+FetchItem = Simple | Section
 
 
 def fetch_items(p: Parser) -> tuple[FetchItem, ...]:
@@ -133,6 +161,10 @@ def _name(p: Parser) -> str:
 def _item(p: Parser, name: str) -> FetchItem:
     if name in ("BODY", "BODY.PEEK") and p.try_byte(b"["):
         return _body_section(p, peek=name == "BODY.PEEK")
+    if name in ("BINARY", "BINARY.PEEK", "BINARY.SIZE"):
+        return _binary(p, name)
+    if name == "PREVIEW":
+        p.match(_LAZY)  # RFC 8970 §3.2: a preview is made with the message, so there is none to wait for
     if name not in ATTRIBUTES:
         raise ParseError("Unknown FETCH item")
     return Simple(name)
@@ -163,6 +195,15 @@ def _body_section(p: Parser, peek: bool) -> BodySection:
         partial=_partial(p),
         peek=peek,
     )
+
+
+def _binary(p: Parser, name: str) -> BinarySection | BinarySize:
+    """section-binary = "[" [section-part] "]" (RFC 3516 §7)."""
+    p.expect(b"[")
+    found = p.match(_SECTION_PATH)
+    path = tuple(map(int, found[0].split(b"."))) if found else ()
+    p.expect(b"]")
+    return BinarySize(path) if name == "BINARY.SIZE" else BinarySection(path, _partial(p), name == "BINARY.PEEK")
 
 
 def _section_text(p: Parser) -> str:
