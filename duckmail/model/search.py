@@ -119,6 +119,13 @@ class Thread:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailId:
+    """The message, or a copy of it, has this id; a copy keeps it (RFC 8474 §5.1)."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attached:
     """The message has a file that is not only shown inside its text."""
 
@@ -147,6 +154,7 @@ Node = (
     | ModSeq
     | Within
     | Thread
+    | EmailId
     | Attached
     | Between
 )

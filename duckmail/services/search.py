@@ -135,7 +135,7 @@ class Search:
                 return _text_test(node)
             case search.DateRange() | search.Size() | search.Within():
                 return self._listed_test(node)
-            case search.Thread() | search.Attached() | search.Between():
+            case search.Thread() | search.EmailId() | search.Attached() | search.Between():
                 return _document_test(node)
             case _:
                 return self._view_test(node)
@@ -167,8 +167,10 @@ class Search:
                 return _listed(lambda document: _in_age(self._now - document["idate"], younger, older))
 
 
-def _document_test(node: search.Thread | search.Attached | search.Between) -> Test:
+def _document_test(node: search.Thread | search.EmailId | search.Attached | search.Between) -> Test:
     match node:
+        case search.EmailId(wanted):
+            return _listed(lambda document: str(document["emailid"]) == wanted)
         case search.Thread(wanted):
             return _listed(lambda document: str(document.get("thread") or document["emailid"]) == wanted)
         case search.Attached():

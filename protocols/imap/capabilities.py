@@ -66,6 +66,9 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("I18NLEVEL=1", _logged_in),  # RFC 5255 §4: duckmail.mime.collation
     Capability("CONDSTORE", _logged_in, ("SELECT", "FETCH", "STORE", "SEARCH", "STATUS")),  # RFC 7162
     Capability("QRESYNC", _logged_in, ("ENABLE", "SELECT", "UID FETCH")),  # RFC 7162
+    Capability("OBJECTID", _logged_in, ("CREATE", "SELECT", "STATUS", "FETCH", "SEARCH")),  # RFC 8474
+    Capability("SAVEDATE", _logged_in, ("FETCH", "SEARCH")),  # RFC 8514
+    Capability("STATUS=SIZE", _logged_in, ("STATUS",)),  # RFC 8438
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
     Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469

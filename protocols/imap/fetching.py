@@ -60,6 +60,20 @@ def _size(row: Row) -> bytes:
     return b"RFC822.SIZE %d" % row.message.size
 
 
+def _save_date(row: Row) -> bytes:
+    # RFC 8514 §4.2: NIL where a message has none.
+    return b"SAVEDATE " + (b"NIL" if row.message.savedate is None else internal_date(row.message.savedate))
+
+
+def _email_id(row: Row) -> bytes:
+    return b"EMAILID (%b)" % row.message.emailid.encode("ascii")  # RFC 8474 §5.1
+
+
+def _thread_id(row: Row) -> bytes:
+    # RFC 8474 §5.2; a message that nothing refers to is a thread of its own.
+    return b"THREADID (%b)" % (row.message.thread or row.message.emailid).encode("ascii")
+
+
 def _envelope(row: Row) -> bytes:
     return b"ENVELOPE " + row.message.envelope
 
@@ -100,6 +114,9 @@ ITEMS: Mapping[str, Item] = {
     "MODSEQ": Item(Needs.NOTHING, _modseq),
     "INTERNALDATE": Item(Needs.META, _internal_date),
     "RFC822.SIZE": Item(Needs.META, _size),
+    "SAVEDATE": Item(Needs.META, _save_date),
+    "EMAILID": Item(Needs.META, _email_id),
+    "THREADID": Item(Needs.META, _thread_id),
     "ENVELOPE": Item(Needs.ENVELOPE, _envelope),
     "BODY": Item(Needs.BODYSTRUCTURE, _body),
     "PREVIEW": Item(Needs.PREVIEW, _preview),

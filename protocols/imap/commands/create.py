@@ -1,4 +1,4 @@
-"""CREATE (RFC 3501 §6.3.3)."""
+"""CREATE (RFC 3501 §6.3.3; MAILBOXID: RFC 8474 §4.1)."""
 
 from duckmail.model.mailbox import SEPARATOR
 from protocols.imap.command import LOGGED_IN, command
@@ -14,8 +14,8 @@ def _parse(parser: Parser) -> str:
 
 
 async def _run(session: Session, path: str) -> Reply:
-    await session.mail.create(path)
-    return ok("CREATE completed")
+    mailbox = await session.mail.create(path)
+    return ok("CREATE completed", f"MAILBOXID ({mailbox.id})")
 
 
 CREATE = command("CREATE", LOGGED_IN, _parse, _run)

@@ -65,6 +65,7 @@ async def _select(session: Session, arguments: _Arguments, *, read_only: bool) -
         writer.status("OK", "First unseen", f"UNSEEN {unseen}")
     writer.status("OK", "UIDs are valid", f"UIDVALIDITY {mailbox.uidvalidity}")
     writer.status("OK", "Predicted next UID", f"UIDNEXT {mailbox.uidnext}")
+    writer.status("OK", "Mailbox id", f"MAILBOXID ({mailbox.id})")  # RFC 8474 §4.2
     # RFC 7162 §3.1.2.1: always; no mailbox is without mod-sequences, so there is no NOMODSEQ.
     writer.status("OK", "Highest mod-sequence", f"HIGHESTMODSEQ {mailbox.modseq}")
     if news is not None:

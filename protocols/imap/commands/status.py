@@ -1,4 +1,6 @@
-"""STATUS (RFC 3501 §6.3.10; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889 §4)."""
+"""STATUS (RFC 3501 §6.3.10; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889 §4; SIZE: RFC 8438 §3;
+DELETED: RFC 9051 §6.3.11; MAILBOXID: RFC 8474 §4.3).
+"""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +16,14 @@ from protocols.imap.wire.response import status_response
 RECENT = "RECENT"
 HIGHESTMODSEQ = "HIGHESTMODSEQ"
 
-ITEMS: Mapping[str, Callable[[Mailbox, Session], int]] = {
+ITEMS: Mapping[str, Callable[[Mailbox, Session], int | bytes]] = {
     "MESSAGES": lambda mailbox, _: mailbox.messages,
     "UIDNEXT": lambda mailbox, _: mailbox.uidnext,
     "UIDVALIDITY": lambda mailbox, _: mailbox.uidvalidity,
     "UNSEEN": lambda mailbox, _: mailbox.unseen,
+    "SIZE": lambda mailbox, _: mailbox.size,
+    "DELETED": lambda mailbox, _: mailbox.deleted,
+    "MAILBOXID": lambda mailbox, _: b"(%b)" % mailbox.id.encode("ascii"),
     HIGHESTMODSEQ: lambda mailbox, _: mailbox.modseq,
     "APPENDLIMIT": lambda _, session: session.settings.message_size,
 }

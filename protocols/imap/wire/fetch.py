@@ -15,7 +15,7 @@ ATTRIBUTES = frozenset(
         *("FLAGS", "UID", "INTERNALDATE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ"),
         *("RFC822", "RFC822.HEADER", "RFC822.SIZE", "RFC822.TEXT"),
         "PREVIEW",  # RFC 8970
-        *("EMAILID", "THREADID", "SAVEDATE"),  # RFC 8474, RFC 8514: whether they are served is the session's to say
+        *("EMAILID", "THREADID", "SAVEDATE"),  # RFC 8474 §5, RFC 8514 §4.2
     )
 )
 # RFC 3501 §6.4.5: a macro stands alone, not in a list.

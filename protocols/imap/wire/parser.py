@@ -36,6 +36,7 @@ _LIST_MAILBOX = re.compile(LIST_CHAR + b"++")
 _QUOTED = re.compile(rb'"([^"\\\x00\r\n]*+(?:\\["\\][^"\\\x00\r\n]*+)*+)"')
 _DIGITS = re.compile(rb"[0-9]++")
 _SEQUENCE_SET = re.compile(rb"[0-9*:,]++|\$")
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}+(?![A-Za-z0-9_-])")
 _MONTH = rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _DATE = re.compile(rb'("?)([0-9]{1,2})-' + _MONTH + rb"-([0-9]{4})\1", re.IGNORECASE)
 _DATE_TIME = re.compile(
@@ -241,6 +242,10 @@ class Parser:
             return SequenceSet.parse(self._required(_SEQUENCE_SET, "Expected a message set"))
         except ValueError:
             raise ParseError("Invalid message set") from None
+
+    def object_id(self) -> str:
+        """objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 §7)."""
+        return self._required(_OBJECT_ID, "Expected an object identifier").decode("ascii")
 
     def date(self) -> date:
         """date = date-text / DQUOTE date-text DQUOTE; date-text = date-day "-" date-month "-" date-year."""

@@ -88,6 +88,7 @@ _FLAGGED: dict[str, search.Node] = {
     "UNSEEN": search.Not(search.Flag("\\Seen")),
     "RECENT": search.Recent(),
     "OLD": search.Not(search.Recent()),
+    "SAVEDATESUPPORTED": search.All(),  # RFC 8514 §4.3: save dates are kept in every mailbox
     "NEW": search.And((search.Recent(), search.Not(search.Flag("\\Seen")))),
 }
 _NO_WORD = b"(*$0123456789"
@@ -273,6 +274,13 @@ class _Keys:
             "SENTBEFORE": lambda: search.DateRange(search.DateField.SENT, before=p.date()),
             "SENTON": lambda: _day(search.DateField.SENT, p.date()),
             "SENTSINCE": lambda: search.DateRange(search.DateField.SENT, since=p.date()),
+            # RFC 8514 §4.3
+            "SAVEDBEFORE": lambda: search.DateRange(search.DateField.SAVED, before=p.date()),
+            "SAVEDON": lambda: _day(search.DateField.SAVED, p.date()),
+            "SAVEDSINCE": lambda: search.DateRange(search.DateField.SAVED, since=p.date()),
+            # RFC 8474 §5.3
+            "EMAILID": lambda: search.EmailId(p.object_id()),
+            "THREADID": lambda: search.Thread(p.object_id()),
             "OLDER": lambda: search.Within(older=p.nz_number()),
             "YOUNGER": lambda: search.Within(younger=p.nz_number()),
             "MODSEQ": self._modseq,
