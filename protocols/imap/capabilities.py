@@ -38,6 +38,8 @@ class Capability:
 
 CAPABILITIES: tuple[Capability, ...] = (
     Capability("IMAP4rev1", commands=("CAPABILITY", "NOOP", "LOGOUT")),
+    # RFC 9051 §6.1.1: both are announced, and the client chooses by ENABLE.
+    Capability("IMAP4rev2", commands=("ENABLE", "SEARCH", "UID SEARCH", "NAMESPACE", "UNSELECT", "MOVE", "UID MOVE")),
     Capability("STARTTLS", _starttls, ("STARTTLS",)),  # RFC 3501 §6.2.1
     Capability("LOGINDISABLED", _login_disabled),
     Capability("AUTH=PLAIN", _may_log_in, ("AUTHENTICATE",)),  # RFC 4616
@@ -49,6 +51,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("IDLE", _logged_in, ("IDLE",)),  # RFC 2177
     Capability("NAMESPACE", _logged_in, ("NAMESPACE",)),  # RFC 2342
     Capability("CHILDREN", _logged_in, ("LIST",)),  # RFC 3348
+    Capability("LIST-EXTENDED", _logged_in, ("LIST",)),  # RFC 5258
+    Capability("LIST-STATUS", _logged_in, ("LIST", "STATUS")),  # RFC 5819
     Capability("SPECIAL-USE", _logged_in, ("LIST",)),  # RFC 6154
     Capability("UNSELECT", _logged_in, ("UNSELECT",)),  # RFC 3691
     Capability("UIDPLUS", _logged_in, ("APPEND", "COPY", "UID COPY", "UID EXPUNGE")),  # RFC 4315

@@ -16,6 +16,8 @@ from duckmail.model.ranges import Ranges
 from protocols.imap.wire.sequence import STAR, SequenceSet
 from storage.views import View
 
+NEVER_RECENT = 1 << 32  # `recent_from` of a session in which nothing is, nor is told to be (RFC 9051 §2.3.2)
+
 
 @dataclass(frozen=True, slots=True)
 class Expunge:
@@ -109,6 +111,10 @@ class Selected:
     def modseq(self) -> int:
         """The client was told all changes of flags up to it, and of expunges those that are not in `expunged`."""
         return self._modseq
+
+    @property
+    def tells_recent(self) -> bool:
+        return self.recent_from < NEVER_RECENT
 
     @property
     def recent(self) -> int:
@@ -294,7 +300,8 @@ class Selected:
         self._uidnext = self.view.mailbox.uidnext
         if self.exists != before:
             yield Exists(self.exists)
-            yield RecentCount(self.recent)
+            if self.tells_recent:
+                yield RecentCount(self.recent)
 
     def _flag_updates(self, announced: int) -> Iterator[Update]:
         """Of messages the client had before this update; those that arrived with it are for the client to fetch."""

@@ -22,7 +22,7 @@ from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
 from duckmail.services.sessions import Sessions
 from protocols.imap.input import Input
-from protocols.imap.selected import Selected, Update
+from protocols.imap.selected import NEVER_RECENT, Selected, Update
 from protocols.imap.settings import ImapSettings
 from protocols.imap.wire.framer import AFTER_LOGIN
 from protocols.imap.writer import Writer
@@ -32,6 +32,7 @@ log = logging.getLogger("duckmail.imap")
 
 SLICE = 500  # messages written before other sessions get their turn
 CONDSTORE = "CONDSTORE"
+IMAP4REV2 = "IMAP4REV2"
 QRESYNC = "QRESYNC"
 UTF8_ACCEPT = "UTF8=ACCEPT"
 
@@ -121,8 +122,13 @@ class Session:
 
     @property
     def utf8(self) -> bool:
-        """RFC 6855: mailbox names are UTF-8."""
-        return UTF8_ACCEPT in self.enabled
+        """Mailbox names are UTF-8 (RFC 6855 §3, RFC 9051 §5.1)."""
+        return UTF8_ACCEPT in self.enabled or self.rev2
+
+    @property
+    def rev2(self) -> bool:
+        """RFC 9051 §6.3.1: ESEARCH always, LIST in SELECT, nothing is \\Recent."""
+        return IMAP4REV2 in self.enabled
 
     @property
     def condstore(self) -> bool:
@@ -161,7 +167,7 @@ class Session:
         await self.deselect()
         view = await self.mail.open(path, self)
         try:
-            recent_from = view.mailbox.recentuid
+            recent_from = NEVER_RECENT if self.rev2 else view.mailbox.recentuid
             if not read_only and recent_from < view.mailbox.uidnext:
                 recent_from = await self.mail.claim_recent(view)
         except BaseException:
@@ -187,7 +193,7 @@ class Session:
         if selected is None:
             return
         self.state = State.AUTHENTICATED
-        told_all = selected.uidnext == selected.view.mailbox.uidnext
+        told_all = selected.uidnext == selected.view.mailbox.uidnext and selected.tells_recent
         try:
             if told_all and selected.uidnext != self._claimed and not selected.read_only and not selected.view.gone:
                 await self.mail.claim_recent(selected.view)

@@ -1,12 +1,13 @@
-"""ENABLE (RFC 5161)."""
+"""ENABLE (RFC 5161; IMAP4rev2: RFC 9051 §6.3.1)."""
 
 from protocols.imap.command import AUTHENTICATED, command
 from protocols.imap.reply import Reply, ok
-from protocols.imap.session import CONDSTORE, QRESYNC, UTF8_ACCEPT, Session
+from protocols.imap.session import CONDSTORE, IMAP4REV2, QRESYNC, UTF8_ACCEPT, Session
 from protocols.imap.wire.parser import Parser
 
 # RFC 7162 §3.1.8 and §3.2.3, RFC 6855 §3.
-EXTENSIONS = frozenset({CONDSTORE, QRESYNC, UTF8_ACCEPT})
+EXTENSIONS = frozenset({CONDSTORE, IMAP4REV2, QRESYNC, UTF8_ACCEPT})
+_SPELLING = {IMAP4REV2: "IMAP4rev2"}
 
 
 def _parse(parser: Parser) -> list[str]:
@@ -24,7 +25,7 @@ async def _run(session: Session, names: list[str]) -> Reply:
     session.enabled.update(enabled)
     if QRESYNC in enabled:
         session.enabled.add(CONDSTORE)  # RFC 7162 §3.2.3: it is one with it
-    session.writer.untagged(" ".join(("ENABLED", *enabled)).encode("ascii"))
+    session.writer.untagged(" ".join(("ENABLED", *(_SPELLING.get(name, name) for name in enabled))).encode("ascii"))
     return ok("ENABLE completed")
 
 

@@ -1,10 +1,13 @@
-"""LIST and LSUB (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154)."""
+"""LIST and LSUB (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), LIST-EXTENDED
+(RFC 5258) and LIST-STATUS (RFC 5819).
+"""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from duckmail.runtime.turns import Turns
 from protocols.imap.command import LOGGED_IN, command
+from protocols.imap.commands.status import HIGHESTMODSEQ, status, status_items
 from protocols.imap.patterns import Pattern
 from protocols.imap.reply import Reply, ok
 from protocols.imap.session import Session
@@ -12,73 +15,127 @@ from protocols.imap.tree import Entry, entries
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.response import list_response
 
-SPECIAL_USE = "SPECIAL-USE"
+# Options, of selection (RFC 5258 §3.1, RFC 6154 §3), of the answer (RFC 5258 §3.2, RFC 5819 §2), or of both.
+SUBSCRIBED, REMOTE, RECURSIVEMATCH = "SUBSCRIBED", "REMOTE", "RECURSIVEMATCH"
+CHILDREN, SPECIAL_USE, STATUS = "CHILDREN", "SPECIAL-USE", "STATUS"
+MAX_PATTERNS = 100
 MANY = 100  # mailboxes; the tree of more is made in a thread
 
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
-    """`special_use`: only mailboxes that have one are wanted."""
+    """`extended`: written with what RFC 5258 adds. `status`: items of RETURN (STATUS ...) (RFC 5819)."""
 
     reference: str
-    pattern: str
-    special_use: bool = False
+    patterns: tuple[str, ...]
+    selection: frozenset[str] = frozenset()
+    returned: frozenset[str] = frozenset()
+    status: tuple[str, ...] = ()
+    extended: bool = False
 
 
 def _parse_lsub(parser: Parser) -> _Arguments:
     parser.sp()
     reference = parser.mailbox()
     parser.sp()
-    return _Arguments(reference, parser.list_mailbox())
+    return _Arguments(reference, (parser.list_mailbox(),))
 
 
 def _parse(parser: Parser) -> _Arguments:
-    """RFC 6154 §3: `LIST (SPECIAL-USE) ...` selects, `RETURN (SPECIAL-USE)` asks for what is always given here."""
+    """list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts] (RFC 5258 §6)."""
     parser.sp()
     selection: list[str] = []
+    extended = False
     if parser.peek() == ord("("):
-        selection = _options(parser)
+        selection, extended = _selection(parser), True
         parser.sp()
     reference = parser.mailbox()
     parser.sp()
-    pattern = parser.list_mailbox()
+    if parser.peek() == ord("("):
+        patterns, extended = parser.list_of(parser.list_mailbox), True
+        if len(patterns) > MAX_PATTERNS:
+            raise ParseError("Too many patterns")
+    else:
+        patterns = [parser.list_mailbox()]
+    returned: dict[str, list[str]] = {}
     if parser.try_byte(b" "):
         if parser.keyword() != "RETURN":
             raise ParseError("Expected RETURN")
         parser.sp()
-        _options(parser)
-    return _Arguments(reference, pattern, SPECIAL_USE in selection)
+        returned, extended = dict(parser.list_of(lambda: _return_option(parser), empty=True)), True
+    status = tuple(returned.get(STATUS, ()))
+    return _Arguments(reference, tuple(patterns), frozenset(selection), frozenset(returned), status, extended)
 
 
-def _options(parser: Parser) -> list[str]:
+def _selection(parser: Parser) -> list[str]:
     options = parser.list_of(parser.keyword, empty=True)
-    if any(option != SPECIAL_USE for option in options):
+    if any(option not in (SUBSCRIBED, REMOTE, RECURSIVEMATCH, SPECIAL_USE) for option in options):
         raise ParseError("Unknown option")
+    if RECURSIVEMATCH in options and not {SUBSCRIBED, SPECIAL_USE}.intersection(options):
+        raise ParseError("RECURSIVEMATCH needs another option")  # RFC 5258 §3: it has nothing to match alone
     return options
+
+
+def _return_option(parser: Parser) -> tuple[str, list[str]]:
+    option = parser.keyword()
+    if option == STATUS:
+        parser.sp()
+        return option, status_items(parser)
+    if option not in (SUBSCRIBED, CHILDREN, SPECIAL_USE):
+        raise ParseError("Unknown option")
+    return option, []
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
     writer, utf8 = session.writer, session.utf8
-    if not arguments.pattern:
+    if arguments.patterns == ("",) and not arguments.extended:
         # RFC 3501 §6.3.8: an empty mailbox name asks for the separator and the root of the reference.
         writer.untagged(list_response(["\\Noselect"], "", utf8))
         return ok("LIST completed")
-    async for entry in _matching(session, arguments.reference + arguments.pattern):
-        use = entry.mailbox.special_use if entry.mailbox else None
-        if use or not arguments.special_use:
-            writer.untagged(list_response(_attributes(entry), entry.path, utf8))
-            await writer.room()
+    if HIGHESTMODSEQ in arguments.status:
+        session.enable_condstore()
+    texts = [arguments.reference + pattern for pattern in arguments.patterns]
+    async for entry in _matching(session, *texts):
+        children = _child_info(entry, arguments.selection)
+        if not _chosen(entry, arguments.selection) and not children:
+            continue
+        attributes = _attributes(entry)
+        if entry.mailbox is not None and entry.mailbox.subscribed and _tells_subscribed(arguments):
+            attributes.append("\\Subscribed")
+        writer.untagged(list_response(attributes, entry.path, utf8, extended=children))
+        if arguments.status and entry.mailbox is not None:
+            writer.untagged(await status(session, entry.mailbox, arguments.status))  # RFC 5819 §2
+        await writer.room()
     return ok("LIST completed")
 
 
-async def _matching(session: Session, text: str) -> AsyncIterator[Entry]:
-    """The names that the pattern `text` matches, in order."""
-    pattern = Pattern(text)
+def _chosen(entry: Entry, selection: frozenset[str]) -> bool:
+    """All selection options hold. RFC 5258 §3.1: REMOTE only adds names, of which there are none here."""
+    mailbox = entry.mailbox
+    if SUBSCRIBED in selection and not (mailbox is not None and mailbox.subscribed):
+        return False
+    return SPECIAL_USE not in selection or (mailbox is not None and bool(mailbox.special_use))
+
+
+def _child_info(entry: Entry, selection: frozenset[str]) -> bytes:
+    """RFC 5258 §3.5: below this name are some that the options choose."""
+    if {RECURSIVEMATCH, SUBSCRIBED} <= selection and entry.has_subscribed_children:
+        return b'("CHILDINFO" ("SUBSCRIBED"))'
+    return b""
+
+
+def _tells_subscribed(arguments: _Arguments) -> bool:
+    return SUBSCRIBED in arguments.selection or SUBSCRIBED in arguments.returned
+
+
+async def _matching(session: Session, *texts: str) -> AsyncIterator[Entry]:
+    """The names that one of the patterns `texts` matches, in order, each once."""
+    patterns = [Pattern(text) for text in texts]
     turns = Turns()
     mailboxes = await session.mail.mailboxes()
     many = len(mailboxes) > MANY
     for entry in await session.services.threads.run(entries, mailboxes) if many else entries(mailboxes):
-        if pattern.matches(entry.path):
+        if any(pattern.matches(entry.path) for pattern in patterns):
             yield entry
         await turns.pause()
 
@@ -93,7 +150,7 @@ def _attributes(entry: Entry) -> list[str]:
 
 async def _run_lsub(session: Session, arguments: _Arguments) -> Reply:
     writer, utf8 = session.writer, session.utf8
-    text = arguments.reference + arguments.pattern
+    text = arguments.reference + arguments.patterns[0]
     async for entry in _matching(session, text):
         if entry.mailbox is not None and entry.mailbox.subscribed:
             writer.untagged(list_response([], entry.path, utf8, "LSUB"))

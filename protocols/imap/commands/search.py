@@ -53,11 +53,13 @@ async def _found(session: Session, selected: Selected, arguments: _Arguments) ->
 
 def _answer(session: Session, result: Found, arguments: _Arguments) -> None:
     modseq = arguments.program.modseq
-    if arguments.returned is None:
+    # RFC 9051 §6.4.4: ESEARCH is the only answer there; ALL where nothing was asked for.
+    returned = arguments.returned or (SearchReturn(("ALL",)) if session.rev2 else None)
+    if returned is None:
         highest = max(result.modseqs) if modseq and result.modseqs else None
         session.writer.untagged(search_response(result.numbers, highest))
         return
-    line = results.answer(result, arguments.returned, session.tag, uid=arguments.uid, modseq=modseq)
+    line = results.answer(result, returned, session.tag, uid=arguments.uid, modseq=modseq)
     if line is not None:
         session.writer.untagged(line)
 

@@ -13,6 +13,7 @@ from protocols.imap.session import CONDSTORE, QRESYNC, Session
 from protocols.imap.wire.fetch import Simple
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.qresync import Resync, resync
+from protocols.imap.wire.response import list_response
 from protocols.imap.wire.sequence import MAX_NUMBER
 
 EVERY_UID = Ranges(((1, MAX_NUMBER),))
@@ -60,9 +61,13 @@ async def _select(session: Session, arguments: _Arguments, *, read_only: bool) -
     news = await _resync(session, selected, arguments.resync)
     writer.keywords(selected)
     writer.untagged(b"%d EXISTS" % selected.exists)
-    writer.untagged(b"%d RECENT" % selected.recent)
-    if unseen := selected.first_unseen():
-        writer.status("OK", "First unseen", f"UNSEEN {unseen}")
+    if session.rev2:  # RFC 9051 §6.3.2: LIST, no RECENT, no UNSEEN
+        attributes = [mailbox.special_use] if mailbox.special_use else []
+        writer.untagged(list_response(attributes, mailbox.path, session.utf8))
+    else:
+        writer.untagged(b"%d RECENT" % selected.recent)
+        if unseen := selected.first_unseen():
+            writer.status("OK", "First unseen", f"UNSEEN {unseen}")
     writer.status("OK", "UIDs are valid", f"UIDVALIDITY {mailbox.uidvalidity}")
     writer.status("OK", "Predicted next UID", f"UIDNEXT {mailbox.uidnext}")
     writer.status("OK", "Mailbox id", f"MAILBOXID ({mailbox.id})")  # RFC 8474 §4.2

@@ -39,22 +39,32 @@ def _parse(parser: Parser) -> _Arguments:
     parser.sp()
     path = parser.mailbox()
     parser.sp()
+    return _Arguments(path, status_items(parser))
+
+
+def status_items(parser: Parser) -> list[str]:
+    """ "(" status-att *(SP status-att) ")", each once."""
     items = parser.list_of(parser.keyword)
     if any(item != RECENT and item not in ITEMS for item in items):
         raise ParseError("Unknown STATUS item")
-    return _Arguments(path, list(dict.fromkeys(items)))
+    return list(dict.fromkeys(items))
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
     if HIGHESTMODSEQ in arguments.items:
         session.enable_condstore()  # RFC 7162 §3.1: a CONDSTORE enabling command
     mailbox = await session.mail.mailbox(arguments.path)
+    session.writer.untagged(await status(session, mailbox, arguments.items))
+    return ok("STATUS completed")
+
+
+async def status(session: Session, mailbox: Mailbox, items: Sequence[str]) -> bytes:
+    """The STATUS response for `items`, as `status_items` read them."""
     values: list[tuple[str, int | bytes]] = []
-    for item in arguments.items:
+    for item in items:
         value = await _recent(session, mailbox) if item == RECENT else ITEMS[item](mailbox, session)
         values.append((item, value))
-    session.writer.untagged(status_response(arguments.path, values, session.utf8))
-    return ok("STATUS completed")
+    return status_response(mailbox.path, values, session.utf8)
 
 
 async def _recent(session: Session, mailbox: Mailbox) -> int:

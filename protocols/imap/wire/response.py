@@ -88,9 +88,12 @@ def capability(names: Iterable[str]) -> bytes:
     return b"CAPABILITY " + " ".join(names).encode("ascii")
 
 
-def list_response(attributes: Iterable[str], path: str, utf8: bool, command: str = "LIST") -> bytes:
-    """RFC 3501 §7.2.2, §7.2.3. `command`: LIST or LSUB. An empty `path` is the answer to `LIST "" ""`: the root."""
-    name = mailbox_name(path, utf8)
+def list_response(
+    attributes: Iterable[str], path: str, utf8: bool, command: str = "LIST", extended: bytes = b""
+) -> bytes:
+    """RFC 3501 §7.2.2, §7.2.3. `command`: LIST or LSUB. An empty `path` is the answer to `LIST "" ""`: the root.
+    `extended`: extended data items with their parentheses (RFC 5258 §6), if any."""
+    name = mailbox_name(path, utf8) + (b" " + extended if extended else b"")
     return b'%b %b "%b" %b' % (command.encode("ascii"), flag_list(attributes), SEPARATOR.encode("ascii"), name)
 
 
