@@ -1,6 +1,6 @@
 """What must be brought to its end after a crash, and what ages: a task that comes again and again does it.
 
-- A deleted mailbox is a stub whose messages are still to be archived; one of a removed account when that is due.
+- A deleted mailbox is a stub whose messages are still to be archived; one of a removed account is held for its task.
 - A COPY beyond one transaction has an undo record until its last chunk; one whose process is gone is taken back.
 - Tombstones older than their keep are pruned; the mailbox's `vanishedfloor` rises in the same transaction.
 - Messages that were given a time to expire are archived when it has come.
@@ -23,7 +23,6 @@ from storage.changes.expunge import Expunge
 from storage.changes.prune import Prune
 from storage.committer import Committer
 from storage.mongo.client import Database, Document, operation
-from storage.removals import Removals
 from storage.sweep import Sweep, Swept
 from storage.userfiles import UserFiles
 
@@ -41,16 +40,14 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 
 class Housekeeping:
-    def __init__(self, database: Database, committer: Committer, removals: Removals) -> None:
+    def __init__(self, database: Database, committer: Committer) -> None:
         self._database = database
         self._committer = committer
-        self._removals = removals
         self._sweep = Sweep(database)
         self._files = UserFiles(database)
 
     async def once(self) -> None:
         """All of it now."""
-        await quietly(self._removals.finish_due(BATCH), "ending removed accounts")
         await quietly(self.archive_stubs(), "archiving deleted mailboxes")
         await quietly(self.take_back(), "taking back copies")
         await quietly(self.expire_messages(), "expiring messages")
@@ -111,9 +108,14 @@ class Housekeeping:
                     await self._database["mailboxes"].delete_one({"_id": stub["_id"], "user": stub["user"]})
 
     async def drop_archived(self) -> None:
-        horizon = datetime.now(UTC) - KEEP_ARCHIVED
-        async with operation():
-            await self._database["archived"].delete_many({"archived": {"$lt": horizon}})
+        old = {"archived": {"$lt": datetime.now(UTC) - KEEP_ARCHIVED}}
+        while True:
+            async with operation():
+                rows = await self._database["archived"].find(old, {"_id": 1}).limit(CHUNK).to_list(None)
+                if rows:
+                    await self._database["archived"].delete_many({"_id": {"$in": [row["_id"] for row in rows]}, **old})
+            if len(rows) < CHUNK:
+                return
 
 
 async def quietly(work: Awaitable[object], what: str) -> None:

@@ -164,13 +164,14 @@ class Mailboxes:
     async def create(
         self, user: str, path: str, special_use: str | None = None, retention: int = 0, *, hidden: bool = False
     ) -> Mailbox:
-        """Raises: AlreadyExists, LimitReached, NoSuchAccount."""
+        """Without a `retention` of its own it has that of the account. Raises: AlreadyExists, LimitReached, ..."""
         owner = object_id(user)
 
         async def run(session: AsyncClientSession) -> Document:
-            uidvalidity = await self._bump_tree(owner, session)
+            account = await self._bump_tree(owner, session)
             await self._check_number(owner, session)
-            document = new_document(owner, path, special_use, uidvalidity, retention, hidden=hidden)
+            kept = retention or int(account.get("retention", 0))
+            document = new_document(owner, path, special_use, int(account["uidvalidity"]), kept, hidden=hidden)
             await self._mailboxes.insert_one(document, session=session)
             return document
 
@@ -269,15 +270,16 @@ class Mailboxes:
         if await self._mailboxes.count_documents({"user": owner}, session=session) >= living + MAX_STUBS:
             raise LimitReached("The account has deleted too many mailboxes lately")
 
-    async def _bump_tree(self, owner: ObjectId, session: AsyncClientSession) -> int:
-        """Counts one change of the user's folder tree; returns a fresh uidvalidity, larger than any before."""
+    async def _bump_tree(self, owner: ObjectId, session: AsyncClientSession) -> Document:
+        """Counts one change of the user's folder tree; of the account what new mailboxes need: `uidvalidity`, fresh and
+        larger than any before, and `retention`."""
         document = await self._users.find_one_and_update(
             {"_id": owner},
             {"$inc": {"uidvalidity": Int64(1), "tree": Int64(1)}},
-            projection={"uidvalidity": 1},
+            projection={"uidvalidity": 1, "retention": 1},
             session=session,
             return_document=ReturnDocument.AFTER,
         )
         if document is None:
             raise NoSuchAccount
-        return int(document["uidvalidity"])
+        return document

@@ -1,26 +1,73 @@
 """Removed accounts: for how long they can be had back, and their end.
 
-A removal leaves the mailboxes as stubs that are `held`: nothing of them is archived until the removal is `due`. What
-comes first decides: a restoring, or the release of the stubs to housekeeping, which archives their messages.
+A removal leaves the mailboxes as stubs that are `held`: nobody touches them until the removal is due. Its end is a
+task with the removal's own id. What comes first decides: a restoring, which takes the task away, or the task, which
+marks the removal as `ending` before it deletes anything.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from duckmail.errors import AccountExists, NotFound
+from duckmail.errors import AccountExists, InUse, NotFound
+from storage.changes.base import Key
+from storage.changes.purge import Purge
+from storage.committer import Committer
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.schema import Migration
 from storage.mongo.transactions import Transactions
+from storage.tasks import new_document
 from storage.userfiles import UserFiles
 
-INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (("deletedusers", [("due", 1)], {}),)
+KIND = "user-delete"  # of the task
+BATCH = 1_000
 
-# What belongs to an account beside its mail, and goes with it.
-_OWNED = ("asps", "tokens")
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("queue", [("user", 1)], {"partialFilterExpression": {"user": {"$exists": True}}}),
+)
+
+# What belongs to an account beside its mailboxes and messages, and goes with it: collections whose `user` is indexed.
+OWNED: tuple[str, ...] = (
+    "archived",
+    "expunged",
+    "addressregister",
+    "asps",
+    "authlog",
+    "autoreplies",
+    "filters",
+    "queue",
+    "tokens",
+)
+# What names an account and stays, with the reason.
+LEFT: Mapping[str, str] = {
+    "deliveries": "fingerprints of deliveries, gone after a day",
+    "maildrops": "locks, gone after an hour",
+    "tasks": "what was done, its own removal among it; gone after seven days",
+    "threads": "fingerprints of message ids, gone after 180 days",
+    "totpcodes": "codes that were used, gone within minutes",
+    "undos": "copies under way, taken back by housekeeping",
+}
+
+
+async def _plan_ends(database: Database) -> None:
+    """Removals of a server that had no tasks."""
+    async with operation(600):
+        async for record in database["deletedusers"].find({}, {"user": 1, "due": 1}):
+            plan = end_task(record["_id"], str(record["user"]), record["due"])
+            await database["tasks"].update_one({"_id": record["_id"]}, {"$setOnInsert": plan}, upsert=True)
+
+
+def end_task(removal: ObjectId, user: str, due: datetime) -> Document:
+    """The task that brings a removal to its end, ready to insert."""
+    return new_document(KIND, {}, user=user, due=due, identifier=removal)
+
+
+MIGRATIONS = (Migration(3, "the end of removed accounts is a task", _plan_ends),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +104,7 @@ class Removals:
         """Raises: NotFound, Unavailable."""
         owner = object_id(user)
         async with operation():
-            record = await self._database["deletedusers"].find_one({"user": owner}, sort=[("_id", -1)])
+            record = await self._database["deletedusers"].find_one({"user": owner, **_NOT_ENDING})
             if record is None:
                 raise NotFound("Account data was not found")
             group: list[Document] = [
@@ -80,14 +127,18 @@ class Removals:
     async def restore(self, user: str) -> Restored:
         """Gives the account back with its mail, and with those of its addresses that nobody else has now.
 
-        Raises: NotFound, AccountExists (or its name is taken), Unavailable, CommitUnknown.
+        Raises: NotFound, InUse (it is being deleted), AccountExists (or its name is taken), Unavailable, ...
         """
         owner = object_id(user)
 
         async def run(session: AsyncClientSession) -> Restored:
-            record = await self._database["deletedusers"].find_one_and_delete({"user": owner}, session=session)
+            deleted = self._database["deletedusers"]
+            record = await deleted.find_one_and_delete({"user": owner, **_NOT_ENDING}, session=session)
             if record is None:
+                if await deleted.find_one({"user": owner}, {"_id": 1}, session=session) is not None:
+                    raise InUse("User deletion has already begun")
                 raise NotFound("Account data was not found")
+            await self._database["tasks"].delete_one({"_id": record["_id"]}, session=session)
             free = await self._free(record["addresses"], session)
             account = {**record["account"], "authVersion": Int64(int(record["account"].get("authVersion", 0)) + 1)}
             if account.get("address") and account["address"] not in {address["address"] for address in free}:
@@ -114,23 +165,63 @@ class Removals:
         taken = {row["addrview"] for row in await cursor.to_list(None)}
         return [address for address in addresses if address["addrview"] not in taken]
 
-    async def finish_due(self, limit: int) -> None:
-        """Lets housekeeping archive the mail of those whose time is over; they cannot be had back any more."""
-        query = {"due": {"$lte": datetime.now(UTC)}}
+    async def end(self, removal: str, committer: Committer) -> dict[str, int]:
+        """Deletes all that there is of a removed account; what went, by collection. May be repeated, and goes on where
+        it was. One that was restored meanwhile loses nothing.
+
+        Raises: NotFound (not an id), Unavailable, CommitUnknown.
+        """
+        identifier = object_id(removal)
+        owner = await self._begin(identifier)
+        if owner is None:
+            return {}
+        gone = {"messages": await self._purge(identifier, owner, committer)}
+        for name in OWNED:
+            gone[name] = await self._clear(name, {"user": owner})
+        gone["mailboxes"] = await self._clear("mailboxes", {"user": owner})
+        await self._files.disown(owner)
         async with operation():
-            due = await self._database["deletedusers"].find(query, {"user": 1}).limit(limit).to_list(None)
-        for record in due:
-            await self._finish(record["_id"], record["user"])
+            await self._database["deletedusers"].delete_one({"_id": identifier})
+        return gone
 
-    async def _finish(self, removal: ObjectId, owner: ObjectId) -> None:
-        async def run(session: AsyncClientSession) -> None:
-            found = await self._database["deletedusers"].find_one_and_delete({"_id": removal}, session=session)
-            if found is None:  # restored meanwhile
-                return
-            stubs = {"user": owner, "held": removal}
-            await self._database["mailboxes"].update_many(stubs, {"$unset": {"held": ""}}, session=session)
-            for name in _OWNED:
-                await self._database[name].delete_many({"user": owner}, session=session)
-            await self._files.disown(owner, session)
+    async def _begin(self, removal: ObjectId) -> ObjectId | None:
+        """From now on there is no way back; whose removal it is, None when it is none any more."""
 
-        await self._transactions.run(run)
+        async def run(session: AsyncClientSession) -> ObjectId | None:
+            record = await self._database["deletedusers"].find_one_and_update(
+                {"_id": removal}, {"$set": {"ending": True}}, projection={"user": 1}, session=session
+            )
+            if record is None:
+                return None
+            # Those that were deleted before the account was: housekeeping leaves held ones alone.
+            stubs = {"user": record["user"], "path": {"$exists": False}}
+            await self._database["mailboxes"].update_many(stubs, {"$set": {"held": removal}}, session=session)
+            found: ObjectId = record["user"]
+            return found
+
+        return await self._transactions.run(run)
+
+    async def _purge(self, removal: ObjectId, owner: ObjectId, committer: Committer) -> int:
+        query = {"user": owner, "held": removal}
+        async with operation():
+            stubs = await self._database["mailboxes"].find(query, {"_id": 1}).to_list(None)
+        messages = 0
+        for stub in stubs:
+            while gone := await committer.submit(Purge(Key(owner, stub["_id"]), removal)):
+                messages += gone
+        return messages
+
+    async def _clear(self, name: str, query: Document) -> int:
+        """Deletes in batches, so that no statement takes long; how many documents."""
+        gone = 0
+        while True:
+            async with operation():
+                rows = await self._database[name].find(query, {"_id": 1}).limit(BATCH).to_list(None)
+                if rows:
+                    ids = {"$in": [row["_id"] for row in rows]}
+                    gone += (await self._database[name].delete_many({"_id": ids, **query})).deleted_count
+            if len(rows) < BATCH:
+                return gone
+
+
+_NOT_ENDING: Document = {"ending": {"$exists": False}}

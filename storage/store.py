@@ -28,6 +28,7 @@ from storage import (
     mfa,
     queue,
     removals,
+    retention,
     rows,
     tasks,
     threads,
@@ -82,6 +83,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *filters.INDEXES,
     *threads.INDEXES,
     *removals.INDEXES,
+    *retention.INDEXES,
     *tokens.INDEXES,
     *userfiles.INDEXES,
     *LEASE_INDEXES,
@@ -95,7 +97,7 @@ INDEXES: tuple[IndexSpec, ...] = (
 )
 # Written inside transactions, so they must exist before.
 COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "health")
-MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS,)
+MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS)
 
 
 class Store:
@@ -145,7 +147,8 @@ class Store:
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
-        self.housekeeping = Housekeeping(self.database, self.committer, self.users.removals)
+        self.housekeeping = Housekeeping(self.database, self.committer)
+        self.retention = retention.Retention(self.database, self.committer)
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bson.objectid import ObjectId
-from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import NoSuchFile, NotFound
 from duckmail.model.userfile import FileFields, FilePlace, FileQuery, FileSlice, UserFile
@@ -126,9 +125,10 @@ class UserFiles:
             await self._octets.delete(found)
         return result.modified_count
 
-    async def disown(self, user: ObjectId, session: AsyncClientSession) -> None:
-        """All of an account that is gone; they are swept after it."""
-        await self._files.update_many({"user": user}, _FORGOTTEN, session=session)
+    async def disown(self, user: ObjectId) -> None:
+        """All of an account that is gone; they are swept after it. Raises: Unavailable."""
+        async with operation():
+            await self._files.update_many({"user": user}, _FORGOTTEN)
 
     async def sweep(self) -> None:
         """Deletes what belongs to nobody for a day. Raises: Unavailable."""

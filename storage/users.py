@@ -20,7 +20,7 @@ from duckmail.model.account import Limits, Standing, User, UserQuery
 from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
-from storage.removals import Removals
+from storage.removals import Removals, end_task
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("users", [("unameview", 1)], {"unique": True}),
@@ -150,6 +150,7 @@ class Users:
         self._addresses = database["addresses"]
         self._mailboxes = database["mailboxes"]
         self._deleted = database["deletedusers"]
+        self._tasks = database["tasks"]
         self._transactions = transactions
         self.removals = Removals(database, transactions)
 
@@ -234,6 +235,13 @@ class Users:
             return Slice(found[::-1], total, has_previous=more, has_next=True)
         return Slice(found, total, has_previous=bool(after), has_next=more)
 
+    async def ids(self, limit: int, after: str = "") -> Sequence[str]:
+        """Of accounts by ascending id, behind the id `after`. Raises: Unavailable."""
+        query: Document = {"_id": {"$gt": object_id(after)}} if after else {}
+        async with operation():
+            rows = await self._users.find(query, {"_id": 1}).sort("_id", 1).limit(limit).to_list(None)
+        return [str(row["_id"]) for row in rows]
+
     async def used(self, users: Sequence[str]) -> dict[str, int]:
         """Octets that each account uses: the sum over its mailboxes (DESIGN §4). Without mailboxes it is absent."""
         pipeline: list[Document] = [
@@ -294,8 +302,8 @@ class Users:
 
     async def remove(self, user: str, delete_after: datetime | None = None) -> Removal:
         """Takes the account away, all at once: nobody can sign in, no address accepts mail, the mailboxes are stubs.
-        What is needed to restore it is kept in `deletedusers` until `delete_after`, or for `RESTORABLE`; then its mail
-        goes to `archived`.
+        What is needed to restore it is kept in `deletedusers` until `delete_after`, or for `RESTORABLE`; then a task
+        deletes it for good, with its mail and all else.
 
         An account that does not exist changes nothing.
         """
@@ -309,11 +317,13 @@ class Users:
             owned = await self._addresses.find({"user": owner}, session=session).to_list(None)
             await self._addresses.delete_many({"user": owner}, session=session)
             now = datetime.now(UTC)
+            due = delete_after or now + RESTORABLE
             record = {"_id": removal, "user": owner, "account": document, "addresses": owned, "deleted": now}
-            record["due"] = delete_after or now + RESTORABLE
+            record["due"] = due
             if delete_after is not None:
                 record["deleteAfter"] = delete_after
             await self._deleted.insert_one(record, session=session)
+            await self._tasks.insert_one(end_task(removal, user, due), session=session)
             bury = {"$set": {"gone": now, "was": "$path", "held": removal, "modseq": {"$add": ["$modseq", Int64(1)]}}}
             living = {"user": owner, "path": {"$exists": True}}
             await self._mailboxes.update_many(living, [bury, {"$unset": "path"}], session=session)

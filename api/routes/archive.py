@@ -1,7 +1,5 @@
 """Archived messages: listed and brought back."""
 
-import secrets
-
 from api.answer import Json
 from api.errors import Rows
 from api.paging import cursors, position
@@ -40,8 +38,8 @@ async def restore_one(call: Call, request: RestoreOne) -> Json:
 
 
 async def restore_range(call: Call, request: RestoreRange) -> Json:
-    await call.services.messages.archive.restore_range(request.user, request.start, request.end, call.by)
-    return {"success": True, "task": secrets.token_hex(12)}  # done already
+    later = call.services.messages.later
+    return {"success": True, "task": await later.restore_range(request.user, request.start, request.end, call.by)}
 
 
 _NO_USER: Rows = {NotFound: (404, "UserNotFound")}

@@ -1,6 +1,5 @@
 """Messages: listed, read, changed, searched for."""
 
-import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -226,17 +225,15 @@ async def delete(call: Call, request: OneMessage) -> Json:
 
 
 async def delete_all(call: Call, request: DeleteMessages) -> Json:
-    deleted = await call.services.messages.changing.delete_all(
-        request.user, request.mailbox, call.by, archive=not request.skip_archive
-    )
+    services, keep = call.services.messages, not request.skip_archive
     if request.in_background:
-        return _done()
+        return _scheduled(await services.later.delete_all(request.user, request.mailbox, call.by, archive=keep))
+    deleted = await services.changing.delete_all(request.user, request.mailbox, call.by, archive=keep)
     return {"success": True, "deleted": deleted, "errors": 0}
 
 
-def _done() -> Json:
-    """Of what clients expect to be scheduled: it is done already."""
-    return {"success": True, "scheduled": secrets.token_hex(12), "existing": False}
+def _scheduled(task: str) -> Json:
+    return {"success": True, "scheduled": task, "existing": False}
 
 
 async def search(call: Call, request: Search) -> Json:
@@ -301,13 +298,8 @@ def _wanted(request: SearchFilters) -> Wanted:
 
 async def act_on_search(call: Call, request: ActOnSearch) -> Json:
     action = request.action
-    await call.services.messages.finding.act(
-        request.user,
-        _wanted(request),
-        Action(MessageChanges(*_flags(action)), action.move_to, action.delete),
-        call.by,
-    )
-    return _done()
+    wanted = Action(MessageChanges(*_flags(action)), action.move_to, action.delete)
+    return _scheduled(await call.services.messages.later.act(request.user, _wanted(request), wanted, call.by))
 
 
 _MESSAGES = "/users/{user}/mailboxes/{mailbox}/messages"

@@ -8,8 +8,9 @@ from api.answer import Json, iso, without_none
 from api.errors import Rows
 from api.paging import cursors, position
 from api.route import Call, Route, keep_token, route
+from api.schemas.base import Traced
 from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResetPassword, ResolveUser, UpdateUser
-from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, NotFound, UsernameTaken
+from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, InUse, NotFound, UsernameTaken
 from duckmail.model.account import Limits, UserQuery
 from duckmail.services.users import Account, NewUser, normalise_tags
 
@@ -160,6 +161,10 @@ async def reset_quota(call: Call, request: OneUser) -> Json:
     return {"success": True, "storageUsed": reset.used, "previousStorageUsed": reset.previous}
 
 
+async def reset_all_quotas(call: Call, _: Traced) -> Json:
+    return {"success": True, "task": await call.services.quotas.reset_all(call.by)}
+
+
 async def reset_password(call: Call, request: ResetPassword) -> Json:
     later = request.valid_after
     password = await call.services.users.reset_password(request.user, call.by, later, request.trace)
@@ -235,6 +240,7 @@ ROUTES: tuple[Route, ...] = (
         reset_quota,
         errors=_NOT_FOUND,
     ),
+    route("POST", "/quota/reset", Traced, reset_all_quotas),
     route(
         "POST",
         "/users/{user}/password/reset",
@@ -254,7 +260,11 @@ ROUTES: tuple[Route, ...] = (
         "/users/{user}/restore",
         OneUser,
         restore,
-        errors={NotFound: (500, "AccountNotFound"), AccountExists: (500, "AccountFound")},
+        errors={
+            NotFound: (500, "AccountNotFound"),
+            AccountExists: (500, "AccountFound"),
+            InUse: (500, "DeleteInProgress"),
+        },
     ),
     route(
         "PUT",

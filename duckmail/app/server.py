@@ -23,7 +23,6 @@ from duckmail.app.services import Services
 from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
 from duckmail.services.profile import Profiles, ProfileSettings
-from duckmail.services.quotas import Quotas
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners
 from protocols.net.peer import Networks, Peer
@@ -70,7 +69,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         messages=services.messages,
         mfa=services.mfa,
         profiles=Profiles(settings, certificate, services.threads),
-        quotas=Quotas(services.store),
+        quotas=services.quotas,
         tasks=services.task_list,
         tokens=services.tokens,
         users=services.users,

@@ -34,6 +34,7 @@ from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
+from duckmail.services.quotas import Quotas
 from duckmail.services.sessions import Sessions
 from duckmail.services.sorting import Sorting
 from duckmail.services.submission import Policy, Submission
@@ -85,6 +86,7 @@ class Services:
     mfa: TwoFactor
     sealer: Sealer
     sessions: Sessions
+    quotas: Quotas
     reports: Reports
     queue: Queue
     submission: Submission
@@ -159,6 +161,9 @@ def _services(ground: _Ground) -> Services:
     queue = Queue(store, reports)
     register = AddressRegister(store.address_register, store.users)
     delivery = _delivery(ground, queue, register)
+    task_list = TaskList(store.task_records)
+    messages = message_services(store, threads, task_list, config.limits.quota)
+    quotas = Quotas(store, task_list)
     return Services(
         config=config,
         store=store,
@@ -182,18 +187,19 @@ def _services(ground: _Ground) -> Services:
         tokens=Tokens(store.tokens, store.users),
         delivery=delivery,
         mailboxes=Mailboxes(store),
-        messages=message_services(store, threads, config.limits.quota),
+        messages=messages,
         mfa=TwoFactor(store.mfa, auth, authlog, ground.sealer, threads),
         sealer=ground.sealer,
         maildrops=Maildrops(
             store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
         ),
         sessions=Sessions(store),
+        quotas=quotas,
         reports=reports,
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
-        task_list=TaskList(store.task_records),
-        jobs=jobs(store),
+        task_list=task_list,
+        jobs=jobs(store, messages.later.handlers, quotas.handlers),
         budget=OctetBudget(config.limits.octet_budget),
         outside=ground.outside,
         hostname=ground.hostname,

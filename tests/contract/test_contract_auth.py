@@ -77,6 +77,7 @@ async def test_removal_reset_and_restore(house: House) -> None:
     read, restore = "GET /users/{user}/restore", "POST /users/{user}/restore"
     await drive(quota, f"/users/{user}/quota/reset")
     await drive(quota, f"/users/{NOBODY}/quota/reset", status=404, code="UserNotFound")
+    await drive("POST /quota/reset", "/quota/reset", {})
     await drive(reset, f"/users/{user}/password/reset")
     await drive(reset, f"/users/{user}/password/reset", {"validAfter": False})
     await drive(reset, f"/users/{user}/password/reset", {"validAfter": "soon"}, status=400)

@@ -352,6 +352,9 @@ async def test_deleted_messages_are_archived_and_drafts_are_not(api: Api, posted
     await posted.post(message(5))
     skipped = await api.call("DELETE", f"{posted.messages}?async=1&skipArchive=true")
     assert skipped.json == {"success": True, "scheduled": skipped.json["scheduled"], "existing": False}
+    late = await posted.post(message(6))
+    assert await api.work() == 1
+    assert (await _page(posted))[0] == [late]
     assert (await api.call("GET", archive)).json["total"] == 2
     unknown = f"/users/{posted.user}/mailboxes/{NOBODY}/messages"
     assert (await api.call("DELETE", unknown)).json["deleted"] == 0

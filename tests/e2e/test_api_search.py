@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from storage.mongo.client import Document
+from storage.mongo.client import Document, object_id
 from tests.support.api import Api, open_api
 from tests.support.posted import NOBODY, PICTURE, Posted, open_posted
 from tests.support.sessions import imap_session
@@ -136,6 +136,7 @@ async def test_an_action_on_all_that_is_found(several: Posted, action: Document,
         await imap.command("SELECT INBOX")
         reply = await api.call("POST", f"/users/{several.user}/search", body)
         assert reply.json == {"success": True, "existing": False, "scheduled": reply.json["scheduled"]}
+        assert await api.work() == 1
         assert len(await imap.command("NOOP")) >= 3
     rows = (await api.call("GET", f"/users/{several.user}/search?to=bob")).json["results"]
     assert [(row["subject"], row["seen"], row["flagged"]) for row in rows] == found
@@ -245,14 +246,31 @@ async def test_a_range_comes_back_to_where_it_was(posted: Posted) -> None:
     await api.call("DELETE", f"/users/{posted.user}/mailboxes/{made}")
     restore = f"/users/{posted.user}/archived/restore"
     assert (await api.call("POST", restore, {"start": "2000-01-01", "end": "2001-01-01"})).json["success"] is True
+    await api.work()
     assert (await _archived(posted))["total"] == 2
     reply = await api.call("POST", restore, {"start": "2000-01-01", "end": "2100-01-01"})
     assert reply.json == {"success": True, "task": reply.json["task"]}
+    await api.work()
     assert (await _archived(posted))["total"] == 0
     rows = (await api.call("GET", posted.messages)).json["results"]
     assert {row["subject"] for row in rows} == {"number 4", "number 5"}
     bad = await api.call("POST", restore, {"start": False})
     assert set(bad.json["details"]) == {"start", "end"}
+
+
+async def test_what_comes_after_the_request_is_not_touched(several: Posted) -> None:
+    """Also when the task is begun again."""
+    api = several.api
+    before = (await api.call("GET", several.messages)).json["total"]
+    scheduled = (await api.call("POST", f"/users/{several.user}/search", {"action": {"delete": True}})).json
+    late = await several.post(message(77))
+    for _ in range(2):
+        assert await api.work() == 1
+        await api.store.database["tasks"].update_one(
+            {"_id": object_id(scheduled["scheduled"])}, [{"$set": {"due": "$$NOW"}}, {"$unset": "ended"}]
+        )
+    assert [row["id"] for row in (await api.call("GET", several.messages)).json["results"]] == [late]
+    assert (await api.call("GET", f"/users/{several.user}/archived/messages")).json["total"] >= before
 
 
 async def test_what_does_not_fit_stays_archived(posted: Posted) -> None:

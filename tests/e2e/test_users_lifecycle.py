@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from duckmail.model.message import NewMessage
+from duckmail.services import quotas
 from duckmail.services.access import SYSTEM
 from duckmail.services.mail import Mail
 from storage.mongo.client import object_id
@@ -76,19 +77,6 @@ async def test_a_name_that_somebody_has_taken_cannot_come_back(house: House) -> 
     assert (await house.call("GET", f"/users/{user}/restore")).status == 200
 
 
-async def test_after_its_time_its_mail_is_archived_and_it_cannot_come_back(house: House) -> None:
-    user = await _with_mail(house)
-    await house.call("POST", f"/users/{user}/asps", {"description": "phone"})
-    await house.call("DELETE", f"/users/{user}")
-    database = house.services.store.database
-    await database["deletedusers"].update_one({"user": object_id(user)}, {"$set": {"due": datetime.now(UTC)}})
-    await house.services.store.housekeeping.once()
-    assert (await house.call("POST", f"/users/{user}/restore")).json["code"] == "AccountNotFound"
-    assert await database["messages"].count_documents({"user": object_id(user)}) == 0
-    assert await database["archived"].count_documents({"user": object_id(user)}) == 3
-    assert await database["asps"].count_documents({}) == 0
-
-
 async def test_a_password_that_was_reset_is_for_one_change(house: House) -> None:
     user = await house.make_user()
     reply = await house.call("POST", f"/users/{user}/password/reset", {"ip": "192.0.2.1"})
@@ -122,3 +110,19 @@ async def test_damaged_counters_are_counted_anew(house: House) -> None:
     await house.services.store.database["mailboxes"].update_one({"messages": 3}, {"$inc": {"size": 1000}})
     reset = await house.call("POST", f"/users/{user}/quota/reset")
     assert reset.json == {"success": True, "storageUsed": right, "previousStorageUsed": right + 1000}
+
+
+async def test_all_accounts_are_counted_anew_by_a_task(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quotas, "BATCH", 2)
+    users = [await _with_mail(house, f"user{number}") for number in range(5)]
+    database = house.services.store.database
+    right = (await house.services.users.account(users[0], SYSTEM)).used
+    await database["mailboxes"].update_many({"messages": 3}, {"$inc": {"size": 1000}})
+    await database["mailboxes"].update_one({"messages": 3, "user": object_id(users[4])}, {"$inc": {"size": -1000}})
+    task = (await house.call("POST", "/quota/reset", {})).json["task"]
+    assert (await house.call("POST", "/quota/reset", {})).json == {"success": True, "task": task}
+    assert await house.work() == 1
+    assert {(await house.services.users.account(user, SYSTEM)).used for user in users} == {right}
+    done = (await house.call("GET", f"/duckmail/tasks/{task}")).json
+    assert (done["state"], done["result"]) == ("done", {"accounts": 5, "changed": 4})
+    assert (await house.call("POST", "/quota/reset", {})).json["task"] != task

@@ -114,6 +114,7 @@ async def open_api(
         ClientSession() as session,
     ):
         records = AddressRecords(accounts.database, accounts.transactions)
+        task_list = TaskList(store.task_records)
         services = ApiServices(
             address_register=AddressRegister(AddressRegisterRecords(accounts.database), accounts.records),
             addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters),
@@ -133,11 +134,11 @@ async def open_api(
             ),
             health=Health(accounts.database, redis, prefix),
             mailboxes=Mailboxes(store),
-            messages=message_services(store, accounts.pool),
             mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, SEALER, accounts.pool),
+            messages=message_services(store, accounts.pool, task_list),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
-            quotas=Quotas(store),
-            tasks=TaskList(store.task_records),
+            quotas=Quotas(store, task_list),
+            tasks=task_list,
             tokens=accounts.tokens,
             users=accounts.users,
         )
@@ -146,7 +147,9 @@ async def open_api(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
-        tasks = TaskRunner(store.task_records, jobs(store), "test")
+        tasks = TaskRunner(
+            store.task_records, jobs(store, services.messages.later.handlers, services.quotas.handlers), "test"
+        )
         try:
             yield Api(accounts, store, f"http://{host}:{port}", session, services, tasks)
         finally:

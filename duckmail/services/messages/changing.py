@@ -99,14 +99,16 @@ class Changing:
         if not await self.remove(user, mailbox, [uid]):
             raise NoSuchMessage("Message was not found")
 
-    async def delete_all(self, user: str, mailbox: str, by: Principal, *, archive: bool) -> int:
-        """How many there were; a mailbox that is not there has none.
+    async def delete_all(
+        self, user: str, mailbox: str, by: Principal, *, archive: bool, last: int = LARGEST_UID
+    ) -> int:
+        """How many there were, up to the UID `last`; a mailbox that is not there has none.
 
         Raises: NotPermitted, Unavailable, CommitUnknown.
         """
         require_account(by, user)
         try:
-            found = await self._existing(user, mailbox, Ranges(((1, LARGEST_UID),)))
+            found = await self._existing(user, mailbox, Ranges(((1, last),)))
             return await self.remove(user, mailbox, found, archive=archive)
         except NotFound:
             return 0

@@ -1,7 +1,7 @@
 """Searching the mailboxes of an account, and acting on what is found."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -81,11 +81,27 @@ class Finding:
         listed = await self._store.listing.listed(documents, tables, headers=headers)
         return MessagePage(listed, len(spots), previous, following)
 
-    async def act(self, user: str, wanted: Wanted, action: Action, by: Principal) -> int:
-        """How many messages it was done to. Raises: as `find`; OverQuota never, since moves stay in the account."""
+    async def check(self, user: str, wanted: Wanted, action: Action, by: Principal) -> None:
+        """Whether `act` could be begun. Raises: as `find`."""
+        require_account(by, user)
+        if action.move_to:
+            await owned_mailbox(self._store, user, action.move_to, by)
+        if wanted.q:
+            Query(wanted.q)
+        criteria(wanted.filters, wanted.either)
+        await self._scope(user, wanted, by)
+
+    async def act(
+        self, user: str, wanted: Wanted, action: Action, by: Principal, bounds: Mapping[str, int] | None = None
+    ) -> int:
+        """How many messages it was done to. `bounds`: the highest UID of each mailbox that may be touched.
+
+        Raises: as `find`; OverQuota never, since moves stay in the account.
+        """
         target = await owned_mailbox(self._store, user, action.move_to, by) if action.move_to else None
         count = 0
-        for mailbox, uids in await self._matching(user, wanted, by):
+        for mailbox, found in await self._matching(user, wanted, by):
+            uids = found if bounds is None else found[: bisect_right(found, bounds.get(mailbox.id, 0))]
             count += len(uids)
             if action.delete:
                 await self._changing.remove(user, mailbox.id, uids)
