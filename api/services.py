@@ -9,6 +9,7 @@ from duckmail.services.addressregister import AddressRegister
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
+from duckmail.services.certs.certs import Certificates
 from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
@@ -38,6 +39,7 @@ class ApiServices:
     authlog: AuthLog
     autoreplies: Autoreplies
     budget: OctetBudget
+    certificates: Certificates
     dkim: Dkim
     domain_access: DomainAccess
     domain_aliases: DomainAliases

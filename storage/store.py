@@ -21,6 +21,7 @@ from storage import (
     archived,
     asps,
     authlog,
+    certs,
     dkim,
     filters,
     mailboxes,
@@ -79,6 +80,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addressregister.INDEXES,
     *asps.INDEXES,
     *authlog.INDEXES,
+    *certs.INDEXES,
     *dkim.INDEXES,
     *filters.INDEXES,
     *threads.INDEXES,
@@ -134,6 +136,7 @@ class Store:
         self.domain_access = filters.DomainAccess(self.database)
         self.asps = asps.Asps(self.database)
         self.authlog = authlog.AuthEvents(self.database)
+        self.certs = certs.CertificateRecords(self.database)
         self.dkim = dkim.DkimRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.users)
         self.tokens = tokens.Tokens(self.database)

@@ -16,6 +16,7 @@ from api.metrics import MetricsServer, start_metrics
 from api.services import ApiServices, ApiSettings
 from duckmail import __version__
 from duckmail.app.background import working
+from duckmail.app.certificates import Presenter
 from duckmail.app.edges import mail_edges
 from duckmail.app.listeners import API, API_TLS, METRICS, Opened, close_listeners
 from duckmail.app.outbound import running
@@ -59,6 +60,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         authlog=services.authlog,
         autoreplies=services.autoreplies,
         budget=services.budget,
+        certificates=services.certificates,
         dkim=services.dkim,
         domain_access=services.domain_access,
         domain_aliases=services.domain_aliases,
@@ -115,6 +117,10 @@ class Server:
         self._services.outside.outward.listening(_ports(opened))
         await self._runners.enter_async_context(working(self._services, config.server.drain_timeout))
         await self._runners.enter_async_context(running(self._services, config.server.drain_timeout))
+        presenter = Presenter(self._services.certificates, self.tls, self._services.threads)
+        await presenter.refresh()
+        self._services.certificates.changed = presenter.wake
+        self._services.tasks.start(presenter.keep(), "certificates")
         edges = mail_edges(self._services, self._limits, self.tls)
         for one in opened:
             for each in one.sockets:

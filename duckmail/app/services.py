@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from duckmail.app.certificates import problem
 from duckmail.app.outside import Outside, open_outside
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
@@ -19,6 +20,7 @@ from duckmail.services.arrivals import Arrivals
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
+from duckmail.services.certs.certs import Certificates
 from duckmail.services.delivery import Delivery
 from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
@@ -73,6 +75,7 @@ class Services:
     auth: Auth
     authlog: AuthLog
     autoreplies: Autoreplies
+    certificates: Certificates
     dkim: Dkim
     domain_access: DomainAccess
     domain_aliases: DomainAliases
@@ -179,6 +182,7 @@ def _services(ground: _Ground) -> Services:
         auth=auth,
         authlog=authlog,
         autoreplies=Autoreplies(store.autoreplies),
+        certificates=Certificates(store.certs, ground.sealer, threads, problem),
         dkim=Dkim(store.dkim, ground.sealer, threads),
         domain_access=DomainAccess(store.domain_access),
         domain_aliases=DomainAliases(store.address_records),

@@ -1,6 +1,7 @@
 """TLS contexts of the listeners: loaded from files, replaced as a whole, chosen by server name with a dict lookup."""
 
 import logging
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,14 +30,15 @@ class TlsContexts:
     """The certificates that listeners present now.
 
     `server` is the context for the next handshake: fetch it per handshake, do not keep it. `names` maps lower-case
-    server names, or `*.parent`, to contexts; other parts may replace it at any time. A name in neither gets the default
-    certificate.
+    server names, or `*.parent`, to the contexts of files; `stored` does so for certificates that come from elsewhere,
+    and may be replaced at any time. A name in neither gets the default certificate.
     """
 
     def __init__(self, default: CertificateFiles, by_name: Mapping[str, CertificateFiles] | None = None) -> None:
         """Raises TlsError if any file cannot be used."""
         self._default = default
         self._by_name = dict(by_name or {})
+        self._stored: Mapping[str, ssl.SSLContext] = {}
         self.server, self.names = self._load()
 
     def reload(self) -> bool:
@@ -71,29 +73,67 @@ class TlsContexts:
     @names.setter
     def names(self, names: Mapping[str, ssl.SSLContext]) -> None:
         self._names = names
+        self._listen_for_names()
+
+    @property
+    def stored(self) -> Mapping[str, ssl.SSLContext]:
+        return self._stored
+
+    @stored.setter
+    def stored(self, stored: Mapping[str, ssl.SSLContext]) -> None:
+        self._stored = stored
+        self._listen_for_names()
+
+    def _listen_for_names(self) -> None:
         # Only where there is a choice: a name that is not ASCII raises where nobody can catch it.
-        self.server.sni_callback = self._choose if names else None
+        self.server.sni_callback = self._choose if self._names or self._stored else None
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        # H9: an unauthenticated client's name costs two dict lookups; nothing is fetched, ordered or awaited here.
-        if name is None or not self.names:
+        # H9: an unauthenticated client's name costs a few dict lookups; nothing is fetched, ordered or awaited here.
+        if name is None:
             return
         lower = name.lower()
-        found = self.names.get(lower) or self.names.get("*." + lower.partition(".")[2])
-        if found is not None:
-            connection.context = found
+        # RFC 9525 §6.3: a wildcard stands for the whole of the leftmost label, and for no more.
+        star = "*." + lower.partition(".")[2]
+        for known in (lower, star):
+            found = self._stored.get(known) or self._names.get(known)
+            if found is not None:
+                connection.context = found
+                return
 
 
 def server_context(files: CertificateFiles) -> ssl.SSLContext:
     """A context for accepting TLS 1.2 and newer. Raises TlsError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python's default ciphers are forward secret AEAD only for TLS 1.3; TLS 1.2 is held to the same here. RFC 9325 §4.2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9325 §3.5: a client could otherwise make the server work for ever
+    context = _bare_context()
     try:
         # An encrypted key must fail here: without a callback OpenSSL asks for the passphrase on the terminal.
         context.load_cert_chain(files.certificate, files.key, password=lambda: b"")
     except (OSError, ValueError) as error:
         raise TlsError(f"cannot use certificate {files.certificate} with key {files.key}: {error}") from error
+    return context
+
+
+def memory_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
+    """As `server_context`, of PEM octets. Python reads keys from files only: this one is never on a disk.
+
+    Raises: TlsError.
+    """
+    context = _bare_context()
+    handle = os.memfd_create("duckmail-certificate", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(key + b"\n" + certificate)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{handle}", password=lambda: b"")
+    except (OSError, ValueError) as error:
+        raise TlsError(f"cannot use a certificate with its key: {error}") from error
+    return context
+
+
+def _bare_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Python's default ciphers are forward secret AEAD only for TLS 1.3; TLS 1.2 is held to the same here. RFC 9325 §4.2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9325 §3.5: a client could otherwise make the server work for ever
     return context

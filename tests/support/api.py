@@ -13,10 +13,12 @@ from redis.asyncio import Redis
 
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
+from duckmail.app.certificates import problem
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.certs.certs import Certificates
 from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
@@ -123,6 +125,7 @@ async def open_api(
             authlog=accounts.authlog,
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
             budget=OctetBudget(256 << 20),
+            certificates=Certificates(store.certs, SEALER, accounts.pool, problem),
             dkim=Dkim(store.dkim, SEALER, accounts.pool),
             domain_access=DomainAccess(DomainRecords(accounts.database)),
             domain_aliases=DomainAliases(records),
