@@ -14,7 +14,7 @@ def test_the_table_is_complete() -> None:
 
 def test_no_start_with_a_capability_without_its_command() -> None:
     names = [command.name for command in registry.COMMANDS if command.name != "UID MOVE"]
-    with pytest.raises(LookupError, match=r"MOVE is announced without UID MOVE"):
+    with pytest.raises(LookupError, match=r"IMAP4rev2 is announced without UID MOVE"):
         capabilities.check(names)
 
 
