@@ -35,6 +35,7 @@ from api.routes import (
     storage,
     tasks,
     users,
+    webauthn,
 )
 from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
@@ -64,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
     *mfa.ROUTES,
     *storage.ROUTES,
     *tasks.ROUTES,
+    *webauthn.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

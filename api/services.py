@@ -22,6 +22,7 @@ from duckmail.services.quotas import Quotas
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
+from duckmail.services.webauthn import WebAuthn
 
 
 class Health(Protocol):
@@ -54,6 +55,7 @@ class ApiServices:
     tasks: TaskList
     tokens: Tokens
     users: Users
+    webauthn: WebAuthn
 
 
 @dataclass(frozen=True, slots=True)

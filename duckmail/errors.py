@@ -51,6 +51,16 @@ class NoSuchFile(NotFound):
     default = "This file does not exist"
 
 
+class NoSuchChallenge(NotFound):
+    """It was never given out, was answered, or is too old."""
+
+    default = "Unknown or expired challenge"
+
+
+class NoSuchKey(NotFound):
+    default = "Unknown security key"
+
+
 class AlreadyExists(DuckmailError):
     default = "It exists already"
 

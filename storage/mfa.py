@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bson.int64 import Int64
+from bson.objectid import ObjectId
 from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.account import User
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.transactions import Transactions
 from storage.users import Users, to_user
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
@@ -28,8 +31,10 @@ class Seeds:
 
 
 class Mfa:
-    def __init__(self, database: Database, users: Users) -> None:
+    def __init__(self, database: Database, transactions: Transactions, users: Users) -> None:
+        self._transactions = transactions
         self._users = database["users"]
+        self._keys = database["webauthnkeys"]
         self._codes = database["totpcodes"]
         self._records = users
 
@@ -89,10 +94,22 @@ class Mfa:
         return bool(result.matched_count)
 
     async def disable_all(self, user: str) -> bool:
-        """False when there is no such account, or none was on."""
-        update = {"$unset": dict.fromkeys((*_SECRETS, "enabled2fa"), "")}
-        async with operation():
-            return bool((await self._users.update_one({"_id": object_id(user)}, update)).modified_count)
+        """Also removes the security keys. False when there is no such account, or none was on.
+
+        Raises: Unavailable, CommitUnknown.
+        """
+        owner = object_id(user)
+        update = {"$unset": dict.fromkeys((*_SECRETS, "enabled2fa"), ""), "$set": {"keyed": ObjectId()}}
+
+        async def run(session: AsyncClientSession) -> bool:
+            before = await self._users.find_one_and_update({"_id": owner}, update, session=session)
+            if before is None:
+                return False
+            await self._keys.delete_many({"user": owner}, session=session)
+            return bool(before.get("enabled2fa"))
+
+        disabled: bool = await self._transactions.run(run)
+        return disabled
 
     async def use_code(self, user: str, step: int, keep: timedelta) -> bool:
         """Marks the code of a time step as used; False when it was. `keep`: longer than the code could be valid."""

@@ -42,6 +42,7 @@ OWNED: tuple[str, ...] = (
     "filters",
     "queue",
     "tokens",
+    "webauthnkeys",
 )
 # What names an account and stays, with the reason.
 LEFT: Mapping[str, str] = {

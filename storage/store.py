@@ -36,6 +36,7 @@ from storage import (
     tokens,
     userfiles,
     users,
+    webauthn,
 )
 from storage.changes import append as append_change
 from storage.changes.append import Append
@@ -94,6 +95,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *mfa.INDEXES,
     *queue.INDEXES,
     *tasks.INDEXES,
+    *webauthn.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
 )
@@ -138,7 +140,7 @@ class Store:
         self.authlog = authlog.AuthEvents(self.database)
         self.certs = certs.CertificateRecords(self.database)
         self.dkim = dkim.DkimRecords(self.database)
-        self.mfa = mfa.Mfa(self.database, self.users)
+        self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)
         self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
@@ -147,6 +149,7 @@ class Store:
         self.listing = Listing(self.database, self.contents)
         self.queue = queue.QueueRecords(self.database, self.transactions)
         self.task_records = tasks.TaskRecords(self.database)
+        self.webauthn = webauthn.WebAuthnRecords(self.database, self.transactions)
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)

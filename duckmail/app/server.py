@@ -75,6 +75,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         tasks=services.task_list,
         tokens=services.tokens,
         users=services.users,
+        webauthn=services.webauthn,
     )
 
 

@@ -45,6 +45,7 @@ from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
+from duckmail.services.webauthn import RelyingParty, WebAuthn
 from storage.store import Store
 
 SCAN_THREADS = 2
@@ -95,6 +96,7 @@ class Services:
     submission: Submission
     task_list: TaskList
     jobs: Jobs
+    webauthn: WebAuthn
     budget: OctetBudget
     outside: Outside
     hostname: str
@@ -204,11 +206,18 @@ def _services(ground: _Ground) -> Services:
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
         task_list=task_list,
         jobs=jobs(store, messages.later.handlers, quotas.handlers),
+        webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
         budget=OctetBudget(config.limits.octet_budget),
         outside=ground.outside,
         hostname=ground.hostname,
         slot=ground.slot,
     )
+
+
+def _relying_party(ground: _Ground) -> RelyingParty:
+    settings = ground.config.webauthn
+    identifier = settings.id or ground.hostname
+    return RelyingParty(identifier, settings.name or identifier)
 
 
 def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog) -> Users:

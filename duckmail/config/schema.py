@@ -230,6 +230,17 @@ class Profile(Section):
     smtp_port: int = Field(default=465, description="For submission with TLS, as clients see it.", ge=1, le=65535)
 
 
+class Webauthn(Section):
+    """Security keys as second factors of accounts. Keys are registered for the name given here, and for it alone."""
+
+    id: Hostname = Field(
+        default="",
+        description="The domain of the webmail, or one above it: pages elsewhere cannot use the keys. Changing it "
+        "loses those that are registered. Empty: server.hostname.",
+    )
+    name: str = Field(default="", description="What browsers show to people. Empty: the domain.", max_length=64)
+
+
 class Metrics(Section):
     """Figures for Prometheus at /metrics. They name no account and no address, yet keep the port to yourself."""
 
@@ -365,6 +376,7 @@ class Config(Section):
     api: Api = Api()
     metrics: Metrics = Metrics()
     profile: Profile = Profile()
+    webauthn: Webauthn = Webauthn()
     tls: Tls = Tls()
     proxy: Proxy = Proxy()
     limits: Limits = Limits()

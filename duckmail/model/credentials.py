@@ -32,6 +32,33 @@ MAIL_SCOPES = ("imap", "pop3", "smtp")
 
 
 @dataclass(frozen=True, slots=True)
+class SecurityKey:
+    """A WebAuthn credential. `raw_id`: the authenticator's name for it. `public_key`: COSE_Key (RFC 9052 §7).
+    `attachment`: `platform` or `cross-platform`. `counter`: of its last use, 0 for keys without one.
+    """
+
+    id: str
+    raw_id: bytes
+    public_key: bytes = field(repr=False)
+    counter: int
+    description: str
+    attachment: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """What a WebAuthn challenge was given out for. `purpose`: `registration` or `authentication`. `rp_id`: the relying
+    party. `origin`: of the web page that answers. `description`: of the key that is to be registered."""
+
+    purpose: str
+    rp_id: str
+    origin: str
+    attachment: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Where a request comes from, for the log alone: the client's address, its session, its program."""
 

@@ -72,7 +72,10 @@ BODIES: Mapping[str, Callable[[Things], Json]] = {
     "POST /users/{user}/2fa/totp/setup": lambda of: {"issuer": "m"},
     "POST /users/{user}/2fa/totp/enable": lambda of: {"token": "000000"},
     "POST /users/{user}/2fa/totp/check": lambda of: {"token": "000000"},
-    "POST /users/{user}/2fa/webauthn/registration-challenge": lambda of: {"origin": "https://example.com"},
+    "POST /users/{user}/2fa/webauthn/registration-challenge": lambda of: {
+        "origin": "https://example.com",
+        "description": "m",
+    },
     "POST /users/{user}/2fa/webauthn/registration-attestation": lambda of: {**_ASSERTION, "attestationObject": _HEX},
     "POST /users/{user}/2fa/webauthn/authentication-challenge": lambda of: {"origin": "https://example.com"},
     "POST /users/{user}/2fa/webauthn/authentication-assertion": lambda of: {

@@ -29,6 +29,7 @@ from tests.contract.intruding import (
     takes_cursor,
 )
 from tests.support.api import Reply
+from tests.support.authenticator import Authenticator
 from tests.support.house import House, open_house
 from tests.support.posted import PICTURE
 
@@ -49,8 +50,7 @@ _ELSEWISE = {
     "POST /users/{user}/2fa/totp/check": "TotpDisabled",
     "DELETE /users/{user}/2fa/totp": "TotpDisabled",
     "POST /users/{user}/2fa/webauthn/registration-attestation": "ChallengeNotFound",
-    "POST /users/{user}/2fa/webauthn/authentication-challenge": "WebAuthnDisabled",
-    "POST /users/{user}/2fa/webauthn/authentication-assertion": "WebAuthnDisabled",
+    "POST /users/{user}/2fa/webauthn/authentication-assertion": "ChallengeNotFound",
     "POST /users/{user}/mailboxes/{mailbox}/messages/{message}/submit": "MessageNotDraft",
 }
 
@@ -112,12 +112,17 @@ async def _account(house: House, name: str) -> dict[str, str]:
             {"user": user, "expires": "2031-01-01T00:00:00.000Z"},
             await house.services.tokens.issue("audit"),
         ),
-        "credential_raw": "cd" * 32,
         "tag": f"{name}-tag",
         "event": (await house.call("GET", f"{base}/authlog")).json["results"][0]["id"],
     }
     things["address"] = things["id"]
-    return things
+    key = Authenticator()
+    ask = {"origin": key.origin, "description": name}
+    keys = f"{base}/2fa/webauthn"
+    asked = (await house.call("POST", f"{keys}/registration-challenge", ask)).json["registrationOptions"]
+    answer = key.register(asked["challenge"])
+    made = (await house.call("POST", f"{keys}/registration-attestation", answer)).json["response"]
+    return {**things, "credential": made["id"], "credential_raw": made["rawId"]}
 
 
 async def _server_things(house: House) -> dict[str, str]:

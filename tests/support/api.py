@@ -31,6 +31,7 @@ from duckmail.services.quotas import Quotas
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
+from duckmail.services.webauthn import RelyingParty, WebAuthn
 from storage.addressrecords import AddressRecords
 from storage.addressregister import AddressRegister as AddressRegisterRecords
 from storage.filters import Autoreplies as AutoreplyRecords
@@ -144,6 +145,13 @@ async def open_api(
             tasks=task_list,
             tokens=accounts.tokens,
             users=accounts.users,
+            webauthn=WebAuthn(
+                store.webauthn,
+                accounts.records,
+                accounts.authlog,
+                accounts.pool,
+                RelyingParty("mail.example.com", "Example"),
+            ),
         )
         runner = make_runner(make_app(services, settings or ApiSettings(access_token=TOKEN)))
         await runner.setup()
