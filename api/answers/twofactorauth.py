@@ -13,6 +13,7 @@ class GenerateTOTPSeedResponse(Answer):
 class GetWebAuthNResult(Answer):
     id: str
     rawId: str
+    description: str
     authenticatorAttachment: str
 
 
@@ -34,6 +35,13 @@ class RegistrationOptionsUser(Answer):
 
 class RegistrationOptionsAuthenticatorSelection(Answer):
     authenticatorAttachment: str
+    requireResidentKey: bool
+    userVerification: str
+
+
+class RegistrationOptionsParameters(Answer):
+    type: str
+    alg: int
 
 
 class RegistrationOptionsRp(Answer):
@@ -50,6 +58,9 @@ class RegistrationOptionsExcludeCredentialsItem(Answer):
 
 class RegistrationOptions(Answer):
     challenge: str
+    pubKeyCredParams: list[RegistrationOptionsParameters]
+    timeout: int
+    attestation: str
     user: RegistrationOptionsUser = absent()
     authenticatorSelection: RegistrationOptionsAuthenticatorSelection
     rp: RegistrationOptionsRp
@@ -61,11 +72,13 @@ class InitiateWebAuthNRegistrationResponse(Answer):
     registrationOptions: RegistrationOptions = absent()
 
 
+class AttestedWebAuthN(GetWebAuthNResult):
+    success: bool
+
+
 class AttestateWebAuthNRegistrationResponse(Answer):
     success: bool
-    id: str
-    rawId: str
-    authenticatorAttachment: str
+    response: AttestedWebAuthN
 
 
 class AuthenticationOptionsAllowCredentialsItem(Answer):

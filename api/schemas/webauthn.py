@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainValidator
 
 from api.schemas.base import Traced
+from api.schemas.described import described
 from api.schemas.types import EMPTY_IS_ABSENT, boolean, identifier, one_of, text, violation
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
@@ -31,7 +32,7 @@ def _binary(most: int) -> PlainValidator:
             raise violation(*messages)
         return bytes.fromhex(value)
 
-    return PlainValidator(check)
+    return described(check, type="string", pattern=_HEX.pattern, maxLength=most)
 
 
 def _origin(value: str) -> str:
