@@ -56,6 +56,11 @@ def new_key_id() -> str:
     return str(ObjectId())
 
 
+def seal_context(key: str) -> str:
+    """What a private key's seal is bound to. `key`: its id."""
+    return f"dkim {key}"
+
+
 class DkimRecords:
     def __init__(self, database: Database) -> None:
         self._dkim = database["dkim"]

@@ -21,6 +21,11 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 _SECRETS = ("seed", "pendingSeed", "pendingSeedExpires")
 
 
+def seed_context(user: str) -> str:
+    """What a seed is sealed for."""
+    return f"users/{user}/totp"
+
+
 @dataclass(frozen=True, slots=True)
 class Seeds:
     """Sealed; None where there is none. `pending`: waits for its first code."""

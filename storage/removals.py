@@ -51,6 +51,7 @@ LEFT: Mapping[str, str] = {
     "tasks": "what was done, its own removal among it; gone after seven days",
     "threads": "fingerprints of message ids, gone after 180 days",
     "totpcodes": "codes that were used, gone within minutes",
+    "webauthnchallenges": "asked for, gone within minutes",
     "undos": "copies under way, taken back by housekeeping",
 }
 

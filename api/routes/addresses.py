@@ -26,6 +26,7 @@ from api.schemas.addresses import (
 from duckmail.errors import NotFound
 from duckmail.model.account import User
 from duckmail.model.autoreply import Autoreply
+from duckmail.model.target import shown
 from duckmail.services.users import normalise_tags
 from storage.addresses import AddressRecord
 from storage.addressrecords import AddressQuery
@@ -53,7 +54,7 @@ def _row(record: AddressRecord, meta_data: bool, internal_data: bool) -> Json:
         user=record.user or None,
         forwarded=not record.user,
         forwardedDisabled=not record.user and record.forwarded_disabled,
-        targets=None if record.user else record.targets,
+        targets=None if record.user else list(map(shown, record.targets)),
         tags=record.tags,
         metaData=orjson.loads(record.meta_data) if meta_data else None,
         internalData=orjson.loads(record.internal_data) if internal_data else None,
@@ -173,7 +174,7 @@ async def _forwarded(call: Call, record: AddressRecord) -> Json:
         id=record.id,
         address=record.address,
         name=record.name,
-        targets=record.targets,
+        targets=list(map(shown, record.targets)),
         # `ttl` false: the counter has not been started.
         limits={"forwards": {"allowed": forwards.allowed, "used": forwards.used, "ttl": forwards.ttl or False}},
         autoreply=autoreplies.shown(record.autoreply or Autoreply()),

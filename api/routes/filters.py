@@ -13,6 +13,7 @@ from api.schemas.filters import CreateFilter, ListFilters, OneFilter, UpdateFilt
 from duckmail.errors import LimitReached, NotFound
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from duckmail.model.mailbox import Mailbox
+from duckmail.model.target import shown
 from duckmail.services.filters import NoSuchMailbox, UnknownUser
 
 _WORDS = {
@@ -32,7 +33,11 @@ async def list_filters(call: Call, request: ListFilters) -> Json:
         "total": page.total,
         **cursors(at.page, ids, page.has_previous, page.has_next),
         "results": [
-            {"user": each.user, **_row(each, mailboxes, request.meta_data), "targets": each.action.targets}
+            {
+                "user": each.user,
+                **_row(each, mailboxes, request.meta_data),
+                "targets": list(map(shown, each.action.targets)),
+            }
             for each in page.filters
         ],
     }
@@ -136,7 +141,7 @@ async def read(call: Call, request: OneFilter) -> Json:
         "delete": action.delete,
         "spam": action.spam,
         "mailbox": action.mailbox,
-        "targets": list(action.targets) or None,
+        "targets": list(map(shown, action.targets)) or None,
     }
     return without_none(
         success=True,

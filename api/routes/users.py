@@ -12,6 +12,7 @@ from api.schemas.base import Traced
 from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser, ResetPassword, ResolveUser, UpdateUser
 from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, InUse, NotFound, UsernameTaken
 from duckmail.model.account import Limits, UserQuery
+from duckmail.model.target import shown
 from duckmail.services.users import Account, NewUser, normalise_tags
 
 
@@ -53,7 +54,7 @@ def _row(account: Account, meta_data: bool, internal_data: bool) -> Json:
         "name": user.name or None,
         "address": user.address,
         "tags": user.tags,
-        "targets": user.targets,
+        "targets": list(map(shown, user.targets)),
         "enabled2fa": user.enabled_2fa,
         "autoreply": user.autoreply,
         "encryptMessages": False,
@@ -87,7 +88,7 @@ async def read(call: Call, request: OneUser) -> Json:
         "keyInfo": False,
         "metaData": orjson.loads(user.meta_data),
         "internalData": orjson.loads(user.internal_data),
-        "targets": user.targets,
+        "targets": list(map(shown, user.targets)),
         "spamLevel": user.spam_level,
         "limits": _limits(account.allowed, account.used),
         "tags": user.tags,

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from duckmail.app.services import Services
+from duckmail.clients.poster import HttpPoster
 from duckmail.runtime.batch import Batched
 from duckmail.services.dkim.signer import Signer
 from duckmail.services.queue.attempt import Tools
@@ -37,9 +38,11 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
     slots = Slots(config.concurrency, config.per_host)
     tools = Tools(
         store=store,
-        router=Router(Resolver(store.addresses), relay, mx=config.mx, tls=config.tls),
+        router=Router(
+            Resolver(store.addresses), relay, mx=config.mx, tls=config.tls, passwords=services.target_passwords
+        ),
         local=LocalCourier(services.delivery, services.budget),
-        remote=Remote(courier, outside.dns, slots, config.tls),
+        remote=Remote(courier, outside.dns, slots, config.tls, HttpPoster(outside.http)),
         slots=slots,
         reports=services.reports,
         schedule=Schedule(config.schedule),

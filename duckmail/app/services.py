@@ -12,6 +12,7 @@ from duckmail.config.schema import Config
 from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer, open_sealer
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import Addresses
@@ -89,6 +90,7 @@ class Services:
     maildrops: Maildrops
     mfa: TwoFactor
     sealer: Sealer
+    target_passwords: TargetPasswords
     sessions: Sessions
     quotas: Quotas
     reports: Reports
@@ -159,7 +161,8 @@ def _services(ground: _Ground) -> Services:
     config, store, threads = ground.config, ground.store, ground.threads
     passwords = Passwords(ground.hashing)
     authlog = AuthLog(store.authlog, store.users)
-    users = _users(ground, passwords, authlog)
+    targets = TargetPasswords(ground.sealer)
+    users = _users(ground, passwords, authlog, targets)
     asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog)
     auth = _auth(ground, users, asps, passwords, authlog)
     reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule))
@@ -178,7 +181,12 @@ def _services(ground: _Ground) -> Services:
         users=users,
         address_register=register,
         addresses=Addresses(
-            store.address_records, store.addresses, store.users, store.counters, config.api.user_domains
+            store.address_records,
+            store.addresses,
+            store.users,
+            store.counters,
+            config.api.user_domains,
+            targets=targets,
         ),
         asps=asps,
         auth=auth,
@@ -189,13 +197,14 @@ def _services(ground: _Ground) -> Services:
         domain_access=DomainAccess(store.domain_access),
         domain_aliases=DomainAliases(store.address_records),
         files=UserFiles(store.files, store.users, threads),
-        filters=Filters(store.filters, store.users, store.mailboxes),
+        filters=Filters(store.filters, store.users, store.mailboxes, targets),
         tokens=Tokens(store.tokens, store.users),
         delivery=delivery,
         mailboxes=Mailboxes(store),
         messages=messages,
         mfa=TwoFactor(store.mfa, auth, authlog, ground.sealer, threads),
         sealer=ground.sealer,
+        target_passwords=targets,
         maildrops=Maildrops(
             store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
         ),
@@ -220,10 +229,10 @@ def _relying_party(ground: _Ground) -> RelyingParty:
     return RelyingParty(identifier, settings.name or identifier)
 
 
-def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog) -> Users:
+def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: TargetPasswords) -> Users:
     config, store = ground.config, ground.store
     domain = config.server.domain or ground.hostname
-    return Users(store.users, store.addresses, passwords, domain, config.limits.quota, authlog=authlog)
+    return Users(store.users, store.addresses, passwords, domain, config.limits.quota, authlog=authlog, targets=targets)
 
 
 def _auth(ground: _Ground, users: Users, asps: ApplicationPasswords, passwords: Passwords, authlog: AuthLog) -> Auth:

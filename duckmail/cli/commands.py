@@ -29,6 +29,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("token", "make, list and revoke access tokens of the API"),
     Command("queue", "list, show, retry, hold, release and remove mail on its way out"),
     Command("task", "list the work behind the answers, or let some of it begin now"),
+    Command("keys", "change the keys that secrets are sealed with"),
     Command("fsck", "compare every counter and reference with the mail itself"),
     Command("doctor", "send a message through a running server and report each step"),
 )

@@ -41,6 +41,10 @@ _REPEATED = frozenset({307, 308})  # RFC 9110 §15.4.8: with the same method and
 Octets = Callable[[], AsyncIterator[bytes]]
 
 
+class NoAnswer(Unavailable):
+    """The server may have what was sent."""
+
+
 class Resolver(Protocol):
     """The addresses of hosts, from DNS."""
 
@@ -111,7 +115,7 @@ class Http:
         return await self._ask(url, _Request("GET", headers or {}, largest=largest))
 
     async def post(self, url: str, body: bytes | Octets, size: int, headers: Mapping[str, str]) -> Reply:
-        """Posts `size` octets. What the answer says beside its status is not read. Raises: Unavailable."""
+        """Posts `size` octets. What the answer says beside its status is not read. Raises: Unavailable, NoAnswer."""
         content = body if callable(body) else _once(body)
         return await self._ask(url, _Request("POST", {**headers, "Content-Length": str(size)}, content, size))
 
@@ -121,7 +125,7 @@ class Http:
             async with asyncio.timeout(SECONDS + request.size / SLOWEST):
                 return await self._followed(target, request)
         except TimeoutError as error:
-            raise Unavailable("No answer in time", host=target.host) from error
+            raise NoAnswer("No answer in time", host=target.host) from error
         except (ClientError, OSError, ValueError) as error:
             # Its text may hold the URL.
             raise Unavailable("No connection", host=target.host, error=type(error).__name__) from None

@@ -114,12 +114,13 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message as the SMTP client sends it. `read` may be called again for another attempt."""
+    """A message as it is sent. `read` may be called again for another attempt. `id`: in the queue."""
 
     envelope: OutboundEnvelope
     size: int
     prefix: bytes = field(repr=False)
     content: Octets
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

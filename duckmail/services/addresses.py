@@ -14,6 +14,7 @@ from typing import Protocol
 from duckmail.errors import AddressNotFound, Cannot, ChangeNotAllowed, InvalidInput, NotPermitted, WildcardNotPermitted
 from duckmail.model.account import DEFAULT_LIMITS, Principal, User
 from duckmail.model.address import normalise, normalise_domain, split, view
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.recipients import Resolver
 from storage.addresses import Addresses as AddressBook
@@ -55,8 +56,15 @@ class Addresses:
         users: UserRecords,
         counters: Counters,
         user_domains: Sequence[str] = (),
+        *,
+        targets: TargetPasswords | None = None,
     ) -> None:
-        """`user_domains`: in which a user's own token makes addresses; empty for that of its main address."""
+        """
+        Args:
+            user_domains: in which a user's own token makes addresses; empty for that of its main address.
+            targets: seals the passwords in them.
+        """
+        self._targets = targets or TargetPasswords()
         self._records = records
         self._book = book
         self._users = users
@@ -160,7 +168,8 @@ class Addresses:
         require_server(by)
         address = checked(record.address, wildcard)
         _not_to_itself(address, record.targets)
-        return await self._records.create(replace(record, address=address, view=view(address)))
+        targets = self._targets.sealed(record.targets)
+        return await self._records.create(replace(record, address=address, view=view(address), targets=targets))
 
     async def update_forwarded(self, address: str, changes: Mapping[str, object], by: Principal) -> None:
         """Raises: AddressNotFound, AddressTaken, ChangeNotAllowed, InvalidInput, NotPermitted, Unavailable."""
@@ -168,6 +177,8 @@ class Addresses:
         values, new = self._renamed(record, changes)
         targets = values.get("targets", record.targets)
         _not_to_itself(new, targets if isinstance(targets, tuple) else ())
+        if isinstance(given := values.get("targets"), tuple):
+            values = {**values, "targets": self._targets.sealed(given, record.targets)}
         await self._records.update(record, values)
 
     async def delete_forwarded(self, address: str, by: Principal) -> None:

@@ -9,6 +9,7 @@ from duckmail.model.address import normalise_domain
 from duckmail.model.autoreply import Autoreply
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from duckmail.model.mailbox import Mailbox
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import require_account, require_server
 from storage.filters import Autoreplies as AutoreplyRecords
 from storage.filters import DomainAccess as DomainRecords
@@ -36,8 +37,10 @@ class Owned:
 
 
 class Filters:
-    def __init__(self, records: Records, users: Users, mailboxes: Mailboxes) -> None:
+    def __init__(self, records: Records, users: Users, mailboxes: Mailboxes, targets: TargetPasswords) -> None:
+        """`targets`: seals the passwords in them."""
         self._records = records
+        self._targets = targets
         self._users = users
         self._mailboxes = mailboxes
 
@@ -78,6 +81,7 @@ class Filters:
         """Its id. Raises: UnknownUser, NoSuchMailbox, LimitReached, NotPermitted, Unavailable."""
         owner = await self._owner(new.user, by)
         await self._check(new)
+        new = replace(new, action=replace(new.action, targets=self._targets.sealed(new.action.targets)))
         return await self._records.create(new, owner.limits.effective.filters)
 
     async def update(
@@ -102,6 +106,9 @@ class Filters:
             action=replace(known.action, **_or_default(action, action_of)),  # type: ignore[arg-type]
             **others,  # type: ignore[arg-type]
         )
+        targets = self._targets.sealed(changed.action.targets, known.action.targets) if "targets" in action else ()
+        if targets:
+            changed = replace(changed, action=replace(changed.action, targets=targets))
         if changed.action.mailbox != known.action.mailbox:
             await self._check(changed)
         await self._records.replace(changed)

@@ -21,7 +21,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_account
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
-from storage.mfa import Mfa
+from storage.mfa import Mfa, seed_context
 
 WINDOW = 6  # steps that a code may be early or late
 STEP = 30  # seconds
@@ -55,7 +55,7 @@ class TwoFactor:
         require_account(by, user)
         found = await self._records.seeds(user)
         seed = pyotp.random_base32()
-        sealed = self._sealer.seal(seed.encode(), _context(user))
+        sealed = self._sealer.seal(seed.encode(), seed_context(user))
         if not await self._records.begin_totp(user, sealed, datetime.now(UTC) + PENDING):
             raise AlreadyExists("TOTP 2FA is already enabled for this user")
         uri = pyotp.TOTP(seed).provisioning_uri(name=label or found.user.username, issuer_name=issuer)
@@ -96,7 +96,7 @@ class TwoFactor:
 
     async def _is_right(self, user: User, sealed: bytes, code: str) -> bool:
         """Raises: RateLimited: too many wrong ones, or a right one for the second time."""
-        seed = self._sealer.unseal(sealed, _context(user.id)).decode()
+        seed = self._sealer.unseal(sealed, seed_context(user.id)).decode()
         step = matching_step(seed, code, datetime.now(UTC))
 
         async def right() -> bool:
@@ -154,10 +154,6 @@ def matching_step(seed: str, code: str, now: datetime) -> int | None:
         if hmac.compare_digest(totp.at(step * STEP), code):
             found = step
     return found
-
-
-def _context(user: str) -> str:
-    return f"users/{user}/totp"
 
 
 def _qrcode(uri: str) -> str:

@@ -1,6 +1,7 @@
-"""Where mail can be sent on to: mail addresses, and relays named by a URL."""
+"""Where mail can be sent on to: mail addresses, and relays and receivers of HTTP named by a URL."""
 
 import re
+from urllib.parse import urlsplit
 
 from duckmail.errors import InvalidInput
 from duckmail.services.queue.routing import parse_relay
@@ -9,12 +10,23 @@ _ADDRESS = re.compile("(?!.*://)[^\x00-\x20<>\x7f-\xa0]+@[^\x00-\x20<>@\x7f-\xa0
 
 
 def usable(target: str) -> bool:
-    """Whether mail can go there. What is posted to by HTTP is kept with an account, and nothing is sent to it."""
+    """Whether mail can go there."""
     if _ADDRESS.fullmatch(target):
         return True
+    if target.startswith(("http://", "https://")):
+        return _posted(target)
     if not target.startswith(("smtp://", "smtps://")):
         return False
     try:
         return parse_relay(target, "may") is not None
     except InvalidInput:
         return False
+
+
+def _posted(target: str) -> bool:
+    try:
+        parts = urlsplit(target)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and target.isascii() and target.isprintable() and " " not in target

@@ -16,6 +16,7 @@ from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import DEFAULT_LIMITS, Limits, Principal, User, UserQuery
 from duckmail.model.address import normalise, split, view
 from duckmail.model.credentials import Trace
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.authlog import AuthLog
 from duckmail.services.folders import default_folders
@@ -85,12 +86,14 @@ class Users:
         quota: int = DEFAULT_LIMITS.quota,
         *,
         authlog: AuthLog | None = None,
+        targets: TargetPasswords | None = None,
     ) -> None:
         """
         Args:
             domain: of the addresses of users that are made without one.
             quota: octets for users without their own; 0 for no limit.
             authlog: where changes of accounts are told.
+            targets: seals the passwords in them.
         """
         self._records = records
         self._addresses = addresses
@@ -98,6 +101,7 @@ class Users:
         self._domain = domain
         self._quota = quota
         self._authlog = authlog
+        self._targets = targets or TargetPasswords()
 
     async def create(self, new: NewUser, by: Principal, trace: Trace = _NOWHERE) -> str:
         """Makes the account with its address and default mailboxes; gives its id.
@@ -112,6 +116,7 @@ class Users:
         address = self._main_address(username, new.address)
         hashed = await self._hash(new.password, new.hashed)
         user = _with(User(id="", username=username, address=address), new.attributes)
+        user = replace(user, targets=self._targets.sealed(user.targets))
         if new.temporary and hashed:
             user = replace(user, temp_password_hash=hashed, temp_password_expires=datetime.now(UTC) + TEMPORARY)
         else:
@@ -225,6 +230,9 @@ class Users:
         require_account(by, user)
         own = by.role not in SERVER_ROLES
         values = {name: value for name, value in changes.items() if not (own and name in _WITHHELD)}
+        if isinstance(targets := values.get("targets"), tuple | list):
+            known = (await self._records.get(user)).targets if any("://" in target for target in targets) else ()
+            values["targets"] = self._targets.sealed(targets, known)
         if password is not None:
             values["password_hash"] = await self._hash(password, hashed)
             values["temp_password_hash"] = ""

@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar
 
 from redis.asyncio import Redis
 
+from duckmail.runtime.sealer import Sealer
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
 from duckmail.services.asps import ApplicationPasswords
@@ -88,7 +90,7 @@ async def open_accounts(
         async with Tasks("accounts") as tasks:
             records, found = Records(db, transactions), Addresses(db)
             passwords, counters = Passwords(pool), Counters(redis, prefix)
-            service = Users(records, found, passwords, "example.com")
+            service = Users(records, found, passwords, "example.com", targets=TargetPasswords(Sealer([bytes(32)])))
             log = AuthLog(AuthEvents(db), records)
             asps = ApplicationPasswords(Asps(db), records, found, passwords, log)
             auth = Auth(

@@ -16,6 +16,7 @@ from api.services import ApiServices, ApiSettings
 from duckmail.app.certificates import problem
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.certs.certs import Certificates
@@ -118,9 +119,10 @@ async def open_api(
     ):
         records = AddressRecords(accounts.database, accounts.transactions)
         task_list = TaskList(store.task_records)
+        passwords = TargetPasswords(Sealer([bytes(32)]))
         services = ApiServices(
             address_register=AddressRegister(AddressRegisterRecords(accounts.database), accounts.records),
-            addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters),
+            addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters, targets=passwords),
             asps=accounts.asps,
             auth=accounts.auth,
             authlog=accounts.authlog,
@@ -135,6 +137,7 @@ async def open_api(
                 FilterRecords(accounts.database, accounts.transactions),
                 accounts.records,
                 MailboxRecords(accounts.database, accounts.transactions),
+                passwords,
             ),
             health=Health(accounts.database, redis, prefix),
             mailboxes=Mailboxes(store),

@@ -26,6 +26,7 @@ from duckmail.model.queue import (
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer
+from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import Delivery
 from duckmail.services.dkim.signer import Signer
@@ -106,6 +107,9 @@ class World:
             return outcomes
         finally:
             self.now -= 1
+
+    async def post(self, url: str, letter: Letter, recipients: Sequence[QueueRecipient]) -> list[Outcome]:
+        return await self.send(Destination(url), letter, recipients)
 
     def _outcome(self, host: str, address: str) -> Outcome:
         self.attempts[address] += 1
@@ -219,9 +223,9 @@ async def outbound(
             )
             tools = Tools(
                 store=store,
-                router=Router(Resolver(store.addresses), relay, mx=mx),
+                router=Router(Resolver(store.addresses), relay, mx=mx, passwords=TargetPasswords(Sealer([bytes(32)]))),
                 local=LocalCourier(delivery, OctetBudget(64 << 20)),
-                remote=Remote(world, world, slots, "may"),
+                remote=Remote(world, world, slots, "may", world),
                 slots=slots,
                 reports=reports,
                 schedule=times,

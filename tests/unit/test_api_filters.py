@@ -206,3 +206,37 @@ async def test_the_register_is_searched_literally_and_latest_first(api: Api, ann
     assert await found("WAND") == ["twox@a.example", "one@a.example"]
     assert await found("@b.ex") == ["three@b.example"]
     assert await found(".*") == []
+
+
+async def test_passwords_of_targets_are_sealed_and_never_shown(api: Api, anna: str) -> None:
+    relay, masked = "smtps://user:hidden7@relay.example:465", "smtps://user:********@relay.example:465"
+    one = await made(api, anna, {"subject": "x"}, {"targets": [relay]})
+    path = f"/users/{anna}/filters/{one}"
+    await api.call("PUT", f"/users/{anna}", {"targets": [relay]})
+    body = {"address": "team@example.com", "targets": [relay]}
+    team = (await api.call("POST", "/addresses/forwarded", body)).json["id"]
+    other = await api.make_user("other", address="other@example.com", targets=[relay])
+    for _ in range(2):  # as it was shown, it is given back
+        answers = [
+            await api.call("GET", shown)
+            for shown in (path, "/filters", f"/users/{anna}", "/users", f"/users/{other}", "/addresses",
+                          f"/addresses/forwarded/{team}")
+        ]  # fmt: skip
+        assert not any("hidden7" in answer.text or "sealed" in answer.text for answer in answers)
+        assert all(masked in answer.text for answer in answers)
+        for where, given in (
+            (path, {"action": {"targets": [masked, "a@b.example"]}}),
+            (f"/users/{anna}", {"targets": [masked]}),
+            (f"/addresses/forwarded/{team}", {"targets": [masked]}),
+        ):
+            assert (await api.call("PUT", where, given)).status == 200
+    database = api.accounts.database
+    kept = [
+        *(await database["filters"].find({}).to_list(None)),
+        *(await database["users"].find({}).to_list(None)),
+        *(await database["addresses"].find({"targets": {"$exists": True}}).to_list(None)),
+    ]
+    assert "hidden7" not in repr(kept)
+    assert repr(kept).count("smtps://user:~sealed~") == 4
+    refused = await api.call("PUT", path, {"action": {"targets": ["smtps://user:********@evil.example:465"]}})
+    assert (refused.status, refused.json["error"]) == (400, "The password of a target is missing")

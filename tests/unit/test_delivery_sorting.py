@@ -52,9 +52,9 @@ async def test_a_forward_is_queued_with_the_message_once(one: Outbound) -> None:
     (letter,) = await queued(one)
     assert (letter.user, letter.origin, letter.envelope.sender) == (user, Origin.FORWARD, "writer@away.test")
     assert [(each.address, each.via) for each in letter.recipients] == [
-        ("a@far.test", ""), ("anna@example.com", "smtp://own.test"),
+        ("a@far.test", ""), ("anna@example.com", "smtp://own.test"), ("anna@example.com", "https://x.test"),
     ]  # fmt: skip
-    assert await forwards(one, user) == 2
+    assert await forwards(one, user) == 3
 
 
 async def test_what_is_not_stored_is_not_sent_on(one: Outbound) -> None:

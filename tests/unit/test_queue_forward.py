@@ -42,8 +42,11 @@ async def test_it_goes_to_all_targets_with_its_sender(one: Outbound, world: Worl
     (verdict,) = await deliver(one, team)
     assert (verdict.error, verdict.appended) == (None, None)
     await one.all_ended()
-    taken, relayed = sorted(world.taken, key=lambda taken: taken.recipients)
+    taken, *others = sorted(world.taken, key=lambda taken: (taken.recipients, taken.host))
+    posted, relayed = others
     assert (taken.sender, taken.recipients, taken.host) == ("writer@away.test", ("c@far.test",), "relay.test")
+    assert (posted.host, posted.recipients) == ("https://hook.test/x", ("team@example.com",))
+    assert posted.letter.id
     # A relay of its own gets it for the address itself.
     assert (relayed.host, relayed.recipients) == ("own.test", ("team@example.com",))
     received, _, rest = taken.octets.partition(b"; ")
@@ -110,7 +113,7 @@ async def test_received_lines_are_counted(one: Outbound, lines: int, fine: bool)
     "targets",
     [
         pytest.param((), id="none"),
-        pytest.param(("https://a@hook.test",), id="url"),
+        pytest.param(("gopher://hook.test",), id="url"),
         pytest.param(("a b@c.test",), id="no-address"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 
 from duckmail.errors import InvalidInput
 from duckmail.model.queue import Destination
-from duckmail.services.queue.routing import Exchange, Local, Refused, Relay, Router, Stranded, parse_relay
+from duckmail.services.queue.routing import Exchange, Local, Post, Refused, Relay, Router, Stranded, parse_relay
 
 RELAY = Destination("relay.test")
 
@@ -91,10 +91,11 @@ def test_what_is_no_relay(url: str) -> None:
 
 
 async def test_a_relay_of_its_own_goes_before_all_else() -> None:
-    urls = ("smtps://u:p@own.test", f"smtp://{RELAY.host.upper()}:2525", "https://own.test")
+    urls = ("smtps://u:p@own.test", f"smtp://{RELAY.host.upper()}:2525", "https://own.test/x", "ftp://own.test")
     routes = await Router(Domains(), RELAY, mx=True).route([(at, "b@here.test", url) for at, url in enumerate(urls)])
     assert routes.pop(Relay(Destination("own.test", 465, "implicit", "u", "p"))) == [0]
+    assert routes.pop(Post("https://own.test/x", "own.test")) == [2]
     ((route, positions),) = routes.items()
     # The server's own relay may be behind its walls: nobody else gets a way to it.
     assert isinstance(route, Refused)
-    assert positions == [1, 2]
+    assert positions == [1, 3]

@@ -11,7 +11,7 @@ from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
 from duckmail.services.dkim import keys
-from storage.dkim import DkimRecords, DomainSlice, SigningDomain, SigningKey, new_key_id
+from storage.dkim import DkimRecords, DomainSlice, SigningDomain, SigningKey, new_key_id, seal_context
 
 DEFAULT = "*"  # the domain whose keys sign for all domains here that have none
 # A signature is verified days after it was made: so long the record of a key that signs no more has to stay.
@@ -32,11 +32,6 @@ class NewKey:
     description: str = ""
     algorithm: str = keys.RSA
     overlap: timedelta | None = None
-
-
-def seal_context(key: str) -> str:
-    """What a private key's seal is bound to. `key`: its id."""
-    return f"dkim {key}"
 
 
 class Dkim:

@@ -17,8 +17,8 @@ from duckmail.model.queue import Letter, Origin, QueuedMessage
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.dkim import keys
-from duckmail.services.dkim.dkim import DEFAULT, seal_context, signing
-from storage.dkim import SigningDomain, SigningKey
+from duckmail.services.dkim.dkim import DEFAULT, signing
+from storage.dkim import SigningDomain, SigningKey, seal_context
 
 KNOWN_SECONDS = 5.0  # what is known of a domain's keys: so long a change takes to be in effect everywhere
 _DOMAINS_KEPT = 1000

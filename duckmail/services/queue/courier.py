@@ -19,6 +19,14 @@ class Courier(Protocol):
         ...
 
 
+class Poster(Protocol):
+    """Posts messages by HTTP."""
+
+    async def post(self, url: str, letter: Letter, recipients: Sequence[QueueRecipient], /) -> list[Outcome]:
+        """One attempt; one outcome per recipient, in order. Never raises for what a remote server can do."""
+        ...
+
+
 class MailExchangers(Protocol):
     """Knows the hosts that take mail for a domain."""
 

@@ -45,7 +45,7 @@ class Forwarding:
         *,
         user: str = "",
     ) -> NewMail:
-        """What goes into the queue. `targets`: mail addresses, and relays' URLs. `user`: the account that sends it."""
+        """What goes into the queue. `targets`: mail addresses, and URLs. `user`: the account that sends it."""
         addresses = [target for target in targets if "://" not in target]
         recipients = [QueueRecipient(target) for target in addresses]
         recipients += [QueueRecipient(recipient.address, via=target) for target in targets if "://" in target]

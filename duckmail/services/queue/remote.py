@@ -1,14 +1,15 @@
 """Handing a message to other servers: the relay, or the mail exchangers of a domain, one after the other."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from duckmail.errors import DuckmailError, NotFound
 from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
 from duckmail.runtime.log import event
-from duckmail.services.queue.courier import Courier, MailExchangers
-from duckmail.services.queue.routing import Exchange, Relay
+from duckmail.services.queue.courier import Courier, MailExchangers, Poster
+from duckmail.services.queue.routing import Exchange, Post, Relay
 from duckmail.services.queue.slots import Slots
 
 # RFC 5321 §5.1: at least two addresses are tried; no more than this, for the sake of the others in the queue.
@@ -20,18 +21,21 @@ _logger = logging.getLogger("duckmail.queue")
 class Remote:
     """`tls`: to mail exchangers, as `outbound.tls` has it."""
 
-    def __init__(self, courier: Courier, exchangers: MailExchangers, slots: Slots, tls: str) -> None:
+    def __init__(self, courier: Courier, exchangers: MailExchangers, slots: Slots, tls: str, poster: Poster) -> None:
         self._courier = courier
+        self._poster = poster
         self._exchangers = exchangers
         self._slots = slots
         self._tls = tls
 
     async def send(
-        self, route: Relay | Exchange, letter: Letter, recipients: Sequence[QueueRecipient]
+        self, route: Relay | Exchange | Post, letter: Letter, recipients: Sequence[QueueRecipient]
     ) -> list[Outcome]:
         """One outcome per recipient, in order. Raises: InUse: the host is busy, nothing was sent."""
         if isinstance(route, Relay):
             return await self._one(route.destination, letter, recipients)
+        if isinstance(route, Post):
+            return await self._post(route, letter, recipients)
         try:
             hosts = await self._exchangers.exchangers(route.domain)
         except NotFound as error:
@@ -56,11 +60,21 @@ class Remote:
     async def _one(
         self, destination: Destination, letter: Letter, recipients: Sequence[QueueRecipient]
     ) -> list[Outcome]:
-        async with self._slots.take(destination.host):
+        send = partial(self._courier.send, destination, letter, recipients)
+        return await self._guarded(destination.host, send, recipients)
+
+    async def _post(self, route: Post, letter: Letter, recipients: Sequence[QueueRecipient]) -> list[Outcome]:
+        return await self._guarded(route.host, partial(self._poster.post, route.url, letter, recipients), recipients)
+
+    async def _guarded(
+        self, host: str, send: Callable[[], Awaitable[list[Outcome]]], recipients: Sequence[QueueRecipient]
+    ) -> list[Outcome]:
+        """In a slot of the host; whatever fails is tried again."""
+        async with self._slots.take(host):
             try:
-                outcomes = await self._courier.send(destination, letter, recipients)
+                outcomes = await send()
             except Exception:
-                event(_logger, logging.ERROR, "courier failed", exc_info=True, host=destination.host)
+                event(_logger, logging.ERROR, "courier failed", exc_info=True, host=host)
                 outcomes = []
         missing = len(recipients) - len(outcomes)
         return [*outcomes, *_same(recipients[-missing:], 0, "4.3.0", "Temporary failure")] if missing else outcomes

@@ -1,13 +1,14 @@
 """Which way a recipient's mail goes: to an account here, to the relay, to mail exchangers, or nowhere yet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from duckmail.errors import InvalidInput
+from duckmail.errors import InvalidInput, Unavailable
 from duckmail.model import address as addresses
 from duckmail.model.queue import Destination, Outcome
+from duckmail.runtime.targetpasswords import TargetPasswords
 
 SMTP_PORT, SUBMISSION_PORT, SUBMISSIONS_PORT = 25, 587, 465
 
@@ -36,6 +37,14 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """A target of HTTP. `url`: may hold a password."""
+
+    url: str = field(repr=False)
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stranded:
     """It waits until there is a way."""
 
@@ -47,7 +56,7 @@ class Refused:
     outcome: Outcome
 
 
-Route = Local | Relay | Exchange | Stranded | Refused
+Route = Local | Relay | Exchange | Post | Stranded | Refused
 
 NO_ROUTE = "no route: neither relay nor mx is configured"
 
@@ -55,8 +64,18 @@ NO_ROUTE = "no route: neither relay nor mx is configured"
 class Router:
     """`relay`: takes all that is not local, None for none; without it `mx` says whether mail exchangers are asked."""
 
-    def __init__(self, domains: Domains, relay: Destination | None, *, mx: bool, tls: str = "may") -> None:
+    def __init__(
+        self,
+        domains: Domains,
+        relay: Destination | None,
+        *,
+        mx: bool,
+        tls: str = "may",
+        passwords: TargetPasswords | None = None,
+    ) -> None:
+        """`passwords`: opens those of relays of users."""
         self._domains = domains
+        self._passwords = passwords or TargetPasswords()
         self._relay = relay
         self._mx = mx
         self._tls = tls
@@ -75,7 +94,13 @@ class Router:
             routes.setdefault(known[domain], []).append(position)
         return routes
 
-    def _via(self, url: str) -> Route:
+    def _via(self, target: str) -> Route:
+        try:
+            url = self._passwords.opened(target)
+        except Unavailable:
+            return Refused(Outcome("", 451, "4.7.0", "The password of the target cannot be opened"))
+        if url.startswith(("http://", "https://")):
+            return Post(url, urlsplit(url).hostname or "")
         try:
             destination = parse_relay(url, self._tls)
         except InvalidInput:
