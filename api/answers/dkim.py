@@ -8,6 +8,7 @@ class GetDkimKeysResult(Answer):
     id: str
     domain: str
     selector: str
+    description: str
     fingerprint: str
     created: Date
 
@@ -27,11 +28,24 @@ class DnsTxt(Answer):
     value: str
 
 
+class DkimKey(Answer):
+    """One of a domain's keys; `signs`: now."""
+
+    selector: str
+    algorithm: str
+    fingerprint: str
+    dnsTxt: DnsTxt
+    created: Date
+    since: Date
+    signs: bool
+
+
 class UpdateDkimKeyResponse(Answer):
     success: bool
     id: str
     domain: str
     selector: str
+    description: str
     fingerprint: str
     publicKey: str
     dnsTxt: DnsTxt
@@ -42,10 +56,12 @@ class GetDkimKeyResponse(Answer):
     id: str
     domain: str
     selector: str
+    description: str
     fingerprint: str
     publicKey: str
     dnsTxt: DnsTxt
     created: Date
+    keys: list[DkimKey]
 
 
 OPERATIONS = {
