@@ -32,6 +32,7 @@ from storage import (
     retention,
     rows,
     tasks,
+    textindex,
     threads,
     tokens,
     userfiles,
@@ -63,6 +64,7 @@ from storage.redis.client import connect as connect_redis
 from storage.redis.client import connect_subscriber
 from storage.redis.counters import Counters
 from storage.redis.notifier import Notifier
+from storage.textsource import TextSource
 from storage.viewcache import ViewCache
 from storage.views import Delta
 
@@ -96,6 +98,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *queue.INDEXES,
     *tasks.INDEXES,
     *webauthn.INDEXES,
+    *textindex.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
 )
@@ -107,7 +110,7 @@ MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS
 class Store:
     """`async with Store(...) as store`: connected, schema current, lease held, background work running."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 -- parts that exist once
         self,
         mongo_uri: str,
         database_name: str,
@@ -145,6 +148,8 @@ class Store:
         self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
+        self.text_index = textindex.TextIndex(self.database, self.tasks)
+        self.text_index.source = TextSource(self.messages)
         self.archived = archived.Archived(self.database)
         self.listing = Listing(self.database, self.contents)
         self.queue = queue.QueueRecords(self.database, self.transactions)
@@ -155,6 +160,7 @@ class Store:
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
         self.housekeeping = Housekeeping(self.database, self.committer)
         self.retention = retention.Retention(self.database, self.committer)
+        self.housekeeping.also = self.text_index.sweep
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:

@@ -11,6 +11,8 @@ from duckmail.mime.message import Message, Raw, message_of
 from duckmail.mime.transfer import PIECE, decoded
 
 _MAX_SEARCHED = 16 << 20
+TEXT_TYPES = frozenset(("text", "message"))
+"""Types of leaves that are read as text: those of message are reports (RFC 3464 §2.1, RFC 8098 §3) and their like."""
 _PREVIEW_SOURCE = {"html": (400, 1024, 131072), "plain": (400, 8192)}
 """Characters of a part that a preview is made from; HTML often begins with a long style sheet. Few are tried first."""
 _PREVIEW_MARGIN = 64
@@ -34,7 +36,7 @@ def decoded_header(block: bytes) -> str:
 
 
 def decoded_text(raw: Raw | Message, index: Index, limit: int) -> Iterator[str]:
-    """What SEARCH BODY looks in: the headers of all parts and embedded messages and the text/* leaves, in their order.
+    """What SEARCH BODY looks in: the headers of all parts and embedded messages and the text/* and message/* leaves.
 
     In pieces of at most 64 Ki characters (headers whole), in all at most `limit` characters. A word may be cut between
     two pieces; between two parts there is always a line end. Of the octets of other leaves nothing is read.
@@ -52,7 +54,7 @@ def _pieces(message: Message, index: Index) -> Iterator[str]:
     for position, node in enumerate(index.nodes):
         if position:
             yield decoded_header(message.block(node))
-        if node.kind is LEAF and node.type == "text":
+        if node.kind is LEAF and node.type in TEXT_TYPES:
             yield from part_text(message, node)
             yield "\n"
 

@@ -254,7 +254,7 @@ class Mail:
 
     async def search(self, view: View, criteria: search.Node, recent_from: int = 0) -> list[int]:
         """Ascending UIDs of the messages that match. `recent_from`: what `claim_recent` gave this session."""
-        return await Search(self._store.messages, self._mine(view), recent_from).run(criteria)
+        return await Search(self._store.messages, self._mine(view), recent_from, self._store.text_index).run(criteria)
 
     async def sort(
         self, view: View, uids: Sequence[int], order: Sequence[SortBy], scores: Mapping[int, int] | None = None

@@ -10,7 +10,7 @@ search is more work than `MAX_WORK` (P6).
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -22,13 +22,15 @@ from duckmail.model import search
 from duckmail.model.flags import keyword_bit, system_bit
 from duckmail.model.ranges import Ranges
 from duckmail.runtime.turns import Turns
+from duckmail.services.foldedtext import FoldedText, contains
+from duckmail.services.textbounds import NONE, Bounds, TextKey, bounds, places_of
 from storage.contents.texts import SearchText
 from storage.messages import Messages
+from storage.textindex import TextIndex
 from storage.views import View
 
 MAX_WORK = 100_000_000  # keys times messages of one search, about half a minute: a thousand keys on 100,000 messages
 FEW_KEYS = 500  # compiled on the loop
-KEPT = 1024 * 1024  # characters of a body's text that are kept for the next key
 TEXT_BATCH = 50  # contents whose decoded text is held at once
 
 LISTED_ADDRESSES = ("from", "to", "cc", "bcc")
@@ -45,7 +47,7 @@ class Candidate:
     modseq: int
     listed: dict[str, Any] | None = None
     header: str | None = None
-    body: "_Folded | None" = None
+    body: FoldedText | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -53,7 +55,11 @@ Test = Callable[[Candidate], Answer]
 
 
 class Search:
-    def __init__(self, messages: Messages, view: View, recent_from: int) -> None:
+    """`index`: what it knows of texts spares looking through them."""
+
+    def __init__(self, messages: Messages, view: View, recent_from: int, index: TextIndex | None = None) -> None:
+        self._index = index
+        self._bounds = NONE
         self._messages = messages
         self._view = view
         self._recent_from = recent_from
@@ -62,12 +68,14 @@ class Search:
 
     async def run(self, criteria: search.Node) -> list[int]:
         """Ascending UIDs that match. Raises: LimitReached (too many keys for so many messages), Unavailable."""
+        view = self._view
+        if self._index is not None:
+            self._bounds = await bounds(self._index, view, criteria)
         few = _count_keys(criteria) <= FEW_KEYS
         test = self._compile(criteria) if few else await asyncio.to_thread(self._compile, criteria)
-        view = self._view
         if self._keys * len(view.uids) > MAX_WORK:
             raise LimitReached("Too many search keys for so many messages", keys=self._keys, messages=len(view.uids))
-        rows = zip(view.uids[:], view.flags[:], view.modseqs[:], strict=True)  # of one moment: the view moves on
+        rows = self._rows(criteria)
         matched, undecided = await self._decide(test, (Candidate(*row) for row in rows))
         if undecided:
             more, undecided = await self._by_listed(test, undecided)
@@ -75,6 +83,15 @@ class Search:
         if undecided:
             matched += await self._by_text(test, undecided)
         return sorted(matched)
+
+    def _rows(self, criteria: search.Node) -> Iterable[tuple[int, int, int]]:
+        """UID, flags and modseq of the messages that may match, of one moment: the view moves on."""
+        view = self._view
+        limit = self._bounds.limit(criteria)
+        if limit is None:
+            return zip(view.uids[:], view.flags[:], view.modseqs[:], strict=True)
+        at = places_of(view, limit, self._bounds.last)
+        return [(view.uids[one], view.flags[one], view.modseqs[one]) for one in at]
 
     async def _by_listed(self, test: Test, candidates: list[Candidate]) -> tuple[list[int], list[Candidate]]:
         by_uid = {candidate.uid: candidate for candidate in candidates}
@@ -132,7 +149,7 @@ class Search:
             case search.Not(child):
                 return _not(self._compile(child))
             case search.Header() | search.Body() | search.Text():
-                return _text_test(node)
+                return _text_test(node, self._bounds)
             case search.DateRange() | search.Size() | search.Within():
                 return self._listed_test(node)
             case search.Thread() | search.EmailId() | search.Attached() | search.Between():
@@ -289,7 +306,7 @@ def _matching(test: Test, texts: Sequence[SearchText], by_content: Mapping[str, 
     """CPU work: decoding what is not kept decoded, and looking through it."""
     matched = []
     for found in texts:
-        header, body = fold(found.header), _Folded(found)
+        header, body = fold(found.header), FoldedText(found)
         for candidate in by_content[found.id]:
             prefix = (candidate.listed or {}).get("prefix", b"")
             candidate.header = fold(text.decoded_header(prefix)) + header
@@ -322,18 +339,26 @@ def _in_age(age: timedelta, younger: int | None, older: int | None) -> bool:
 # -- text ----------------------------------------------------------------------------------------------------------
 
 
-def _text_test(node: search.Header | search.Body | search.Text) -> Test:
+def _text_test(node: TextKey, known: Bounds) -> Test:
+    """Decided without the text where the index knows that the string is not there."""
     needle = fold(node.value)
+    test = _test_of_text(node, needle)
+    if needle not in known.may:
+        return test
+    return lambda message: False if known.excluded(needle, message.uid) else test(message)
+
+
+def _test_of_text(node: TextKey, needle: str) -> Test:
     match node:
         case search.Header(name, _):
             return _header_test(name.lower(), needle)
         case search.Body():
-            return lambda message: None if message.body is None else _contains(message.body, needle)
+            return lambda message: None if message.body is None else contains(message.body, needle)
         case search.Text():
             return lambda message: (
                 None
                 if message.header is None or message.body is None
-                else needle in message.header or _contains(message.body, needle)
+                else needle in message.header or contains(message.body, needle)
             )
 
 
@@ -364,38 +389,3 @@ def _values(message: Candidate, name: str) -> list[str]:
             if colon:
                 message.fields.setdefault(field_name.strip(), []).append(value.strip())
     return message.fields.get(name, [])
-
-
-class _Folded:
-    """The text of a body without case, piece by piece: decoded once for all keys unless it is long."""
-
-    def __init__(self, text: SearchText) -> None:
-        self._text = text
-        self._kept: list[str] | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        if self._kept is not None:
-            yield from self._kept
-            return
-        kept: list[str] = []
-        size = 0
-        for piece in self._text.body:
-            folded = fold(piece)
-            size += len(folded)
-            if size <= KEPT:
-                kept.append(folded)
-            yield folded
-        if size <= KEPT:
-            self._kept = kept
-
-
-def _contains(body: _Folded, needle: str) -> bool:
-    """Whether the text holds `needle`, also across the pieces that it comes in."""
-    keep = len(needle) - 1
-    tail = ""
-    for piece in body:
-        text_here = tail + piece
-        if needle in text_here:
-            return True
-        tail = text_here[-keep:] if keep > 0 else ""
-    return not needle

@@ -8,7 +8,7 @@ from bson.objectid import ObjectId
 
 from duckmail.mime.index import Index, Kind
 from duckmail.mime.message import MAX_HEADER, Message
-from duckmail.mime.text import decoded_header, decoded_text
+from duckmail.mime.text import TEXT_TYPES, decoded_header, decoded_text
 from storage.contents.stored import StoredContent
 from storage.mongo.client import Document
 
@@ -16,7 +16,6 @@ MAX_TEXT = 1024 * 1024  # octets kept; longer text is decoded from the content w
 KEPT_HEADER = 256 * 1024
 # Encodings whose text is the octets themselves: nothing is won by keeping it a second time.
 _PLAIN = frozenset(("7bit", "8bit", "binary"))
-_TEXT = frozenset(("text", "message"))  # types of leaves that `decoded_text` decodes
 
 
 def searchable(index: Index) -> Iterator[tuple[int, int]]:
@@ -24,7 +23,7 @@ def searchable(index: Index) -> Iterator[tuple[int, int]]:
     position = index.nodes[0].body_start
     yield 0, min(position, MAX_HEADER)
     for node in index.nodes:
-        if node.kind is Kind.LEAF and node.type not in _TEXT:
+        if node.kind is Kind.LEAF and node.type not in TEXT_TYPES:
             if node.body_start > position:
                 yield position, node.body_start
             position = max(position, node.body_end)
@@ -42,7 +41,7 @@ def text_document(identifier: ObjectId, message: Message, index: Index, has_part
     if index.nodes[0].body_start > KEPT_HEADER or is_large(index):
         return None
     header = bytes(message.octets[: index.nodes[0].body_start])
-    encoded = any(node.encoding not in _PLAIN and node.type in _TEXT for node in index.nodes)
+    encoded = any(node.encoding not in _PLAIN and node.type in TEXT_TYPES for node in index.nodes)
     if not (has_parts or encoded or b"=?" in header):
         return None
     text = "".join(_all_text(message, index))

@@ -1,0 +1,62 @@
+"""What the index for text is made of: all strings of a message that a search compares with (`storage.textindex`)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from duckmail.mime.collation import fold
+from duckmail.mime.grams import MAX_TEXT, places
+from duckmail.mime.text import decoded_header
+from storage.contents.texts import SearchText
+from storage.messages import Messages
+from storage.mongo.client import Document
+from storage.textindex import Places
+
+AT_ONCE = 50  # contents whose text is held
+
+
+class TextSource:
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+
+    async def __call__(self, user: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[Mapping[int, Places]]:
+        """As `textindex.Source`. Raises: Unavailable."""
+        async for documents in self._messages.listed(user, mailbox, uids):
+            for start in range(0, len(documents), AT_ONCE):
+                part = documents[start : start + AT_ONCE]
+                by_content: dict[str, list[Document]] = {}
+                for document in part:
+                    by_content.setdefault(str(document["content"]), []).append(document)
+                async for texts in self._messages.texts(part):
+                    yield await asyncio.to_thread(_places, texts, by_content)
+
+
+def _places(texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Document]]) -> dict[int, Places]:
+    found: dict[int, Places] = {}
+    for text in texts:
+        header, body = fold(text.header), _body(text)
+        for document in by_content[text.id]:
+            strings = (fold(decoded_header(document.get("prefix", b""))) + header, body, *listed(document))
+            found[int(document["uid"])] = None if body is None else places(each for each in strings if each)
+    return found
+
+
+def _body(text: SearchText) -> str | None:
+    """None: too long to index."""
+    pieces: list[str] = []
+    room = MAX_TEXT
+    for piece in text.body:
+        pieces.append(fold(piece))
+        room -= len(piece)
+        if room < 0:
+            return None
+    return "".join(pieces)
+
+
+def listed(document: Mapping[str, object]) -> list[str]:
+    """Subject and addresses as they are written in the message document, each a string of its own."""
+    found = [fold(str(document.get("subject", "")))]
+    for name in ("from", "to", "cc", "bcc"):
+        pairs = document.get(name)
+        if isinstance(pairs, list):
+            found += [fold(f"{display} <{address}>") for display, address in pairs]
+    return found

@@ -1,0 +1,150 @@
+"""The index of texts never changes an answer: the same searches with it, without it, and half of it."""
+
+import asyncio
+import random
+
+from duckmail.mime.grams import asked, places
+from duckmail.model import search
+from duckmail.model.message import NewMessage
+from duckmail.model.ranges import Ranges
+from duckmail.services.mail import Mail
+from duckmail.services.search import Search
+from storage import textindex
+from storage.store import Store
+from storage.views import View
+from tests.support.stores import Ears, new_account, open_store
+
+WORDS = (
+    *("alpha", "Beta", "GAMMA", "delta", "Straße", "Käse", "ﬁn", "Ελλάδα", "письмо", "日本語"),
+    *("re:", "<b@x.org>", "a_b", "100%", "aaaa", "ab", "abab"),
+)
+MESSAGES = 260
+
+
+def _message(chance: random.Random, number: int) -> bytes:
+    def words(most: int) -> str:
+        return " ".join(chance.choice(WORDS) for _ in range(chance.randint(0, most)))
+
+    header = f"From: {words(1)} <u{number}@example.com>\r\nTo: Team: t{number % 7}@x.org;\r\nSubject: {words(4)}\r\n"
+    kind = chance.randrange(4)
+    if kind == 0:
+        header += "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
+        return f"{header}\r\n{words(3)} K=C3=A4=\r\nse {number}\r\n".encode()
+    if kind == 1:
+        header += "Content-Type: multipart/report; boundary=x\r\n"
+        body = f"--x\r\nContent-Type: message/delivery-status\r\n\r\nStatus: 5.1.{number}\r\n{words(5)}\r\n--x--\r\n"
+        return f"{header}\r\n{body}".encode()
+    return f"{header}X-Own: {words(2)}\r\n\r\n{words(60)}\r\n".encode()
+
+
+def _needle(chance: random.Random) -> str:
+    text = " ".join(chance.choice(WORDS) for _ in range(3))
+    start = chance.randrange(len(text))
+    return chance.choice((str.upper, str.lower, str))(text[start : start + chance.randint(1, 9)])
+
+
+def _tree(chance: random.Random, depth: int = 2) -> search.Node:
+    kind = chance.randrange(8 if depth else 4)
+    match kind:
+        case 0:
+            return search.Text(_needle(chance))
+        case 1:
+            return search.Body(chance.choice((_needle(chance), f"5.1.{chance.randrange(MESSAGES)}")))
+        case 2:
+            return search.Header(chance.choice(("subject", "from", "x-own", "to")), _needle(chance))
+        case 3:
+            first = chance.randrange(1, MESSAGES)
+            return search.Uids(Ranges(((first, first + chance.randrange(200)),)))
+        case 4:
+            return search.Not(_tree(chance, depth - 1))
+        case 5:
+            return search.Or((_tree(chance, depth - 1), _tree(chance, depth - 1)))
+        case _:
+            return search.And((_tree(chance, depth - 1), _tree(chance, depth - 1)))
+
+
+async def _append(mail: Mail, chance: random.Random, count: int) -> None:
+    new = [NewMessage(await mail.prepare(_message(chance, number))) for number in range(count)]
+    await mail.append("INBOX", new)
+
+
+async def _same(store: Store, view: View, chance: random.Random, searches: int) -> int:
+    """How many messages were found in all."""
+    found = 0
+    for _ in range(searches):
+        tree = _tree(chance)
+        plain = await Search(store.messages, view, 0).run(tree)
+        assert await Search(store.messages, view, 0, store.text_index).run(tree) == plain, tree
+        found += len(plain)
+    return found
+
+
+async def test_with_the_index_and_without(mongo_uri: str, database_name: str) -> None:
+    chance = random.Random(7)
+    async with open_store(mongo_uri, database_name) as store:
+        mail = Mail(store, await new_account(store))
+        await _append(mail, chance, MESSAGES)
+        view = await mail.open("INBOX", ears := Ears())
+        uids = view.uids[:]
+        await store.text_index.build(view.mailbox.user, view.mailbox.id, uids[:150])
+        assert await _same(store, view, chance, 40)
+        await store.text_index.build(view.mailbox.user, view.mailbox.id, uids)
+        last, _ = await store.text_index.ask(view.mailbox.id, [])
+        assert last == uids[-1]
+        assert await _same(store, view, chance, 40)
+        # What comes later is looked through, what is gone is not found.
+        await _append(mail, chance, 20)
+        await mail.move(view, Ranges(((10, 60),)), "INBOX")
+        await mail.sync(view)
+        assert await _same(store, view, chance, 40)
+        mail.close_view(view, ears)
+
+
+async def test_few_messages_are_looked_through(mongo_uri: str, database_name: str) -> None:
+    async with open_store(mongo_uri, database_name) as store:
+        mail = Mail(store, await new_account(store))
+        raw = [b"Subject: x\r\n\r\ncommon\r\n"] * 30 + [b"Subject: x\r\n\r\nrare needle\r\n"]
+        await mail.append("INBOX", [NewMessage(await mail.prepare(each)) for each in raw])
+        view = await mail.open("INBOX", ears := Ears())
+        mailbox = view.mailbox
+        await store.text_index.build(mailbox.user, mailbox.id, view.uids[:])
+        last, (found,) = await store.text_index.ask(mailbox.id, [asked("needle")])
+        assert (last, found) == (31, {31})
+        mail.close_view(view, ears)
+
+
+async def test_a_search_has_the_index_built(mongo_uri: str, database_name: str) -> None:
+    async with open_store(mongo_uri, database_name) as store:
+        mail = Mail(store, await new_account(store))
+        content = await mail.prepare(b"Subject: x\r\n\r\nneedle\r\n")
+        await mail.append("INBOX", [NewMessage(content)] * textindex.LEAST)
+        view = await mail.open("INBOX", ears := Ears())
+        async with asyncio.timeout(20):
+            while (await store.text_index.ask(view.mailbox.id, []))[0] < textindex.LEAST:
+                assert len(await mail.search(view, search.Text("needle"))) == textindex.LEAST
+                await asyncio.sleep(0.05)
+        mail.close_view(view, ears)
+
+
+async def test_the_index_goes_with_its_mailbox(mongo_uri: str, database_name: str) -> None:
+    async with open_store(mongo_uri, database_name) as store:
+        mail = Mail(store, await new_account(store))
+        box = await mail.create("Other")
+        await mail.append("Other", [NewMessage(await mail.prepare(b"Subject: x\r\n\r\n"))])
+        await store.text_index.build(box.user, box.id, [1])
+        await store.text_index.sweep()
+        assert await store.database["textgroups"].count_documents({}) > 0
+        await mail.delete("Other")
+        await store.text_index.sweep()
+        assert await store.database["textgroups"].count_documents({}) == 0
+        assert await store.database["textindex"].count_documents({}) == 0
+
+
+def test_a_text_that_holds_a_string_holds_its_runs() -> None:
+    chance = random.Random(3)
+    for _ in range(100):
+        text = "".join(chance.choice("abcäя日 \n") for _ in range(200))
+        start = chance.randrange(200)
+        found = places([text])
+        assert found is not None
+        assert set(asked(text[start : start + 12])) <= found
