@@ -105,6 +105,12 @@ class InvalidInput(DuckmailError):
     default = "Invalid input"
 
 
+class InsecurePassword(InvalidInput):
+    """Others know it: it stands in a list of passwords that were lost."""
+
+    default = "Provided password was found from breached passwords list"
+
+
 class UnsupportedHash(InvalidInput):
     """A password hash in a format, or of a cost, that is not verified here."""
 

@@ -24,6 +24,7 @@ async def create(call: Call, request: CreateUser) -> Json:
         username=request.username,
         password=request.password,
         hashed=request.hashed_password,
+        safe=not request.allow_unsafe,
         temporary=request.require_password_change,
         address="" if request.empty_address else request.address or None,
         tag_address=request.add_tags_to_address,
@@ -130,10 +131,17 @@ async def update(call: Call, request: UpdateUser) -> Json:
     if "tags" in changes:
         changes["tags"] = normalise_tags(changes["tags"])
     if request.existing_password:
-        await services.auth.confirm(await services.users.get(request.user, call.by), request.existing_password)
+        account = await services.users.get(request.user, call.by)
+        await services.auth.confirm(account, request.existing_password, request.trace)
     password = request.password if "password" in request.model_fields_set else None
     user = await services.users.update(
-        request.user, changes, call.by, password, request.hashed_password, trace=request.trace
+        request.user,
+        changes,
+        call.by,
+        password,
+        request.hashed_password,
+        safe=not request.allow_unsafe,
+        trace=request.trace,
     )
     if request.disable2fa:
         await services.mfa.disable_all(request.user, call.by, request.trace)

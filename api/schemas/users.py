@@ -78,7 +78,6 @@ class Profile(Traced):
     """What creating and updating have in common."""
 
     hashed_password: Flag = False
-    # No list of breached passwords is asked: as if its look-up had failed, which does not refuse a password either.
     allow_unsafe: Flag = True
     name: Annotated[str, text(256, empty=True)] = ""
     language: Annotated[str, text(20, empty=True)] = ""

@@ -21,6 +21,7 @@ from duckmail.services.arrivals import Arrivals
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
+from duckmail.services.breaches import Breaches
 from duckmail.services.certs.certs import Certificates
 from duckmail.services.delivery import Delivery
 from duckmail.services.dkim.dkim import Dkim
@@ -232,7 +233,17 @@ def _relying_party(ground: _Ground) -> RelyingParty:
 def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: TargetPasswords) -> Users:
     config, store = ground.config, ground.store
     domain = config.server.domain or ground.hostname
-    return Users(store.users, store.addresses, passwords, domain, config.limits.quota, authlog=authlog, targets=targets)
+    breaches = Breaches(ground.outside.http, config.auth.breach_url)
+    return Users(
+        store.users,
+        store.addresses,
+        passwords,
+        domain,
+        config.limits.quota,
+        authlog=authlog,
+        targets=targets,
+        breaches=breaches,
+    )
 
 
 def _auth(ground: _Ground, users: Users, asps: ApplicationPasswords, passwords: Passwords, authlog: AuthLog) -> Auth:

@@ -341,7 +341,7 @@ class Limits(Section):
 
 
 class Auth(Section):
-    """Throttles of failed logins, for all protocols together."""
+    """Passwords, and throttles of failed logins for all protocols together."""
 
     account_failures: int = Field(
         default=12, description="Failures of one account within account_window. 0: no limit.", ge=0
@@ -351,6 +351,13 @@ class Auth(Section):
         default=60, description="Failures of one IPv4 address or one IPv6 /64 within network_window. 0: no limit.", ge=0
     )
     network_window: Duration = Field(default=120.0, description="Counted from the first failure.", ge=1, le=86400)
+    breach_url: str = Field(
+        default="",
+        description="List of breached passwords, asked for ranges of SHA-1: the first 5 digits are appended, as in "
+        '"https://api.pwnedpasswords.com/range/". For passwords that are set with allowUnsafe false. Empty: none.',
+        max_length=1024,
+        pattern=r"^(?:https?://[!-~]+)?$",
+    )
 
 
 class Log(Section):

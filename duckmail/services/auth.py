@@ -186,8 +186,8 @@ class Auth:
         _require_scope(user, scope)
         return user
 
-    async def confirm(self, user: User, password: str) -> None:
-        """Checks the password of somebody who is signed in already, under the same throttle.
+    async def confirm(self, user: User, password: str, trace: Trace = _NOWHERE) -> None:
+        """Checks the password of somebody who is to have a new one, under the same throttle.
 
         Raises:
             AuthenticationFailed, RateLimited, Unavailable.
@@ -199,6 +199,7 @@ class Auth:
             return bool(user.temp_password_hash) and await self._temporary(user, password)
 
         if not await self.attempt(user, right):
+            await self._authlog.record(user.id, "password change", "fail", trace)
             raise AuthenticationFailed(user=user.id)
 
     async def attempt(self, user: User, verify: Callable[[], Awaitable[bool]]) -> bool:

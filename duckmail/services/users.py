@@ -19,6 +19,7 @@ from duckmail.model.credentials import Trace
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.authlog import AuthLog
+from duckmail.services.breaches import Breaches
 from duckmail.services.folders import default_folders
 from duckmail.services.names import is_email, is_username
 from duckmail.services.passwords import MAX_PASSWORD, Passwords, require_supported
@@ -42,6 +43,7 @@ class NewUser:
 
     Args:
         password: "" for none. `hashed`: it is a hash already. `temporary`: has to be changed at the first sign-in.
+            `safe`: refused when others know it.
         address: None for the user name, completed by the server's domain; "" for an account without an address.
         folders: paths of `sent`, `trash`, `drafts`, `junk` instead of those of the language.
         attributes: of `User` and `Limits`, by name.
@@ -50,6 +52,7 @@ class NewUser:
     username: str
     password: str = field(default="", repr=False)
     hashed: bool = False
+    safe: bool = False
     temporary: bool = False
     address: str | None = None
     tag_address: bool = False
@@ -87,6 +90,7 @@ class Users:
         *,
         authlog: AuthLog | None = None,
         targets: TargetPasswords | None = None,
+        breaches: Breaches | None = None,
     ) -> None:
         """
         Args:
@@ -94,6 +98,7 @@ class Users:
             quota: octets for users without their own; 0 for no limit.
             authlog: where changes of accounts are told.
             targets: seals the passwords in them.
+            breaches: where passwords are looked up that have to be safe.
         """
         self._records = records
         self._addresses = addresses
@@ -102,19 +107,21 @@ class Users:
         self._quota = quota
         self._authlog = authlog
         self._targets = targets or TargetPasswords()
+        self._breaches = breaches
 
     async def create(self, new: NewUser, by: Principal, trace: Trace = _NOWHERE) -> str:
         """Makes the account with its address and default mailboxes; gives its id.
 
         Raises:
-            UsernameTaken, AddressTaken, InvalidInput, UnsupportedHash, NotPermitted, Unavailable, CommitUnknown.
+            UsernameTaken, AddressTaken, InvalidInput, InsecurePassword, UnsupportedHash, NotPermitted, Unavailable,
+            CommitUnknown.
         """
         require_server(by)
         username = new.username.lower()
         if not is_username(username):
             raise InvalidInput("Invalid username")
         address = self._main_address(username, new.address)
-        hashed = await self._hash(new.password, new.hashed)
+        hashed = await self._hash(new.password, new.hashed, new.safe)
         user = _with(User(id="", username=username, address=address), new.attributes)
         user = replace(user, targets=self._targets.sealed(user.targets))
         if new.temporary and hashed:
@@ -146,12 +153,14 @@ class Users:
             raise InvalidInput("Address can not contain *")
         return address
 
-    async def _hash(self, password: str, hashed: bool) -> str:
+    async def _hash(self, password: str, hashed: bool, safe: bool) -> str:
         if hashed and password:
             require_supported(password)
             return password
         if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
             raise InvalidInput(f"Passwords have at most {MAX_PASSWORD} octets")
+        if safe and password and self._breaches is not None:
+            await self._breaches.require_unknown(password)
         return await self._passwords.hash(password) if password else ""
 
     async def get(self, user: str, by: Principal) -> User:
@@ -216,6 +225,7 @@ class Users:
         password: str | None = None,
         hashed: bool = False,
         *,
+        safe: bool = False,
         trace: Trace = _NOWHERE,
     ) -> User:
         """Changes attributes of `User` and `Limits` by name; gives the account as it is now. Those that an account does
@@ -223,9 +233,10 @@ class Users:
 
         Args:
             password: a new one, "" for none, None leaves it. `hashed`: it is a hash already.
+            safe: refuse a password that others know; a hash cannot be looked up.
 
         Raises:
-            NotFound, NotPermitted, UnsupportedHash, InvalidInput, Unavailable.
+            NotFound, NotPermitted, UnsupportedHash, InsecurePassword, InvalidInput, Unavailable.
         """
         require_account(by, user)
         own = by.role not in SERVER_ROLES
@@ -234,7 +245,7 @@ class Users:
             known = (await self._records.get(user)).targets if any("://" in target for target in targets) else ()
             values["targets"] = self._targets.sealed(targets, known)
         if password is not None:
-            values["password_hash"] = await self._hash(password, hashed)
+            values["password_hash"] = await self._hash(password, hashed, safe)
             values["temp_password_hash"] = ""
             values["temp_password_starts"] = None
             values["temp_password_expires"] = None

@@ -9,6 +9,7 @@ import pytest
 from bson.binary import Binary
 from bson.objectid import ObjectId
 
+from duckmail.model.credentials import SecurityKey
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.model.ranges import Ranges
@@ -63,6 +64,8 @@ async def one_of_everything(house: House, username: str) -> str:
     content = await services.store.contents.prepare(message(9))
     recipients = [QueueRecipient("far@away.example")]
     await services.queue.submit(NewMail(user, Origin.API, OutboundEnvelope("a@b.example"), recipients, content))
+    key = SecurityKey("", b"raw", b"public", 0, "a key", "platform", datetime.now(UTC))
+    await services.store.webauthn.add(user, key)
     return user
 
 
