@@ -33,9 +33,11 @@ from api.routes import (
     messages,
     mfa,
     storage,
+    submission,
     tasks,
     users,
     webauthn,
+    writing,
 )
 from api.services import ApiServices, ApiSettings
 from duckmail.errors import DuckmailError
@@ -64,8 +66,10 @@ ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
     *mfa.ROUTES,
     *storage.ROUTES,
+    *submission.ROUTES,
     *tasks.ROUTES,
     *webauthn.ROUTES,
+    *writing.ROUTES,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -76,7 +80,7 @@ SMALL_BODY = 1 << 20  # octets; what is smaller waits for no share of memory
 BUDGET_SECONDS = 30.0
 MAX_SEGMENT = 196  # octets of a path segment, as it was sent
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_PARAMETER = re.compile(r"\{([a-z]+)\}")
+_PARAMETER = re.compile(r"\{([a-zA-Z]+)\}")
 _ALLOWED_HEADERS = "Accept, Authorization, Content-Type, Last-Event-ID, X-Access-Token, X-Requested-With"
 _PREFLIGHT_SECONDS = "600"
 

@@ -11,6 +11,8 @@ from duckmail.mime.address import addresses
 from duckmail.mime.header import decode, fields
 from duckmail.mime.structure import content_type
 from duckmail.model.listing import ListedAttachment, ListedMessage, Pairs
+from duckmail.model.message import Details
+from duckmail.model.queue import QueuedMessage, State
 
 FORWARDED = "$forwarded"
 _ADDRESS_FIELDS: Final = frozenset({"from", "sender", "to", "cc", "bcc", "reply-to"})
@@ -84,6 +86,39 @@ def person(pair: Sequence[str]) -> Json:
 
 def people(pairs: Pairs) -> list[Json]:
     return [person(pair) for pair in pairs]
+
+
+def sequence(number: int) -> str:
+    """A recipient's number within a queued message."""
+    return f"{number:03d}"
+
+
+def outbound(queued: QueuedMessage) -> Json:
+    """What of a queued message still waits."""
+    entries = [
+        {
+            "seq": sequence(number),
+            "recipient": recipient.address,
+            "sendingZone": "default",
+            "queued": iso(recipient.due or queued.created),
+        }
+        for number, recipient in enumerate(queued.recipients, 1)
+        if recipient.state is State.WAITING
+    ]
+    return {"queueId": queued.id, "entries": entries}
+
+
+def written(details: Details) -> Json:
+    """What is known of how a message was made, and where it was sent on to."""
+    answer: Json = {}
+    if details.reference:
+        answer["reference"] = dict(zip(("action", "mailbox", "id"), details.reference, strict=True))
+    if details.files:
+        names = ("id", "filename", "contentType", "size")
+        answer["files"] = [dict(zip(names, file, strict=True)) for file in details.files]
+    if details.forwarded:
+        answer["forwardTargets"] = [{"type": kind, "value": value} for kind, value in details.forwarded]
+    return answer
 
 
 def attachment_id(number: int) -> str:

@@ -101,6 +101,18 @@ class ChangeNotAllowed(Cannot):
     default = "Can not change special address"
 
 
+class NotADraft(Cannot):
+    default = "Can not submit non-draft message"
+
+
+class EmptyMessage(Cannot):
+    default = "Empty message provided"
+
+
+class NoRecipients(Cannot):
+    default = "No recipients defined"
+
+
 class InvalidInput(DuckmailError):
     default = "Invalid input"
 

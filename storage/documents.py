@@ -6,7 +6,7 @@ from datetime import datetime
 from bson.int64 import Int64
 
 from duckmail.mime.summary import Summary
-from duckmail.model.message import NewMessage
+from duckmail.model.message import NO_DETAILS, Details, NewMessage
 from storage.contents.prepared import PreparedContent
 from storage.mongo.client import Document
 
@@ -42,10 +42,38 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
         document["answers"] = _clipped(summary.in_reply_to, IDENTIFIER)  # THREAD takes it only then
     if new.prefix:
         document["prefix"] = new.prefix
+    if new.details is not NO_DETAILS:
+        document |= _from_details(new.details)
     if not content.large:
         document["envelope"] = content.envelope
         document["bodystructure"] = content.bodystructure
     return document
+
+
+def _from_details(details: Details) -> Document:
+    """Without what is empty."""
+    found: Document = {
+        "meta": details.meta_data,
+        "outbound": list(details.outbound),
+        "files": [list(each) for each in details.files],
+        "forwarded": [list(each) for each in details.forwarded],
+        "reference": list(details.reference or ()),
+        "bimi": list(details.bimi or ()),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def to_details(document: Document) -> Details:
+    """Of a message document. Its integers are `int`, whatever BSON gave."""
+    reference, bimi = document.get("reference"), document.get("bimi")
+    return Details(
+        meta_data=document.get("meta", ""),
+        reference=(reference[0], reference[1], int(reference[2])) if reference else None,
+        files=tuple((file[0], file[1], file[2], int(file[3])) for file in document.get("files", ())),
+        bimi=(bimi[0], bimi[1]) if bimi else None,
+        outbound=tuple(document.get("outbound", ())),
+        forwarded=tuple((kind, value) for kind, value in document.get("forwarded", ())),
+    )
 
 
 def _references(summary: Summary) -> list[str]:

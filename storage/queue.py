@@ -184,6 +184,26 @@ class QueueRecords:
         self._transactions = transactions
         self._endings = Endings(self._queue)
 
+    async def put(self, document: Document) -> str:
+        """Inserts a message (`new_document`) whose content is in the database; its id.
+
+        Raises: Unavailable, CommitUnknown.
+        """
+
+        async def body(session: AsyncClientSession) -> None:
+            await self._queue.insert_one(document, session=session)
+
+        await self._transactions.run(body)
+        return str(document["_id"])
+
+    async def of_user(self, user: str, ids: Sequence[str]) -> list[QueuedMessage]:
+        """Those of `ids` that are the account's and not at their end. Raises: Unavailable."""
+        wanted = [ObjectId(identifier) for identifier in ids if ObjectId.is_valid(identifier)]
+        query = {"_id": {"$in": wanted}, "user": object_id(user), **_OPEN}
+        async with operation():
+            documents = await self._queue.find(query).sort("_id", 1).to_list(None)
+        return [to_message(document) for document in documents]
+
     async def by_key(self, user: str, key: bytes) -> str | None:
         """The id of the message with this idempotence key. Raises: Unavailable."""
         query = {"user": object_id(user) if user else None, "key": Binary(key)}

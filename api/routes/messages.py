@@ -10,7 +10,7 @@ from api.answer import Json, iso, without_none
 from api.errors import ApiError, Rows
 from api.places import find_place, place_cursors
 from api.route import Call, Route, route
-from api.rows import attachment_id, flags, kind, listed, people, person, row
+from api.rows import attachment_id, flags, kind, listed, outbound, people, person, row, written
 from api.schemas.messages import (
     ActOnSearch,
     DeleteMessages,
@@ -78,7 +78,15 @@ async def read(call: Call, request: ReadMessage) -> Json:
     if request.mark_as_seen and "\\Seen" not in names:
         await services.changing.mark_seen(request.user, request.mailbox, request.message, call.by)
         names = (*names, "\\Seen")
-    return {"success": True, **_described(found, request), **flags(names), **_text(found, request)}
+    queued = await services.outbound.waiting(request.user, found.details.outbound)
+    return {
+        "success": True,
+        **_described(found, request),
+        **flags(names),
+        **_text(found, request),
+        **written(found.details),
+        **({"outbound": [outbound(each) for each in queued]} if queued else {}),
+    }
 
 
 def _described(found: OpenMessage, request: ReadMessage) -> Json:

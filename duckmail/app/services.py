@@ -31,7 +31,7 @@ from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mail import Mail
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
-from duckmail.services.messages.services import MessageServices, message_services
+from duckmail.services.messages.services import Around, MessageServices, message_services
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.passwords import Passwords
 from duckmail.services.queue.forward import Forwarding
@@ -39,6 +39,7 @@ from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
+from duckmail.services.sending import Policy as SendingPolicy
 from duckmail.services.sessions import Sessions
 from duckmail.services.sorting import Sorting
 from duckmail.services.submission import Policy, Submission
@@ -171,7 +172,8 @@ def _services(ground: _Ground) -> Services:
     register = AddressRegister(store.address_register, store.users)
     delivery = _delivery(ground, queue, register)
     task_list = TaskList(store.task_records)
-    messages = message_services(store, threads, task_list, config.limits.quota)
+    around = _around(ground, queue, task_list, register)
+    messages = message_services(store, around)
     quotas = Quotas(store, task_list)
     return Services(
         config=config,
@@ -197,7 +199,7 @@ def _services(ground: _Ground) -> Services:
         dkim=Dkim(store.dkim, ground.sealer, threads),
         domain_access=DomainAccess(store.domain_access),
         domain_aliases=DomainAliases(store.address_records),
-        files=UserFiles(store.files, store.users, threads),
+        files=around.files,
         filters=Filters(store.filters, store.users, store.mailboxes, targets),
         tokens=Tokens(store.tokens, store.users),
         delivery=delivery,
@@ -217,7 +219,7 @@ def _services(ground: _Ground) -> Services:
         task_list=task_list,
         jobs=jobs(store, messages.later.handlers, quotas.handlers),
         webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
-        budget=OctetBudget(config.limits.octet_budget),
+        budget=around.budget,
         outside=ground.outside,
         hostname=ground.hostname,
         slot=ground.slot,
@@ -271,6 +273,20 @@ def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Deliv
         sorter=Sorting(store, queue, Forwarding(ground.hostname), threads, ground.hostname),
         arrivals=Arrivals(store.counters),
         register=register,
+    )
+
+
+def _around(ground: _Ground, queue: Queue, tasks: TaskList, register: AddressRegister) -> Around:
+    store, limits = ground.store, ground.config.limits
+    recipients = ground.config.submission.max_recipients
+    return Around(
+        ground.threads,
+        queue,
+        tasks,
+        UserFiles(store.files, store.users, ground.threads),
+        OctetBudget(limits.octet_budget),
+        SendingPolicy(ground.hostname, recipients, limits.message_size, limits.quota),
+        register,
     )
 
 

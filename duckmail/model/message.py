@@ -70,6 +70,26 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What only the API knows of a message.
+
+    `meta_data`: a JSON object, "" for none. `reference`: (action, mailbox id, UID) of the message that it answers or
+    forwards. `files`: (id, name, media type, octets) of the account's files that it was made with. `bimi`: (domain,
+    selector). `outbound`: ids in the queue. `forwarded`: where it was sent on to: (`mail`, `relay` or `http`, where).
+    """
+
+    meta_data: str = field(default="", repr=False)
+    reference: tuple[str, str, int] | None = None
+    files: tuple[tuple[str, str, str, int], ...] = ()
+    bimi: tuple[str, str] | None = None
+    outbound: tuple[str, ...] = ()
+    forwarded: tuple[tuple[str, str], ...] = ()
+
+
+NO_DETAILS = Details()
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage:
     """A message to append: prepared content plus what is its own in this mailbox.
 
@@ -82,6 +102,7 @@ class NewMessage:
     idate: datetime | None = None
     prefix: bytes = b""
     delivery_key: bytes | None = None
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True)

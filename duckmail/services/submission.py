@@ -20,9 +20,9 @@ from typing import Protocol
 from duckmail.errors import (
     AccountDisabled,
     CommitUnknown,
+    DailyLimitReached,
     DuckmailError,
     InvalidInput,
-    LimitReached,
     NotFound,
     OverQuota,
     Unavailable,
@@ -42,9 +42,8 @@ from duckmail.services.addressregister import AddressRegister
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.senders import Senders
-from storage.redis.counters import Count
+from duckmail.services.sendinglimit import Counters, SendingLimit
 
-DAY = 24 * 3600
 LOOKUP_SECONDS = 8.0
 SUBMIT_SECONDS = 300.0  # a client waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
 INLINE = 64 * 1024  # octets of a message that is read on the event loop; larger ones in a thread (H7)
@@ -53,7 +52,6 @@ INLINE = 64 * 1024  # octets of a message that is read on the event loop; larger
 MAX_RECIPIENT = 64 + 1 + 255
 SCOPE = "smtp"
 
-_OVER_LIMIT = "You reached a daily sending limit for your account"
 _DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 _HELO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[A-Za-z0-9:.]{1,60}\]")
 
@@ -76,14 +74,6 @@ class Contents(Protocol):
     """What is needed of `storage.contents.Contents`."""
 
     async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
-
-
-class Counters(Protocol):
-    """What is needed of `storage.redis.counters.Counters`."""
-
-    async def incr(self, key: str, window: int, by: int = 1) -> Count: ...
-
-    async def get(self, key: str) -> Count: ...
 
 
 class SubmissionStore(Protocol):
@@ -173,6 +163,7 @@ class Submission:
         self._queue = queue
         self._pool = pool
         self._policy = policy
+        self._limit = SendingLimit(store.counters)
         self._resolver = Resolver(store.addresses)
         self._users: Batched[str, User] = Batched(store.users.many)
         self._senders = Senders(self._resolver, policy.rewrite)
@@ -197,8 +188,7 @@ class Submission:
             raise AccountDisabled
         if address:
             address = await self._senders.reverse_path(user, address)
-        count = await self._store.counters.get(recipients_key(user.id))
-        return Sender(user, address, user.limits.effective.recipients - count.value)
+        return Sender(user, address, await self._limit.left(user))
 
     async def recipient(self, sender: Sender, address: str, size: int = 0, named: int = 0) -> None:
         """Whether the message may go to this address.
@@ -208,14 +198,14 @@ class Submission:
             named: recipients that the message has already.
 
         Raises:
-            LimitReached: the account has no more recipients today.
+            DailyLimitReached: the account has no more recipients today.
             InvalidInput: no mail address that anybody delivers to.
             NotFound, AccountDisabled, OverQuota: somebody here, and he gets no mail.
             Unavailable: nobody can say now.
         """
         if named >= sender.left:
-            raise LimitReached(_OVER_LIMIT, user=sender.user.id)
-        domain = _checked_domain(address)
+            raise DailyLimitReached(user=sender.user.id)
+        domain = checked_domain(address)
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 local = await self._resolver.is_local(domain)
@@ -244,7 +234,7 @@ class Submission:
         Raises:
             InvalidInput: the message cannot be sent as it is.
             NotPermitted: From or Sender name somebody else.
-            LimitReached: more recipients than the account may have today.
+            DailyLimitReached: more recipients than the account may have today.
             Unavailable, CommitUnknown.
         """
         try:
@@ -267,7 +257,7 @@ class Submission:
             for name in (b"from", b"sender")
             if (lines := await self._senders.replacement(sender.user, sender.address, message, name))
         }
-        envelope = _needed(envelope, sender.address, recipients, message, replaced)
+        envelope = needed(envelope, sender.address, recipients, message, replaced)
         content = await self._store.contents.prepare(await self._edited(raw, message, replaced))
         mail = NewMail(
             user=sender.user.id,
@@ -277,13 +267,13 @@ class Submission:
             content=content,
             prefix=self._received(arrival),
         )
-        await self._count(sender, len(recipients))
+        await self._limit.count(sender.user, len(recipients))
         try:
             identifier = await self._queued(mail, await self._copy(sender.user, content), arrival)
         except CommitUnknown:
             raise
         except DuckmailError:
-            await self._store.counters.incr(recipients_key(sender.user.id), DAY, -len(recipients))
+            await self._limit.give_back(sender.user, len(recipients))
             raise
         if self._register is not None:
             for recipient in recipients:
@@ -325,14 +315,6 @@ class Submission:
             f"\t{format_datetime(datetime.now(UTC))}\r\n"
         ).encode()
 
-    async def _count(self, sender: Sender, number: int) -> None:
-        """Counts the recipients. Raises: LimitReached: then they are not counted."""
-        key = recipients_key(sender.user.id)
-        count = await self._store.counters.incr(key, DAY, number)
-        if count.value > sender.user.limits.effective.recipients:
-            await self._store.counters.incr(key, DAY, -number)
-            raise LimitReached(_OVER_LIMIT, user=sender.user.id)
-
     async def _copy(self, user: User, content: Content) -> SentCopy | None:
         """The copy for the \\Sent mailbox, where the account wants one and has such a mailbox."""
         if not user.upload_sent_messages:
@@ -358,12 +340,7 @@ class Submission:
             return await self._queue.submit(mail, None)
 
 
-def recipients_key(user: str) -> str:
-    """The counter of an account's recipients within a day."""
-    return f"recipients:{user}"
-
-
-def _checked_domain(address: str) -> str:
+def checked_domain(address: str) -> str:
     """The domain of a recipient. Raises: InvalidInput."""
     domain = addresses.split(address)[1]
     if len(address.encode()) > MAX_RECIPIENT:
@@ -380,7 +357,7 @@ def _checked_domain(address: str) -> str:
     return domain
 
 
-def _needed(
+def needed(
     envelope: OutboundEnvelope,
     sender: str,
     recipients: Sequence[QueueRecipient],

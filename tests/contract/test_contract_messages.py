@@ -76,6 +76,11 @@ async def test_answers_follow_the_contract(api: Api) -> None:
     await answers.check(f"GET {_BOX}", box)
     await answers.check(f"GET {_BOX}/{{message}}", f"{box}/1?markAsSeen=1&replaceCidLinks=1")
     await answers.check(f"GET {_BOX}/{{message}}", f"{box}/3")
+    file = (await api.call("POST", f"{user}/storage", {"content": "x"})).json["id"]
+    written = {"files": [file], "replyTo": {"address": "r@x.example"}}
+    reference = {"mailbox": posted.mailbox, "id": 1, "action": "reply"}
+    assert (await api.call("POST", box, {**written, "reference": reference})).status == 200
+    await answers.check(f"GET {_BOX}/{{message}}", f"{box}/4")
     search = "/users/{user}/search"
     await answers.check(f"GET {search}", f"{user}/search?query=number&{everything}")
     await answers.check(f"GET {search}", f"{user}/search")

@@ -25,10 +25,14 @@ from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mailboxes import Mailboxes
-from duckmail.services.messages.services import message_services
+from duckmail.services.messages.services import Around, message_services
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles, ProfileSettings
+from duckmail.services.queue.queue import Queue
+from duckmail.services.queue.reports import Reports
+from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
+from duckmail.services.sending import Policy
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
@@ -46,6 +50,7 @@ from tests.support.stores import open_store
 
 TOKEN = "a-static-token"
 SEALER = Sealer([bytes(32)])
+HOSTNAME = "mail.example.com"
 
 
 @dataclass(slots=True)
@@ -111,6 +116,7 @@ async def open_api(
     redis: Redis | None = None,
     prefix: str = "",
     settings: ApiSettings | None = None,
+    policy: Policy | None = None,
 ) -> AsyncIterator[Api]:
     async with (
         open_accounts(mongo_uri, database_name, redis, prefix) as accounts,
@@ -120,19 +126,23 @@ async def open_api(
         records = AddressRecords(accounts.database, accounts.transactions)
         task_list = TaskList(store.task_records)
         passwords = TargetPasswords(Sealer([bytes(32)]))
+        register = AddressRegister(AddressRegisterRecords(accounts.database), accounts.records)
+        files, budget = UserFiles(store.files, store.users, accounts.pool), OctetBudget(256 << 20)
+        queue = Queue(store, Reports(store, HOSTNAME, Schedule((60.0,))))
+        around = Around(accounts.pool, queue, task_list, files, budget, policy or Policy(HOSTNAME), register)
         services = ApiServices(
-            address_register=AddressRegister(AddressRegisterRecords(accounts.database), accounts.records),
+            address_register=register,
             addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters, targets=passwords),
             asps=accounts.asps,
             auth=accounts.auth,
             authlog=accounts.authlog,
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
-            budget=OctetBudget(256 << 20),
+            budget=budget,
             certificates=Certificates(store.certs, SEALER, accounts.pool, problem),
             dkim=Dkim(store.dkim, SEALER, accounts.pool),
             domain_access=DomainAccess(DomainRecords(accounts.database)),
             domain_aliases=DomainAliases(records),
-            files=UserFiles(store.files, store.users, accounts.pool),
+            files=files,
             filters=Filters(
                 FilterRecords(accounts.database, accounts.transactions),
                 accounts.records,
@@ -142,7 +152,7 @@ async def open_api(
             health=Health(accounts.database, redis, prefix),
             mailboxes=Mailboxes(store),
             mfa=TwoFactor(store.mfa, accounts.auth, accounts.authlog, SEALER, accounts.pool),
-            messages=message_services(store, accounts.pool, task_list),
+            messages=message_services(store, around),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store, task_list),
             tasks=task_list,

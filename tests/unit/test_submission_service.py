@@ -13,6 +13,7 @@ from bson.objectid import ObjectId
 from duckmail.errors import (
     AccountDisabled,
     CommitUnknown,
+    DailyLimitReached,
     InvalidInput,
     LimitReached,
     NotFound,
@@ -23,7 +24,8 @@ from duckmail.errors import (
 from duckmail.model.queue import NOTIFY_DEFAULT, Notify, Origin, OutboundEnvelope, QueueRecipient, State
 from duckmail.services import submission
 from duckmail.services.queue.queue import NewMail, SentCopy
-from duckmail.services.submission import Arrival, Policy, Submission, recipients_key
+from duckmail.services.sendinglimit import recipients_key
+from duckmail.services.submission import Arrival, Policy, Submission
 from tests.support.submission import HOSTNAME, SubmissionHouse, open_submission, shared_submission
 
 ID = b"Message-ID: <1@example.com>\r\n"
@@ -309,7 +311,7 @@ async def test_two_sessions_cannot_use_up_the_same_rest(house: SubmissionHouse) 
     await house.change("anna", recipients=5)
     three = [QueueRecipient(f"{number}@x.example") for number in range(3)]
     outcomes = await asyncio.gather(*(submit(house, recipients=three) for _ in range(4)), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes if not isinstance(outcome, str)] == [LimitReached] * 3
+    assert [type(outcome) for outcome in outcomes if not isinstance(outcome, str)] == [DailyLimitReached] * 3
     assert (len(await house.queued()), await used(house)) == (1, 3)
 
 

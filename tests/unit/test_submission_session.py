@@ -16,7 +16,8 @@ from duckmail.errors import LimitReached, Unavailable
 from duckmail.model.account import Principal
 from duckmail.model.queue import Notify
 from duckmail.services.queue.queue import NewMail, SentCopy
-from duckmail.services.submission import Policy, Submission, recipients_key
+from duckmail.services.sendinglimit import recipients_key
+from duckmail.services.submission import Policy, Submission
 from protocols.net.connection import Connection
 from protocols.submission.server import SubmissionServer
 from protocols.submission.settings import SubmissionSettings

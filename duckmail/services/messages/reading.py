@@ -20,11 +20,13 @@ from duckmail.mime.transfer import Decoder, decoded
 from duckmail.model.account import Principal
 from duckmail.model.listing import ListedMessage, MailboxQuery, MessagePage
 from duckmail.model.mailbox import Mailbox
+from duckmail.model.message import Details
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_account
 from duckmail.services.messages.access import owned_mailbox
 from storage.contents.stored import StoredContent
 from storage.contents.texts import load_source
+from storage.documents import to_details
 from storage.store import Store
 
 AT_ONCE = 4  # messages whose text is in memory
@@ -67,6 +69,7 @@ class OpenMessage:
     list_id: tuple[str, str] | None
     unsubscribe: Sequence[str]
     verification: Verification | None
+    details: Details
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,7 @@ class Reading:
             shown = await self._threads.run(display, message, source.index)
             files = await self._attachments(content, message, source.index)
         (listed,) = await self._store.listing.listed([document], {mailbox: found.keywords}, headers=True)
-        return _opened(listed, document.get("prefix", b""), shown, files)
+        return _opened(listed, document.get("prefix", b""), shown, files, to_details(document))
 
     async def _content(self, identifier: str) -> StoredContent:
         found = await self._store.contents.load([identifier])
@@ -218,7 +221,9 @@ async def _recoded(octets: AsyncIterator[bytes], charset: str) -> AsyncIterator[
     yield text.decode(b"", True).encode("utf-8", "replace")
 
 
-def _opened(listed: ListedMessage, prefix: bytes, shown: Display, files: Sequence[AttachmentDetail]) -> OpenMessage:
+def _opened(
+    listed: ListedMessage, prefix: bytes, shown: Display, files: Sequence[AttachmentDetail], details: Details
+) -> OpenMessage:
     header = Lookup(listed.header)
     delivered = Lookup(prefix)
     named = next(iter(addresses(header.first(b"list-id") or b"")), None)
@@ -234,6 +239,7 @@ def _opened(listed: ListedMessage, prefix: bytes, shown: Display, files: Sequenc
         list_id=list_id,
         unsubscribe=_URI.findall(decode(header.first(b"list-unsubscribe") or b""))[:20],
         verification=_verification(listed.header[len(prefix) :]) if prefix else None,
+        details=details,
     )
 
 

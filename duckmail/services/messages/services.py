@@ -2,12 +2,23 @@
 
 from dataclasses import dataclass
 
+from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.threads import Pool
+from duckmail.services.addressregister import AddressRegister
+from duckmail.services.compose import Composer
+from duckmail.services.files import UserFiles
 from duckmail.services.messages.archive import Archive
 from duckmail.services.messages.changing import Changing
 from duckmail.services.messages.finding import Finding
 from duckmail.services.messages.later import Later
+from duckmail.services.messages.quoting import Originals
 from duckmail.services.messages.reading import Reading
+from duckmail.services.messages.uploading import Uploading
+from duckmail.services.outbound import Outbound
+from duckmail.services.queue.queue import Queue
+from duckmail.services.recipients import Resolver
+from duckmail.services.senders import Senders
+from duckmail.services.sending import Policy, Sending
 from duckmail.services.tasks.tasks import TaskList
 from storage.store import Store
 
@@ -19,11 +30,50 @@ class MessageServices:
     finding: Finding
     archive: Archive
     later: Later
+    uploading: Uploading
+    sending: Sending
+    outbound: Outbound
 
 
-def message_services(store: Store, threads: Pool, tasks: TaskList, quota: int = 0) -> MessageServices:
-    """`threads`: for the decoding of text. `quota`: octets of accounts without their own, 0 for no limit."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the services on messages work with, beside the store. `threads`: for what takes the processor long."""
+
+    threads: Pool
+    queue: Queue
+    tasks: TaskList
+    files: UserFiles
+    budget: OctetBudget
+    policy: Policy
+    register: AddressRegister | None = None
+
+
+def message_services(store: Store, around: Around) -> MessageServices:
+    threads, policy = around.threads, around.policy
     changing = Changing(store)
-    finding, archive = Finding(store, changing), Archive(store, quota)
-    later = Later(store, tasks, finding, changing, archive)
-    return MessageServices(Reading(store, threads), changing, finding, archive, later)
+    finding, archive = Finding(store, changing), Archive(store, policy.quota)
+    # From is the account's, whatever it says: so the reference does it.
+    senders = Senders(Resolver(store.addresses), rewrite=True)
+    composer = Composer(Originals(store, threads), around.files, senders, threads, policy.hostname, policy.largest)
+    sending = Sending(
+        store,
+        around.queue,
+        composer,
+        senders,
+        around.files,
+        changing,
+        threads,
+        around.budget,
+        policy,
+        register=around.register,
+    )
+    return MessageServices(
+        reading=Reading(store, threads),
+        changing=changing,
+        finding=finding,
+        archive=archive,
+        later=Later(store, around.tasks, finding, changing, archive),
+        uploading=Uploading(store, composer, changing, threads, largest=policy.largest, quota=policy.quota),
+        sending=sending,
+        outbound=Outbound(store, around.queue, policy.hostname),
+    )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from duckmail.errors import InvalidInput, LimitReached
 from duckmail.mime.dsn import Action
-from duckmail.model.message import Content, NewMessage
+from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
 from duckmail.runtime import metrics
 from duckmail.services.queue.reports import Reports
@@ -77,24 +77,34 @@ class Queue:
             NotFound, OverQuota: of the copy; nothing was taken.
             Unavailable: nothing was taken. CommitUnknown: nobody knows.
         """
-        document = self.document(mail)
-        identifier = str(document["_id"])
-        if copy is None:
-            identifier = await self._store.enqueue(document, mail.content)
-        else:
-            if copy.message.content is not mail.content:  # as where Bcc is kept in the copy
-                await self._store.insert(mail.content)
-            message = copy.message
-            if mail.key is not None:
-                # The copy's key stands for both: they are one commit.
-                message = replace(
-                    message, delivery_key=hashlib.sha256(b"sent\0" + mail.user.encode() + mail.key).digest()
-                )
-            stored = await self._store.append(mail.user, copy.mailbox, [message], copy.quota, queued=[document])
-            if stored[0].duplicate and mail.key is not None:
-                identifier = await self._store.queue.by_key(mail.user, mail.key) or identifier
+        if copy is not None:
+            return (await self.submit_with(mail, copy))[0]
+        identifier = await self._store.enqueue(self.document(mail), mail.content)
         self.taken([mail])
         return identifier
+
+    async def submit_stored(self, mail: NewMail) -> str:
+        """As `submit`, of a message whose content is in the store."""
+        identifier = await self._store.queue.put(self.document(mail))
+        self.taken([mail])
+        return identifier
+
+    async def submit_with(self, mail: NewMail, copy: SentCopy) -> tuple[str, Appended]:
+        """As `submit`; also where the copy went, which says under what id its message is in the queue."""
+        document = self.document(mail)
+        identifier = str(document["_id"])
+        if copy.message.content is not mail.content:  # as where Bcc is kept in the copy
+            await self._store.insert(mail.content)
+        message = replace(copy.message, details=replace(copy.message.details, outbound=(identifier,)))
+        if mail.key is not None:
+            # The copy's key stands for both: they are one commit.
+            key = hashlib.sha256(b"sent\0" + mail.user.encode() + mail.key).digest()
+            message = replace(message, delivery_key=key)
+        stored = await self._store.append(mail.user, copy.mailbox, [message], copy.quota, queued=[document])
+        if stored[0].duplicate and mail.key is not None:
+            identifier = await self._store.queue.by_key(mail.user, mail.key) or identifier
+        self.taken([mail])
+        return identifier, stored[0]
 
     def document(self, mail: NewMail) -> Document:
         """What to insert, in a commit of the caller's that has the content too; `taken` when that is done.
