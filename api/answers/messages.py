@@ -33,7 +33,7 @@ class DeleteMessagesInMailboxResponse(Answer):
 
 class UploadedMessage(Answer):
     id: int
-    malbox: str
+    mailbox: str
     size: int
 
 
@@ -137,7 +137,7 @@ class GetMessageResponse(Answer):
     contentType: ContentType
     metaData: Anything = absent()
     references: list[str]
-    files: Anything = absent()
+    files: list[Anything] = absent()
     outbound: list[Anything] = absent()
     forwardTargets: Anything = absent()
     reference: Anything = absent()
@@ -166,8 +166,14 @@ class Message(Answer):
 
 class SubmitStoredMessageResponse(Answer):
     success: bool
-    queueId: str
+    queueId: str = absent()
     message: Message = absent()
+
+
+class DeleteOutboundMessageResponse(Answer):
+    success: bool
+    error: str = absent()
+    code: str = absent()
 
 
 OPERATIONS = {
@@ -196,5 +202,5 @@ OPERATIONS = {
     "POST /users/{user}/mailboxes/{mailbox}/messages/{message}/submit": Operation(
         "submitStoredMessage", SubmitStoredMessageResponse
     ),
-    "DELETE /users/{user}/outbound/{queueId}": Operation("deleteOutboundMessage", SuccessResponse),
+    "DELETE /users/{user}/outbound/{queueId}": Operation("deleteOutboundMessage", DeleteOutboundMessageResponse),
 }

@@ -21,6 +21,7 @@ class GetFilesResult(Answer):
 
 class GetFilesResponse(Answer):
     success: bool
+    query: str = absent()
     total: int
     page: int
     previousCursor: str | bool

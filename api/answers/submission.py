@@ -1,17 +1,18 @@
 """What operations of the tag Submission answer."""
 
-from api.answers.base import Answer, Operation
+from api.answers.base import Answer, Operation, absent
 
 
 class MessageWithQueueId(Answer):
     mailbox: str
-    id: int
-    queueId: str
+    id: int | bool
+    queueId: str | bool
 
 
 class SubmitMessageResponse(Answer):
     success: bool
     message: MessageWithQueueId
+    overQuota: bool = absent()
 
 
 OPERATIONS = {

@@ -60,7 +60,7 @@ def lenient_addresses() -> PlainValidator:
                 continue
         return tuple(found)
 
-    return PlainValidator(check)
+    return PlainValidator(check, json_schema_input_type=list[Address])
 
 
 def chosen_attachments() -> PlainValidator:
@@ -72,7 +72,7 @@ def chosen_attachments() -> PlainValidator:
             return tuple(int(as_number(each)) for each in value[:MOST_ITEMS])  # type: ignore[call-arg]
         return bool(as_boolean(value))  # type: ignore[call-arg]
 
-    return PlainValidator(check)
+    return PlainValidator(check, json_schema_input_type=bool | list[str])
 
 
 People = Annotated[tuple[Address, ...], Field(max_length=MOST_PEOPLE)]

@@ -116,6 +116,7 @@ async def _account(house: House, name: str) -> dict[str, str]:
         "event": (await house.call("GET", f"{base}/authlog")).json["results"][0]["id"],
     }
     things["address"] = things["id"]
+    await house.services.address_register.flush()  # of what was sent
     key = Authenticator()
     ask = {"origin": key.origin, "description": name}
     keys = f"{base}/2fa/webauthn"
