@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from api.acme import CHALLENGE, challenge_answer
 from api.answer import json_response
 from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
@@ -91,6 +92,7 @@ def make_app(services: ApiServices, settings: ApiSettings) -> web.Application:
     for each in ROUTES:
         # A parameter may be empty: validation says so in its own words.
         app.router.add_route(each.method, _PARAMETER.sub(r"{\1:[^/]*}", each.path), _endpoint(each, services, settings))
+    app.router.add_route("GET", CHALLENGE, challenge_answer(services.acme))
     said = Pages(ROUTES)
     app.router.add_route("GET", DOCUMENT, said.document)
     app.router.add_route("GET", DOCS, said.docs)

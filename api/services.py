@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from api.acme import Challenges
 from duckmail.runtime.budget import OctetBudget
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
@@ -33,6 +34,7 @@ class Health(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiServices:
+    acme: Challenges
     address_register: AddressRegister
     addresses: Addresses
     asps: ApplicationPasswords

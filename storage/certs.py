@@ -13,6 +13,7 @@ from storage.mongo.client import Database, Document, object_id, operation
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("certs", [("servername", 1)], {"unique": True}),
 )
+_ACME = ("acmeDue", "acmeFailures", "acmeError")
 _NOT_LISTED = {"chain": 0, "sealed": 0}
 
 
@@ -38,11 +39,12 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class NewChain:
-    """A certificate that takes the place of another; see `Certificate`. `expires`: of the first one."""
+    """A certificate that takes the place of another; see `Certificate`. `renew`: when ACME should get the next one."""
 
     names: tuple[str, ...]
     fingerprint: str
     expires: datetime
+    renew: datetime
     chain: bytes
     sealed: bytes = field(repr=False)
 
@@ -66,7 +68,8 @@ class CertificateRecords:
             document = await self._state.find_one({"_id": "revision"})
         return int(document["value"]) if document else 0
 
-    async def _changed(self) -> None:
+    async def touch(self) -> None:
+        """There is a change."""
         async with operation():
             await self._state.update_one({"_id": "revision"}, {"$inc": {"value": Int64(1)}}, upsert=True)
 
@@ -90,11 +93,14 @@ class CertificateRecords:
     async def put(self, servername: str, description: str, acme: bool, new: NewChain | None) -> Certificate:
         """Makes or changes the one of a name. `new`: None keeps the certificate that there is, if there is one."""
         update: Document = {"$set": {"description": description, "acme": acme}}
+        now = datetime.now(UTC)
         # What ACME has to do is looked at afresh.
-        update["$unset"] = dict.fromkeys(("acmeDue", "acmeFailures", "acmeError"), "")
-        update["$setOnInsert"] = {"created": datetime.now(UTC)}
+        update["$unset"] = dict.fromkeys(("acmeFailures", "acmeError") if acme else _ACME, "")
+        update["$setOnInsert"] = {"created": now}
+        if acme:
+            update["$set"]["acmeDue"] = new.renew if new else now
         if new is not None:
-            update["$set"] |= _from_chain(new)
+            update["$set"] |= chain_fields(new)
         else:
             update["$setOnInsert"] |= {"names": [servername], "fingerprint": ""}
         async with operation():
@@ -103,13 +109,13 @@ class CertificateRecords:
             )
         if found is None:
             raise Unavailable(error="an upsert gave no document")
-        await self._changed()
+        await self.touch()
         return _certificate(found)
 
     async def delete(self, identifier: str) -> bool:
         async with operation():
             result = await self._certs.delete_one({"_id": object_id(identifier)})
-        await self._changed()
+        await self.touch()
         return result.deleted_count > 0
 
     async def list(
@@ -150,7 +156,8 @@ def _contains(value: str, text: str) -> Document:
     return {"$gte": [{"$indexOfCP": [value, {"$literal": text}]}, 0]}
 
 
-def _from_chain(new: NewChain) -> Document:
+def chain_fields(new: NewChain) -> Document:
+    """As it is stored."""
     return {
         "names": list(new.names),
         "fingerprint": new.fingerprint,

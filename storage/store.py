@@ -15,6 +15,7 @@ from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
 from storage import (
+    acme,
     addresses,
     addressrecords,
     addressregister,
@@ -83,6 +84,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addressregister.INDEXES,
     *asps.INDEXES,
     *authlog.INDEXES,
+    *acme.INDEXES,
     *certs.INDEXES,
     *dkim.INDEXES,
     *filters.INDEXES,
@@ -142,6 +144,7 @@ class Store:
         self.asps = asps.Asps(self.database)
         self.authlog = authlog.AuthEvents(self.database)
         self.certs = certs.CertificateRecords(self.database)
+        self.acme = acme.AcmeRecords(self.database, self.certs)
         self.dkim = dkim.DkimRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)

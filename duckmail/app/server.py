@@ -53,6 +53,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         profile.smtp_port,
     )
     return ApiServices(
+        acme=services.acme,
         address_register=services.address_register,
         addresses=services.addresses,
         asps=services.asps,

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from duckmail import __version__
 from duckmail.app.certificates import problem
 from duckmail.app.outside import Outside, open_outside
+from duckmail.clients.acme import AcmeAuthority
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
 from duckmail.runtime.budget import OctetBudget
@@ -22,6 +24,8 @@ from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.breaches import Breaches
+from duckmail.services.certs.acme import Acme
+from duckmail.services.certs.authority import CertificateAuthority
 from duckmail.services.certs.certs import Certificates
 from duckmail.services.delivery import Delivery
 from duckmail.services.dkim.dkim import Dkim
@@ -52,6 +56,7 @@ from duckmail.services.webauthn import RelyingParty, WebAuthn
 from storage.store import Store
 
 SCAN_THREADS = 2
+ACME_THREADS = 2  # of their own: each waits for an answer from elsewhere
 HASH_THREADS = 2  # more would take the processor from the loop (libraries.md 3.5: two cores)
 
 
@@ -67,6 +72,7 @@ class Databases:
 class Services:
     """Everything below the edges. `slot`: the name of this process among those of its host and data."""
 
+    acme: Acme
     config: Config
     store: Store
     tasks: Tasks
@@ -125,6 +131,7 @@ class _Ground:
     hashing: Pool
     sealer: Sealer
     outside: Outside
+    authority: CertificateAuthority
     hostname: str
     slot: str
 
@@ -140,6 +147,11 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         threads, hashing = Pool("scan", SCAN_THREADS), Pool("passwords", HASH_THREADS)
         stack.callback(threads.close)
         stack.callback(hashing.close)
+        asking = Pool("acme", ACME_THREADS)
+        stack.callback(asking.close)
+        authority = AcmeAuthority(
+            config.acme.directory, config.acme.contact, config.acme.authorities, f"duckmail/{__version__}", asking
+        )
         slot = f"{hostname}:{slot}"
         store = Store(
             databases.mongo_uri,
@@ -153,7 +165,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         tasks = await stack.enter_async_context(Tasks("services"))
         outside = await stack.enter_async_context(open_outside(config.outbound))
         sealer = open_sealer(config.server.data, os.environ)
-        services = _services(_Ground(config, store, tasks, threads, hashing, sealer, outside, hostname, slot))
+        ground = _Ground(config, store, tasks, threads, hashing, sealer, outside, authority, hostname, slot)
+        services = _services(ground)
         tasks.start(services.sessions.keep(), "sessions")
         tasks.start(services.address_register.keep(), "addressregister")
         yield services
@@ -175,7 +188,10 @@ def _services(ground: _Ground) -> Services:
     around = _around(ground, queue, task_list, register)
     messages = message_services(store, around)
     quotas = Quotas(store, task_list)
+    certificates = Certificates(store.certs, ground.sealer, threads, problem, task_list)
+    acme = Acme(store.acme, certificates, ground.authority, ground.sealer, task_list)
     return Services(
+        acme=acme,
         config=config,
         store=store,
         tasks=ground.tasks,
@@ -195,7 +211,7 @@ def _services(ground: _Ground) -> Services:
         auth=auth,
         authlog=authlog,
         autoreplies=Autoreplies(store.autoreplies),
-        certificates=Certificates(store.certs, ground.sealer, threads, problem),
+        certificates=certificates,
         dkim=Dkim(store.dkim, ground.sealer, threads),
         domain_access=DomainAccess(store.domain_access),
         domain_aliases=DomainAliases(store.address_records),
@@ -217,7 +233,7 @@ def _services(ground: _Ground) -> Services:
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
         task_list=task_list,
-        jobs=jobs(store, messages.later.handlers, quotas.handlers),
+        jobs=jobs(store, messages.later.handlers, quotas.handlers).also(acme.jobs()),
         webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
         budget=around.budget,
         outside=ground.outside,

@@ -290,6 +290,19 @@ class Tls(Section):
         return self
 
 
+class Acme(Section):
+    """Certificates that the API is told to obtain (`acme: true`), and renews by itself. See docs/certificates.md."""
+
+    directory: str = Field(
+        default="https://acme-v02.api.letsencrypt.org/directory",
+        description="URL of the authority. By asking for a certificate its terms of service are agreed to.",
+    )
+    contact: str = Field(default="", description="Mail address that the authority may write to. Empty: none.")
+    authorities: File = Field(
+        default=None, description="PEM file: whom its TLS certificate has to come from. Empty: the well-known ones."
+    )
+
+
 class Proxy(Section):
     """The PROXY protocol, versions 1 and 2, of a load balancer in front of the mail listeners."""
 
@@ -385,6 +398,7 @@ class Config(Section):
     profile: Profile = Profile()
     webauthn: Webauthn = Webauthn()
     tls: Tls = Tls()
+    acme: Acme = Acme()
     proxy: Proxy = Proxy()
     limits: Limits = Limits()
     auth: Auth = Auth()

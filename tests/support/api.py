@@ -14,11 +14,13 @@ from redis.asyncio import Redis
 from api.app import make_app, make_runner
 from api.services import ApiServices, ApiSettings
 from duckmail.app.certificates import problem
+from duckmail.clients.acme import AcmeAuthority
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.certs.acme import Acme
 from duckmail.services.certs.certs import Certificates
 from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
@@ -117,19 +119,23 @@ async def open_api(
     prefix: str = "",
     settings: ApiSettings | None = None,
     policy: Policy | None = None,
+    acme_directory: str = "http://127.0.0.1:9/directory",
 ) -> AsyncIterator[Api]:
     async with (
         open_accounts(mongo_uri, database_name, redis, prefix) as accounts,
         open_store(mongo_uri, database_name) as store,
         ClientSession() as session,
     ):
-        records = AddressRecords(accounts.database, accounts.transactions)
         task_list = TaskList(store.task_records)
         passwords = TargetPasswords(Sealer([bytes(32)]))
         register = AddressRegister(AddressRegisterRecords(accounts.database), accounts.records)
         files, budget = UserFiles(store.files, store.users, accounts.pool), OctetBudget(256 << 20)
         queue = Queue(store, Reports(store, HOSTNAME, Schedule((60.0,))))
         around = Around(accounts.pool, queue, task_list, files, budget, policy or Policy(HOSTNAME), register)
+        certificates = Certificates(store.certs, SEALER, accounts.pool, problem, task_list)
+        authority = AcmeAuthority(acme_directory, "", None, "test", accounts.pool)
+        acme = Acme(store.acme, certificates, authority, SEALER, task_list)
+        records = AddressRecords(accounts.database, accounts.transactions)
         services = ApiServices(
             address_register=register,
             addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters, targets=passwords),
@@ -139,6 +145,9 @@ async def open_api(
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
             budget=budget,
             certificates=Certificates(store.certs, SEALER, accounts.pool, problem),
+            budget=OctetBudget(256 << 20),
+            acme=acme,
+            certificates=certificates,
             dkim=Dkim(store.dkim, SEALER, accounts.pool),
             domain_access=DomainAccess(DomainRecords(accounts.database)),
             domain_aliases=DomainAliases(records),
@@ -171,9 +180,8 @@ async def open_api(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         host, port = runner.addresses[0][:2]
-        tasks = TaskRunner(
-            store.task_records, jobs(store, services.messages.later.handlers, services.quotas.handlers), "test"
-        )
+        later, counted = services.messages.later.handlers, services.quotas.handlers
+        tasks = TaskRunner(store.task_records, jobs(store, later, counted).also(acme.jobs()), "test")
         try:
             yield Api(accounts, store, f"http://{host}:{port}", session, services, tasks)
         finally:

@@ -9,8 +9,10 @@ from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
 from duckmail.services.certs.chain import Chain, is_server_name, read_chain
+from duckmail.services.tasks.tasks import TaskList
 from storage.certs import Certificate, CertificateRecords, CertificateSlice, NewChain
 
+OBTAIN = "certificate"  # the kind of task that gets one by ACME
 MOST_LOADED = 10_000  # certificates that a process presents
 
 # What is wrong with a chain and its key for a listener; "" when nothing is.
@@ -40,13 +42,15 @@ def _nothing() -> None:
 class Certificates:
     """`usable`: tries a chain out."""
 
-    def __init__(self, records: CertificateRecords, sealer: Sealer, threads: Pool, usable: Usable) -> None:
+    def __init__(
+        self, records: CertificateRecords, sealer: Sealer, threads: Pool, usable: Usable, tasks: TaskList
+    ) -> None:
         self._records = records
         self._sealer = sealer
         self._threads = threads
         self._usable = usable
+        self._tasks = tasks
         self.changed: Callable[[], None] = _nothing  # called when there is a change made here
-        self.wanted: Callable[[], None] = _nothing  # called when there may be something to obtain
 
     async def put(self, new: NewCertificate, by: Principal) -> Certificate:
         """Makes or changes the one of a name.
@@ -68,14 +72,14 @@ class Certificates:
         found = await self._records.put(name, new.description, new.acme, chain)
         self.changed()
         if new.acme:
-            self.wanted()
+            await self._tasks.schedule(OBTAIN, {"servername": name}, key=f"{OBTAIN}:{name}")
         return found
 
     async def sealed(self, servername: str, private_key: str, certificates: Sequence[str]) -> NewChain:
         """Checked, and ready to be stored. Raises: InvalidInput."""
         chain = await self._threads.run(self._read, servername, private_key, certificates)
         sealed = self._sealer.seal(chain.key, seal_context(chain.fingerprint))
-        return NewChain(chain.names, chain.fingerprint, chain.expires, chain.certificates, sealed)
+        return NewChain(chain.names, chain.fingerprint, chain.expires, chain.renew, chain.certificates, sealed)
 
     def _read(self, servername: str, private_key: str, certificates: Sequence[str]) -> Chain:
         chain = read_chain(private_key, certificates, servername)

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,19 +16,24 @@ from duckmail.model.address import ascii_domain
 
 MOST_CERTIFICATES = 20  # of one chain
 MOST_NAMES = 200
+RENEWED_BEFORE = timedelta(days=30)
 _PEM = serialization.Encoding.PEM
 _DER_PUBLIC = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`certificates`: PEM, the server's own first. `key`: PKCS #8, PEM. `names`: lower case."""
+    """`certificates`: PEM, the server's own first. `key`: PKCS #8, PEM. `names`: lower case.
+
+    `renew`: when it is time for the next one.
+    """
 
     certificates: bytes
     key: bytes = field(repr=False)
     names: tuple[str, ...]
     fingerprint: str
     expires: datetime
+    renew: datetime
 
 
 def read_chain(key: str, certificates: Sequence[str], servername: str) -> Chain:
@@ -60,7 +65,14 @@ def read_chain(key: str, certificates: Sequence[str], servername: str) -> Chain:
         names=names_of(own) or (servername,),
         fingerprint=own.fingerprint(hashes.SHA256()).hex(":"),
         expires=own.not_valid_after_utc,
+        renew=_renew(own),
     )
+
+
+def _renew(own: x509.Certificate) -> datetime:
+    """A month before its end; of one that lives for days, when a third of that is left."""
+    end = own.not_valid_after_utc
+    return end - min(RENEWED_BEFORE, (end - own.not_valid_before_utc) / 3)
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:

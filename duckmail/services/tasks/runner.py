@@ -51,6 +51,10 @@ class Jobs:
     handlers: Mapping[str, Handler]
     periodic: Mapping[str, timedelta]
 
+    def also(self, other: "Jobs") -> "Jobs":
+        """These and others."""
+        return Jobs({**self.handlers, **other.handlers}, {**self.periodic, **other.periodic})
+
 
 @dataclass(slots=True)
 class _Job:
