@@ -11,18 +11,22 @@ from bson.objectid import ObjectId
 
 from duckmail.mime.header import Lookup
 from duckmail.model.flags import DRAFT, SEEN, to_names
-from duckmail.model.listing import ListedAttachment, ListedMessage, MailboxQuery, Place
+from duckmail.model.listing import ListedAttachment, ListedMessage, MailboxQuery
 from duckmail.model.ranges import Ranges
 from storage.changes.base import CHUNK, uid_query
 from storage.contents.contents import Contents
 from storage.mongo.client import Collection, Database, Document, object_id, operation
 
 Bound = list[tuple[str, Any]]
+Index = list[tuple[str, int]]
+Keys = tuple[Sequence[Any], Sequence[Any]]
 
 DATE_INDEX = [("user", 1), ("mailbox", 1), ("idate", 1), ("uid", 1)]
+ACCOUNT_INDEX = [("user", 1), ("idate", 1), ("_id", 1), ("mailbox", 1)]
 THREAD_INDEX = [("user", 1), ("thread", 1)]
 INDEXES: tuple[tuple[str, list[tuple[str, int]], Document], ...] = (
     ("messages", DATE_INDEX, {}),
+    ("messages", ACCOUNT_INDEX, {}),
     ("messages", THREAD_INDEX, {}),
     ("messages", [("expires", 1)], {"sparse": True}),
 )
@@ -41,22 +45,48 @@ class Listing:
 
         Raises: Unavailable.
         """
-        owner, box = object_id(user), object_id(mailbox)
+        place: Bound = [("user", object_id(user)), ("mailbox", object_id(mailbox))]
+        spot = query.after or query.before
+        keys = None if spot is None else ([spot.moment, Int64(spot.uid)], [spot.moment, Int64(spot.uid + 1)])
+        return await self._along(DATE_INDEX, place, keys, query, {})
+
+    async def account_page(
+        self, user: str, mailboxes: Sequence[str], query: MailboxQuery, spot: tuple[datetime, str] | None
+    ) -> tuple[list[Document], bool]:
+        """As `page`, of several mailboxes, by internal date and id. `spot`: instead of the UID of the query's place.
+
+        Raises: Unavailable.
+        """
+        keys = None
+        if spot is not None:
+            moment, message = spot[0], object_id(spot[1])
+            keys = ([moment, message, MinKey()], [moment, message, MaxKey()])
+        within: Document = {"mailbox": {"$in": [object_id(mailbox) for mailbox in mailboxes]}}
+        return await self._along(ACCOUNT_INDEX, [("user", object_id(user))], keys, query, within)
+
+    async def _along(
+        self, index: Index, place: Bound, keys: Keys | None, query: MailboxQuery, within: Document
+    ) -> tuple[list[Document], bool]:
+        """Along `index`, whose first fields are `place`. `keys`: of its other fields, from which on a message stands
+        at the cursor or behind it, and from which on behind it."""
         back = query.after is None and query.before is not None
         # Away from the cursor: back to front, when what is wanted stands before it.
         rising = query.ascending is not back
-        low, high = _bounds(query.after or query.before, rising=rising)
-        wanted: Document = {"user": owner, "mailbox": box}
-        place: Bound = list(wanted.items())
+        fields = [name for name, _ in index[len(place) :]]
+        low: Sequence[Any] = [MinKey() for _ in fields]
+        high: Sequence[Any] = [MaxKey() for _ in fields]
+        if keys is not None:
+            low, high = (keys[1], high) if rising else (low, keys[0])
+        wanted: Document = {**dict(place), **within}
         if query.unseen is not None:
             wanted["flags"] = {"$bitsAllClear" if query.unseen else "$bitsAllSet": SEEN}
         direction = 1 if rising else -1
         cursor = (
             self._messages.find(wanted, PROJECTION)
-            .hint(DATE_INDEX)
-            .min([*place, *low])
-            .max([*place, *high])
-            .sort([("user", direction), ("mailbox", direction), ("idate", direction), ("uid", direction)])
+            .hint(index)
+            .min([*place, *zip(fields, low, strict=True)])
+            .max([*place, *zip(fields, high, strict=True)])
+            .sort([(name, direction) for name, _ in index])
             .limit(query.limit + 1)
             .batch_size(query.limit + 2)  # all in the first answer
         )
@@ -165,17 +195,6 @@ class Listing:
     async def _headers(self, contents: Sequence[ObjectId]) -> dict[ObjectId, bytes]:
         loaded = await self._contents.load([str(content) for content in contents], header_only=True)
         return {ObjectId(each.id): await each.header_block() for each in loaded.values()}
-
-
-def _bounds(place: Place | None, *, rising: bool) -> tuple[Bound, Bound]:
-    """The first key that belongs to the page's range, and the first that does not any more."""
-    low: Bound = [("idate", MinKey()), ("uid", MinKey())]
-    high: Bound = [("idate", MaxKey()), ("uid", MaxKey())]
-    if place is None:
-        return low, high
-    if rising:
-        return [("idate", place.moment), ("uid", Int64(place.uid + 1))], high
-    return low, [("idate", place.moment), ("uid", Int64(place.uid))]
 
 
 def to_listed(document: Document, keywords: Sequence[str], block: bytes) -> ListedMessage:

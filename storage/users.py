@@ -227,7 +227,7 @@ class Users:
         if before or after:
             page["_id"] = {"$lt": object_id(before)} if before else {"$gt": object_id(after)}
         async with operation():
-            total = await self._users.count_documents(narrowed)
+            total = await self._users.count_documents(narrowed, hint="_id_")
             documents = await self._users.find(page).sort("_id", order).limit(limit + 1).to_list(None)
         more = len(documents) > limit
         found = [to_user(document) for document in documents[:limit]]

@@ -1,5 +1,6 @@
 """Messages: listed, read, changed, searched for."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -29,8 +30,10 @@ from duckmail.mime.display import link_parts
 from duckmail.model.listing import ListedAttachment, ListedMessage, MailboxQuery, Place
 from duckmail.services.messages.changing import MessageChanges
 from duckmail.services.messages.criteria import Filters
-from duckmail.services.messages.finding import Action, FoundPage, Wanted
+from duckmail.services.messages.finding import Action, FoundPage, Spot, Wanted
 from duckmail.services.messages.reading import AttachmentDetail, OpenMessage
+
+_ID = re.compile(r"[0-9a-f]{24}")
 
 
 async def list_messages(call: Call, request: ListMessages) -> Json:
@@ -254,28 +257,27 @@ async def search(call: Call, request: Search) -> Json:
     )
     sizes = None
     if request.thread_counters:
-        sizes = await services.reading.thread_sizes(request.user, [each.thread for each in found.messages], call.by)
+        threads = [each.thread for each in found.page.messages]
+        sizes = await services.reading.thread_sizes(request.user, threads, call.by)
     return {
         "success": True,
         **({"query": request.query or request.q} if request.query or request.q else {}),
-        "total": found.total,
+        "total": found.page.total,
         **place_cursors(
-            at.page,
-            (found.messages[0].idate, found.messages[0].id) if found.messages else None,
-            (found.messages[-1].idate, found.messages[-1].id) if found.messages else None,
-            has_previous=found.has_previous,
-            has_next=found.has_next,
+            at.page, found.first, found.last, has_previous=found.page.has_previous, has_next=found.page.has_next
         ),
         "results": [
-            row(each, headers=request.include_headers, thread_sizes=sizes, attachments=False) for each in found.messages
+            row(each, headers=request.include_headers, thread_sizes=sizes, attachments=False)
+            for each in found.page.messages
         ],
     }
 
 
-def _found_spot(moment: datetime, identifier: object) -> tuple[datetime, str]:
-    if not isinstance(identifier, str) or len(identifier) != 24:
-        raise ValueError("no id")
-    return moment, identifier
+def _found_spot(moment: datetime, key: object) -> Spot:
+    """`key`: a UID, or the id of a message."""
+    if isinstance(key, str) and _ID.fullmatch(key):
+        return moment, key
+    return moment, _place(moment, key).uid
 
 
 def _wanted(request: SearchFilters) -> Wanted:

@@ -144,8 +144,6 @@ async def open_api(
             authlog=accounts.authlog,
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
             budget=budget,
-            certificates=Certificates(store.certs, SEALER, accounts.pool, problem),
-            budget=OctetBudget(256 << 20),
             acme=acme,
             certificates=certificates,
             dkim=Dkim(store.dkim, SEALER, accounts.pool),

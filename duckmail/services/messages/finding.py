@@ -1,13 +1,14 @@
 """Searching the mailboxes of an account, and acting on what is found."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from duckmail.errors import InvalidInput
 from duckmail.model import search
 from duckmail.model.account import Principal
-from duckmail.model.listing import MessagePage
+from duckmail.model.listing import MailboxQuery, MessagePage, Place
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.ranges import Ranges
 from duckmail.services.access import require_account
@@ -17,7 +18,12 @@ from duckmail.services.messages.criteria import UNSEARCHED, Filters, Query, crit
 from duckmail.services.search import Search
 from storage.store import Store
 
-Spot = tuple[datetime, str]  # internal date, id
+Spot = tuple[datetime, str | int]  # internal date, and the id, or the UID in one mailbox
+_PLAIN: Mapping[search.Node, bool | None] = {
+    search.All(): None,
+    search.Not(search.Flag("\\Seen")): True,
+    search.Flag("\\Seen"): False,
+}  # what mailboxes count: whether it is for unseen ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,15 @@ class Action:
     delete: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`first`, `last`: where the page begins and ends; None when it is empty."""
+
+    page: MessagePage
+    first: Spot | None
+    last: Spot | None
+
+
 class _Silent:
     """Holds a view without listening."""
 
@@ -67,19 +82,47 @@ class Finding:
         self._store = store
         self._changing = changing
 
-    async def find(
-        self, user: str, wanted: Wanted, page: FoundPage, by: Principal, *, headers: bool = False
-    ) -> MessagePage:
+    async def find(self, user: str, wanted: Wanted, page: FoundPage, by: Principal, *, headers: bool = False) -> Found:
         """Raises: NoSuchMailbox, NotFound (the account), InvalidInput, LimitReached, NotPermitted, Unavailable."""
+        node = criteria(wanted.filters, wanted.either)
+        if page.by_date and not wanted.q and node in _PLAIN:
+            return await self._read_along(user, wanted, page, by, unseen=_PLAIN[node], headers=headers)
         found = await self._matching(user, wanted, by)
-        spots: list[Spot] = []
+        spots: list[tuple[datetime, str]] = []
         for mailbox, uids in found:
             spots += await self._store.listing.spots(user, mailbox.id, uids)
         shown, previous, following = _cut(spots, page)
         documents = await self._store.listing.by_ids(user, [identifier for _, identifier in shown])
         tables = {mailbox.id: mailbox.keywords for mailbox, _ in found}
         listed = await self._store.listing.listed(documents, tables, headers=headers)
-        return MessagePage(listed, len(spots), previous, following)
+        return _found(MessagePage(listed, len(spots), previous, following), [each.id for each in listed])
+
+    async def _read_along(
+        self, user: str, wanted: Wanted, page: FoundPage, by: Principal, *, unseen: bool | None, headers: bool
+    ) -> Found:
+        """What no more than a page has to be read for: the mailboxes know how many messages there are."""
+        require_account(by, user)
+        mailboxes = await self._scope(user, wanted, by)
+        listing = self._store.listing
+        spot = page.after or page.before
+        if wanted.mailbox:
+            place = None if spot is None else Place(spot[0], _uid(spot))
+            query = MailboxQuery(
+                page.limit, page.ascending, place if page.after else None, None if page.after else place, unseen
+            )
+            documents, more = await listing.page(user, wanted.mailbox, query)
+        else:
+            # Only the direction is taken from these places.
+            after, before = (None if each is None else Place(each[0], 0) for each in (page.after, page.before))
+            query = MailboxQuery(page.limit, page.ascending, after, before, unseen)
+            at = None if spot is None else (spot[0], _id(spot))
+            documents, more = await listing.account_page(user, [each.id for each in mailboxes], query, at)
+        tables = {each.id: each.keywords for each in mailboxes}
+        listed = await listing.listed(documents, tables, headers=headers)
+        back = page.after is None and page.before is not None
+        total = sum(_counted(each, unseen) for each in mailboxes)
+        shown = MessagePage(listed, total, more if back else page.after is not None, back or more)
+        return _found(shown, [each.uid if wanted.mailbox else each.id for each in listed])
 
     async def check(self, user: str, wanted: Wanted, action: Action, by: Principal) -> None:
         """Whether `act` could be begun. Raises: as `find`."""
@@ -150,9 +193,35 @@ class Finding:
             self._store.views.release(view, listener)
 
 
-def _cut(spots: list[Spot], page: FoundPage) -> tuple[list[Spot], bool, bool]:
-    """The page in its order, and whether there are more before and behind it."""
-    rank: Callable[[Spot], tuple[object, ...]] = (lambda spot: spot) if page.by_date else (lambda spot: spot[1:])
+def _found(page: MessagePage, keys: Sequence[str | int]) -> Found:
+    spots = [(message.idate, key) for message, key in zip(page.messages, keys, strict=True)]
+    return Found(page, spots[0] if spots else None, spots[-1] if spots else None)
+
+
+def _counted(mailbox: Mailbox, unseen: bool | None) -> int:
+    if unseen is None:
+        return mailbox.messages
+    return mailbox.unseen if unseen else mailbox.messages - mailbox.unseen
+
+
+def _uid(spot: Spot) -> int:
+    if isinstance(spot[1], int):
+        return spot[1]
+    raise InvalidInput("The cursor is of another search")
+
+
+def _id(spot: Spot) -> str:
+    if isinstance(spot[1], str):
+        return spot[1]
+    raise InvalidInput("The cursor is of another search")
+
+
+def _cut(spots: list[tuple[datetime, str]], page: FoundPage) -> tuple[list[tuple[datetime, str]], bool, bool]:
+    """The page in its order, and whether there are more before and behind it. Raises: InvalidInput."""
+
+    def rank(spot: Spot) -> tuple[object, ...]:
+        return (spot[0], _id(spot)) if page.by_date else (_id(spot),)
+
     spots = sorted(spots, key=rank)
     # Places count in ascending order; a descending page is one of them, turned round.
     if page.after is not None:
