@@ -114,4 +114,4 @@ async def test_no_request_is_a_server_error(root: bool, mongo_uri: str, database
         attacker = Attacker(house.base, TOKEN if root else token, known)
         await asyncio.to_thread(attacker.run)
     assert not attacker.broken, "\n".join(f"{label}: {why}" for label, why in attacker.broken.items())
-    assert attacker.statuses[200] > 100
+    assert attacker.statuses[200] > 50
