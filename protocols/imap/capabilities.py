@@ -27,6 +27,10 @@ def _login_disabled(session: Session) -> bool:
     return not session.logged_in and not session.login_allowed
 
 
+def _compress(session: Session) -> bool:
+    return session.logged_in and not session.writer.compressed  # RFC 4978 §3
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """`when`: it is announced to this session now. `commands`: must be registered, or the server does not start."""
@@ -73,6 +77,9 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("OBJECTID", _logged_in, ("CREATE", "SELECT", "STATUS", "FETCH", "SEARCH")),  # RFC 8474
     Capability("SAVEDATE", _logged_in, ("FETCH", "SEARCH")),  # RFC 8514
     Capability("STATUS=SIZE", _logged_in, ("STATUS",)),  # RFC 8438
+    Capability("UNAUTHENTICATE", _logged_in, ("UNAUTHENTICATE",)),  # RFC 8437
+    Capability("COMPRESS=DEFLATE", _compress, ("COMPRESS",)),  # RFC 4978
+    Capability("INPROGRESS", _logged_in),  # RFC 9585
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
     Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469

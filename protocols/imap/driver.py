@@ -15,6 +15,7 @@ from duckmail.runtime.metrics import UNKNOWN, CommandMeter
 from protocols.imap import capabilities
 from protocols.imap.command import Command, Run, Trait
 from protocols.imap.input import BadLine, Disconnected, Silence
+from protocols.imap.progress import in_progress
 from protocols.imap.reply import SERVERBUG, Reply, bad, failure, no
 from protocols.imap.selected import UnknownNumber
 from protocols.imap.session import Session, State, log
@@ -42,7 +43,6 @@ class Driver:
         self._commands = commands
         self._meter = meter
         self._bad = 0
-        self._deadline = monotonic() + session.settings.login_timeout
         self._last: tuple[str, str] | None = None  # the text and code of BYE, when the session is to end
         self._refused = bad("Literal too large")  # the answer when the literal that is being dropped has passed
 
@@ -81,7 +81,7 @@ class Driver:
             return session.settings.upload_timeout
         if session.logged_in:
             return session.settings.idle_timeout
-        return max(0.0, self._deadline - monotonic())
+        return max(0.0, session.login_ends - monotonic())
 
     def _drain(self) -> None:
         """The server drains."""
@@ -188,7 +188,7 @@ class Driver:
         session = self._session
         try:
             run = await self._prepare(command, spec)
-            return run if isinstance(run, Reply) else await run(session)
+            return run if isinstance(run, Reply) else await self._run(run, spec, command.tag)
         except CommitUnknown as error:
             self._log_refusal(command, error)
             raise _Cut from error
@@ -215,6 +215,12 @@ class Driver:
             if session.writer.torn:
                 raise _Cut from error
             return SERVERBUG
+
+    async def _run(self, run: Run, spec: Command | None, tag: str) -> Reply:
+        if spec is not None and Trait.WAITS in spec.traits:
+            return await run(self._session)
+        with in_progress(self._session, tag):
+            return await run(self._session)
 
     def _log_refusal(self, command: framer.Command, error: DuckmailError) -> None:
         """What the client is not told. It is our fault when waiting helps, theirs otherwise."""

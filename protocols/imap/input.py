@@ -2,6 +2,7 @@
 
 from time import monotonic
 
+from protocols.imap.deflate import BadStream, Inflate
 from protocols.imap.wire.framer import BEFORE_LOGIN, ContinuationLine, Event, Framer, Malformed
 from protocols.imap.writer import Writer
 from protocols.net.connection import Connection
@@ -24,6 +25,7 @@ class Input:
         self._connection = connection
         self._writer = writer
         self.framer = Framer(BEFORE_LOGIN)
+        self._inflate: Inflate | None = None
         self.waiting = False  # for the first octet of what the client does next
 
     async def event(self, timeout: float) -> Event:
@@ -36,6 +38,9 @@ class Input:
         """
         deadline = monotonic() + timeout
         while (event := self.framer.next_event()) is None:
+            if self._inflate is not None and (inflated := self._inflated(self._inflate)):
+                self.framer.feed(inflated)
+                continue
             await self._writer.flush()
             self.waiting = True
             try:
@@ -46,8 +51,22 @@ class Input:
                 self.waiting = False
             if not data:
                 raise Disconnected
-            self.framer.feed(data)
+            if self._inflate is None:
+                self.framer.feed(data)
+            else:
+                self._inflate.feed(data)
         return event
+
+    def compress(self) -> None:
+        """From here on all that comes is compressed (RFC 4978)."""
+        self._inflate = Inflate()
+
+    def _inflated(self, stream: Inflate) -> bytes:
+        """Some more octets of what has come; b"" when all is used up. Raises: Disconnected, behind what is garbage."""
+        try:
+            return stream.take()
+        except BadStream:
+            raise Disconnected from None
 
     async def line(self, timeout: float) -> bytes:
         """A line that is no command: a SASL response, `DONE`.

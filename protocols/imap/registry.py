@@ -8,6 +8,7 @@ from protocols.imap.commands.append import APPEND
 from protocols.imap.commands.authenticate import AUTHENTICATE
 from protocols.imap.commands.capability import CAPABILITY
 from protocols.imap.commands.close import CLOSE, UNSELECT
+from protocols.imap.commands.compress import COMPRESS
 from protocols.imap.commands.copy import COPY, UID_COPY
 from protocols.imap.commands.create import CREATE
 from protocols.imap.commands.delete import DELETE
@@ -32,12 +33,15 @@ from protocols.imap.commands.status import STATUS
 from protocols.imap.commands.store import STORE, UID_STORE
 from protocols.imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
 from protocols.imap.commands.thread import THREAD, UID_THREAD
+from protocols.imap.commands.unauthenticate import UNAUTHENTICATE
 
 COMMANDS: tuple[Command, ...] = (
     # RFC 3501 §6.1, §6.2: any state, before login
     CAPABILITY,
     NOOP,
     LOGOUT,
+    UNAUTHENTICATE,
+    COMPRESS,
     ID,
     STARTTLS,
     AUTHENTICATE,

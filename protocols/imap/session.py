@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
+from time import monotonic
 
 from duckmail.errors import DuckmailError, ReadOnly
 from duckmail.model.account import Principal
@@ -24,7 +25,7 @@ from duckmail.services.sessions import Sessions
 from protocols.imap.input import Input
 from protocols.imap.selected import NEVER_RECENT, Selected, Update
 from protocols.imap.settings import ImapSettings
-from protocols.imap.wire.framer import AFTER_LOGIN
+from protocols.imap.wire.framer import AFTER_LOGIN, BEFORE_LOGIN
 from protocols.imap.writer import Writer
 from protocols.net.connection import Connection
 
@@ -82,6 +83,7 @@ class Session:
         self.tag = ""  # of the command in progress
         self.uploads: list[bytearray] = []
         self.upload_hold = AsyncExitStack()
+        self.login_ends = monotonic() + settings.login_timeout
         self._mail: Mail | None = None
         self._claimed = 0  # uidnext of the selected mailbox when \Recent was last claimed
         self._slot = ExitStack()
@@ -117,6 +119,17 @@ class Session:
         self._mail = self.services.mail(principal)
         self.state = State.AUTHENTICATED
         self.input.framer.limits = AFTER_LOGIN
+
+    async def log_out(self) -> None:
+        """The connection as it was before the login, with as much time for the next one. Raises: as `deselect`."""
+        await self.deselect()
+        self._slot.close()
+        self._slot = ExitStack()
+        self.principal = self._mail = None
+        self.enabled.clear()
+        self.state = State.NOT_AUTHENTICATED
+        self.input.framer.limits = BEFORE_LOGIN
+        self.login_ends = monotonic() + self.settings.login_timeout
 
     # Extensions
 

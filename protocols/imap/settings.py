@@ -12,7 +12,8 @@ class ImapSettings:
 
     `starttls`: STARTTLS is offered where the listener has a certificate. `plaintext_login`: LOGIN and AUTHENTICATE work
     without TLS. `message_size`: of APPEND, announced as APPENDLIMIT. `idle_timeout`: RFC 3501 §5.4 asks for at least 30
-    minutes once logged in. `max_bad`: answers BAD before the connection is closed.
+    minutes once logged in. `max_bad`: answers BAD before the connection is closed. `progress_interval`: between
+    two INPROGRESS of one command.
     """
 
     name: str = "duckmail"
@@ -24,6 +25,7 @@ class ImapSettings:
     idle_timeout: float = 30 * MINUTES
     idle_keepalive: float = 2 * MINUTES
     write_timeout: float = 5 * MINUTES
+    progress_interval: float = 15
     upload_timeout: float = 2 * MINUTES
     reserve_timeout: float = 60
     max_bad: int = 50

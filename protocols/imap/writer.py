@@ -8,6 +8,7 @@ a response behind, after which the connection can only be cut.
 from collections.abc import Iterable
 
 from duckmail.model.ranges import Ranges
+from protocols.imap.deflate import Deflate
 from protocols.imap.reply import Reply
 from protocols.imap.selected import Exists, Expunge, FlagUpdate, Keywords, RecentCount, Selected, Update, Vanished
 from protocols.imap.wire.response import resp_text, sequence_set
@@ -24,6 +25,7 @@ class Writer:
         self._connection = connection
         self._timeout = timeout
         self._gathered = bytearray()
+        self._deflate: Deflate | None = None
         self._undrained = 0  # octets written since the client was last waited for
         self.octets = 0  # written in all, for the log
         self.torn = False  # half a response is out
@@ -34,8 +36,8 @@ class Writer:
         if len(data) < LARGE:
             self._gathered += data
         else:  # not copied once more
-            self.push()
-            self._connection.write(data)
+            self._hand_over()
+            self._connection.write(data if self._deflate is None else self._deflate.add(data))
 
     def untagged(self, data: bytes) -> None:
         """`* data`: one whole response."""
@@ -61,10 +63,24 @@ class Writer:
         self.torn = False
 
     def push(self) -> None:
-        """Hands over what is gathered, without waiting."""
+        """Hands over what is gathered, without waiting; the client can read all of it."""
+        self._hand_over()
+        if self._deflate is not None and (rest := self._deflate.flush()):
+            self._connection.write(rest)
+
+    def _hand_over(self) -> None:
         if self._gathered:
-            self._connection.write(bytes(self._gathered))
+            data = bytes(self._gathered)
+            self._connection.write(data if self._deflate is None else self._deflate.add(data))
             self._gathered.clear()
+
+    @property
+    def compressed(self) -> bool:
+        return self._deflate is not None
+
+    def compress(self) -> None:
+        """From here on all is compressed (RFC 4978)."""
+        self._deflate = Deflate()
 
     async def flush(self) -> None:
         """Hands over what is gathered and waits until the client has taken most of it.

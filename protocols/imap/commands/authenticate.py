@@ -3,7 +3,7 @@
 import base64
 from dataclasses import dataclass, field
 
-from protocols.imap.command import BEFORE_LOGIN, command
+from protocols.imap.command import BEFORE_LOGIN, Trait, command
 from protocols.imap.commands.login import PRIVACY_REQUIRED, log_in
 from protocols.imap.reply import Reply, bad, no
 from protocols.imap.session import Session
@@ -52,4 +52,4 @@ async def _exchange(session: Session, mechanism: mechanisms.Mechanism, initial: 
         challenge, response = step, None
 
 
-AUTHENTICATE = command("AUTHENTICATE", BEFORE_LOGIN, _parse, _run)
+AUTHENTICATE = command("AUTHENTICATE", BEFORE_LOGIN, _parse, _run, Trait.WAITS)

@@ -7,7 +7,7 @@ idle connection costs no task of its own.
 import asyncio
 from time import monotonic
 
-from protocols.imap.command import LOGGED_IN, command, nothing
+from protocols.imap.command import LOGGED_IN, Trait, command, nothing
 from protocols.imap.input import Silence
 from protocols.imap.reply import Reply, bad, ok
 from protocols.imap.session import Session
@@ -84,4 +84,4 @@ async def _done(session: Session) -> bytes:
         await session.write_updates(expunge=True)
 
 
-IDLE = command("IDLE", LOGGED_IN, nothing, _run)
+IDLE = command("IDLE", LOGGED_IN, nothing, _run, Trait.WAITS)

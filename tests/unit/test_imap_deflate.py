@@ -1,0 +1,131 @@
+"""COMPRESS=DEFLATE: streams, limits, and a session over it."""
+
+import asyncio
+import zlib
+
+import pytest
+
+from protocols.imap.deflate import INFLATED, BadStream, Deflate, Inflate
+from protocols.imap.settings import ImapSettings
+from tests.support.imap import open_imap
+from tests.support.memory import MemoryClient, MemoryConnection
+
+
+def raw(data: bytes, *, finish: bool = False) -> bytes:
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return stream.compress(data) + stream.flush(zlib.Z_FINISH if finish else zlib.Z_SYNC_FLUSH)
+
+
+def test_all_that_was_flushed_can_be_read() -> None:
+    deflate, reader = Deflate(), zlib.decompressobj(-15)
+    for size in (1, 10, 100_000, 3):
+        data = bytes(range(256)) * size
+        octets = deflate.add(data) + deflate.flush()
+        assert reader.decompress(octets) == data
+    assert deflate.flush() == b""
+
+
+def test_a_bomb_comes_in_small_pieces() -> None:
+    inflate = Inflate()
+    inflate.feed(raw(b"a" * 50_000_000))
+    total = 0
+    while piece := inflate.take():
+        assert len(piece) <= INFLATED
+        total += len(piece)
+    assert total == 50_000_000
+
+
+@pytest.mark.parametrize("size", [0, 1, INFLATED - 1, INFLATED, INFLATED + 1, 2 * INFLATED])
+def test_nothing_is_left_behind(size: int) -> None:
+    inflate = Inflate()
+    data = bytes(index * 7 % 251 for index in range(size))
+    inflate.feed(raw(data))
+    found = b""
+    while piece := inflate.take():
+        found += piece
+    assert found == data
+
+
+@pytest.mark.parametrize("octets", [b"\xff\xff\xff\xff", raw(b"", finish=True)], ids=["garbage", "ended"])
+def test_no_stream(octets: bytes) -> None:
+    inflate = Inflate()
+    inflate.feed(octets)
+    with pytest.raises(BadStream):
+        inflate.take()
+
+
+class Compressed:
+    """A client on the other side of it."""
+
+    def __init__(self, client: MemoryClient) -> None:
+        self._client = client
+        self._in, self._out = zlib.decompressobj(-15), zlib.compressobj(6, zlib.DEFLATED, -15)
+        self._text = b""
+
+    async def send(self, text: bytes) -> None:
+        await self._client.send(self._out.compress(text) + self._out.flush(zlib.Z_SYNC_FLUSH))
+
+    async def until(self, connection: MemoryConnection, end: bytes) -> bytes:
+        while end not in self._text:
+            self._text += self._in.decompress(await connection.outgoing.take(1 << 16, 20))
+        head, _, rest = self._text.partition(end)
+        self._text = rest.partition(b"\r\n")[2]
+        return head
+
+
+async def test_a_session(mongo_uri: str, database_name: str) -> None:
+    async with open_imap(mongo_uri, database_name) as house:
+        connection = MemoryConnection()
+        serve = house.serve(ImapSettings(plaintext_login=True))
+        task = asyncio.get_running_loop().create_task(serve(connection))  # type: ignore[arg-type]
+        plain = MemoryClient(connection)
+        await plain.line(20)
+        await plain.send(b"a COMPRESS DEFLATE\r\nb LOGIN anna secret\r\n")
+        assert (await plain.line(20)).startswith(b"a BAD")
+        assert b"COMPRESS=DEFLATE" in await plain.line(20)
+        await plain.send(b"c COMPRESS GZIP\r\n")
+        assert await plain.line(20) == b"c BAD Unknown compression mechanism\r\n"
+        await plain.send(b"d COMPRESS DEFLATE\r\n")
+        assert await plain.line(20) == b"d OK DEFLATE active\r\n"
+        client = Compressed(plain)
+        await client.send(b"e COMPRESS DEFLATE\r\n")
+        await client.until(connection, b"e NO [COMPRESSIONACTIVE]")
+        body = b"0123456789abcdef\r\n" * 20_000
+        await client.send(b"f APPEND INBOX {%d+}\r\n%b\r\n" % (len(body), body))
+        await client.until(connection, b"f OK [APPENDUID")
+        await client.send(b"g SELECT INBOX\r\nh FETCH 1 BODY[]\r\ni CAPABILITY\r\n")
+        await client.until(connection, b"g OK")
+        assert body in await client.until(connection, b"h OK")
+        assert b"COMPRESS" not in await client.until(connection, b"i OK")
+        await client.send(b"j IDLE\r\n")
+        await client.until(connection, b"+ idling")
+        mail = await house.mail("anna")
+        await mail.delete("Junk")
+        await client.send(b"DONE\r\n")
+        await client.until(connection, b"j OK")
+        await plain.send(b"\xff\xff\xff\xff\xff\xff")  # the stream is broken: the session ends
+        await asyncio.wait_for(task, 20)
+
+
+async def test_a_long_command_says_that_it_goes_on(mongo_uri: str, database_name: str) -> None:
+    """RFC 9585: with the command's tag; not in IDLE, which only waits."""
+    async with open_imap(mongo_uri, database_name) as house:
+        connection = MemoryConnection()
+        serve = house.serve(ImapSettings(plaintext_login=True, progress_interval=0.0001))
+        task = asyncio.get_running_loop().create_task(serve(connection))  # type: ignore[arg-type]
+        client = MemoryClient(connection)
+        await client.line(20)
+        await client.send(b'a" LOGIN anna secret\r\nb LOGIN anna secret\r\n')
+        lines = [await client.line(20)]
+        while not lines[-1].startswith(b"b OK"):
+            lines.append(await client.line(20))
+        assert b'* OK [INPROGRESS ("b" NIL NIL)] Still working\r\n' in lines
+        await client.send(b"c IDLE\r\n")
+        while await client.line(20) != b"+ idling\r\n":
+            pass
+        await asyncio.sleep(0.02)
+        assert await client.unread() == b""
+        await client.send(b"DONE\r\n")
+        assert await client.line(20) == b"c OK IDLE completed\r\n"
+        client.end()
+        await asyncio.wait_for(task, 20)
