@@ -117,7 +117,7 @@ async def create(call: Call, request: CreateFilter) -> Json:
         meta_data=request.meta_data,
     )
     try:
-        return {"success": True, "id": await call.services.filters.create(new, call.by)}
+        return {"success": True, "id": await call.services.filters.create(new, call.by, request.trace)}
     except LimitReached as error:
         allowed = await call.services.filters.most(request.user, call.by)
         raise ApiError(403, "TooMany", error.text, allowed=allowed) from error
@@ -163,6 +163,7 @@ async def update(call: Call, request: UpdateFilter) -> Json:
         query=request.query.attributes() if request.query else {},
         action=request.action.attributes() if request.action else {},
         others=request.given("name", "disabled", "meta_data"),
+        trace=request.trace,
     )
     return {"success": True}
 

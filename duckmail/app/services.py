@@ -216,7 +216,7 @@ def _services(ground: _Ground) -> Services:
         domain_access=DomainAccess(store.domain_access),
         domain_aliases=DomainAliases(store.address_records),
         files=around.files,
-        filters=Filters(store.filters, store.users, store.mailboxes, targets),
+        filters=Filters(store.filters, store.users, store.mailboxes, targets, authlog=authlog),
         tokens=Tokens(store.tokens, store.users),
         delivery=delivery,
         mailboxes=Mailboxes(store),

@@ -1,6 +1,7 @@
 """The authlog: what was tried and changed with an account's credentials, for its owner to look at.
 
-- What is like an earlier entry (action, result, protocol, address, target) of the same 6 hours is counted to it.
+- What is like an earlier entry (action, result, protocol, address, and what it was done to) of the same 6 hours is
+  counted to it.
 - Entries are kept for `RETENTION`; nothing in them signs anybody in.
 - What is logged does not fail because the log does.
 """
@@ -8,6 +9,7 @@
 import hashlib
 import logging
 from base64 import b64encode
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -25,6 +27,13 @@ _BUCKET_SECONDS = 6 * 3600
 _NOWHERE = Trace()
 
 _logger = logging.getLogger("duckmail.auth")
+
+
+def shown_target(target: str) -> str:
+    """Where mail goes, without the login of a relay."""
+    scheme, division, rest = target.partition("://")
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    return f"{scheme}://{rest[:end].rpartition('@')[2]}{rest[end:]}" if division else target
 
 
 class AuthLog:
@@ -45,7 +54,7 @@ class AuthLog:
         if not self._retention:
             return ""
         now = datetime.now(UTC)
-        same = [protocol, trace.ip, action, result, about.get("target"), about.get("asp")]
+        same = [protocol, trace.ip, action, result, *map(about.get, ("target", "asp", "filter", "credential"))]
         digest = hashlib.md5(orjson.dumps(same), usedforsecurity=False).digest()
         entry = AuthEvent(
             id="",
@@ -65,6 +74,15 @@ class AuthLog:
         except DuckmailError as error:
             log_event(_logger, logging.WARNING, "authlog not written", action=action, fields=error.fields)
             return ""
+
+    async def record_forwards(
+        self, user: str, action: str, before: Iterable[str], after: Iterable[str], trace: Trace, **about: str
+    ) -> None:
+        """An entry for each target that was not there before."""
+        known = set(map(shown_target, before))
+        for target in dict.fromkeys(map(shown_target, after)):
+            if target not in known:
+                await self.record(user, action, "success", trace, "API", target=target, **about)
 
     async def list(
         self, user: str, by: Principal, limit: int, *, action: str = "", ip: str = "", after: str = "", before: str = ""

@@ -7,16 +7,20 @@ from duckmail.errors import NotFound
 from duckmail.model.account import Principal, User
 from duckmail.model.address import normalise_domain
 from duckmail.model.autoreply import Autoreply
+from duckmail.model.credentials import Trace
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from duckmail.model.mailbox import Mailbox
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import require_account, require_server
+from duckmail.services.authlog import AuthLog
 from storage.filters import Autoreplies as AutoreplyRecords
 from storage.filters import DomainAccess as DomainRecords
 from storage.filters import DomainEntry, FilterSlice
 from storage.filters import Filters as Records
 from storage.mailboxes import Mailboxes
 from storage.users import Users
+
+_NOWHERE = Trace()
 
 
 class NoSuchMailbox(NotFound):
@@ -37,12 +41,21 @@ class Owned:
 
 
 class Filters:
-    def __init__(self, records: Records, users: Users, mailboxes: Mailboxes, targets: TargetPasswords) -> None:
-        """`targets`: seals the passwords in them."""
+    def __init__(
+        self,
+        records: Records,
+        users: Users,
+        mailboxes: Mailboxes,
+        targets: TargetPasswords,
+        *,
+        authlog: AuthLog | None = None,
+    ) -> None:
+        """`targets`: seals the passwords in them. `authlog`: where new filters are told, and where they send mail."""
         self._records = records
         self._targets = targets
         self._users = users
         self._mailboxes = mailboxes
+        self._authlog = authlog
 
     async def list(
         self, forward: str, limit: int, by: Principal, after: str = "", before: str = ""
@@ -77,12 +90,22 @@ class Filters:
         """How many filters the account may have. Raises: UnknownUser, NotPermitted, Unavailable."""
         return (await self._owner(user, by)).limits.effective.filters
 
-    async def create(self, new: Filter, by: Principal) -> str:
+    async def create(self, new: Filter, by: Principal, trace: Trace = _NOWHERE) -> str:
         """Its id. Raises: UnknownUser, NoSuchMailbox, LimitReached, NotPermitted, Unavailable."""
         owner = await self._owner(new.user, by)
         await self._check(new)
         new = replace(new, action=replace(new.action, targets=self._targets.sealed(new.action.targets)))
-        return await self._records.create(new, owner.limits.effective.filters)
+        made = await self._records.create(new, owner.limits.effective.filters)
+        if self._authlog is not None:
+            await self._authlog.record(new.user, "filter added", "success", trace, filter=made)
+        await self._note_forwards(replace(new, id=made), (), trace)
+        return made
+
+    async def _note_forwards(self, each: Filter, before: Sequence[str], trace: Trace) -> None:
+        if self._authlog is not None:
+            await self._authlog.record_forwards(
+                each.user, "filter forward added", before, each.action.targets, trace, filter=each.id
+            )
 
     async def update(
         self,
@@ -93,6 +116,7 @@ class Filters:
         query: Mapping[str, object],
         action: Mapping[str, object],
         others: Mapping[str, object],
+        trace: Trace = _NOWHERE,
     ) -> None:
         """Sets attributes of `FilterQuery`, `FilterAction` and `Filter` by name; None unsets one of the first two.
 
@@ -112,6 +136,7 @@ class Filters:
         if changed.action.mailbox != known.action.mailbox:
             await self._check(changed)
         await self._records.replace(changed)
+        await self._note_forwards(changed, known.action.targets, trace)
 
     async def _check(self, each: Filter) -> None:
         if each.action.mailbox:

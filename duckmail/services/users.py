@@ -132,11 +132,16 @@ class Users:
         tags = user.tags if new.tag_address else ()
         made = await self._records.create(user, view(address) if address else "", folders, tags)
         await self._note(made, "account created", "success", trace)
+        await self._note_forwards(made, (), user.targets, trace)
         return made
 
     async def _note(self, user: str, action: str, result: str, trace: Trace, **about: object) -> None:
         if self._authlog is not None:
             await self._authlog.record(user, action, result, trace, **about)  # type: ignore[arg-type]
+
+    async def _note_forwards(self, user: str, before: Iterable[str], after: Iterable[str], trace: Trace) -> None:
+        if self._authlog is not None:
+            await self._authlog.record_forwards(user, "user forward added", before, after, trace)
 
     def _main_address(self, username: str, wanted: str | None) -> str:
         if wanted == "":
@@ -250,7 +255,10 @@ class Users:
             values["temp_password_starts"] = None
             values["temp_password_expires"] = None
         revoke = password is not None or values.get("suspended") is True
+        before = (await self._records.get(user)).targets if "targets" in values else ()
         updated = await self._records.update(user, values, revoke)
+        if "targets" in values:
+            await self._note_forwards(user, before, updated.targets, trace)
         if password is not None:
             await self._note(user, "password change", "success", trace)
         return updated
