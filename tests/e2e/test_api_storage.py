@@ -139,8 +139,9 @@ async def test_files_of_a_removed_account_go(api: Api) -> None:
     await _upload(api, f"/users/{user}/storage", content="x")
     assert (await api.call("DELETE", f"/users/{user}")).status == 200
     past = datetime.now(UTC) - timedelta(days=2)
-    await api.store.database["deletedusers"].update_many({}, {"$set": {"due": past}})
-    await api.store.users.removals.finish_due(10)
+    record = await api.store.database["deletedusers"].find_one({})
+    assert record is not None
+    await api.store.users.removals.end(str(record["_id"]), api.store.committer)
     assert await api.store.database["storage.files"].count_documents({"user": {"$exists": True}}) == 0
     await api.store.files.sweep()
     assert await api.store.database["storage.chunks"].count_documents({}) == 1  # an upload may be that young
