@@ -17,6 +17,11 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 )
 
 
+def seal_context(directory: str) -> str:
+    """What the seal of an account's key is bound to."""
+    return f"acme {directory}"
+
+
 class AcmeRecords:
     def __init__(self, database: Database, certificates: CertificateRecords) -> None:
         self._accounts = database["acmeaccounts"]

@@ -57,6 +57,11 @@ class CertificateSlice:
     has_next: bool
 
 
+def seal_context(fingerprint: str) -> str:
+    """What the seal of a certificate's key is bound to."""
+    return f"certificate {fingerprint}"
+
+
 class CertificateRecords:
     def __init__(self, database: Database) -> None:
         self._certs = database["certs"]

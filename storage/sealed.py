@@ -10,6 +10,8 @@ from typing import Any
 from duckmail.errors import Unavailable
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.targetpasswords import TargetPasswords
+from storage.acme import seal_context as acme_context
+from storage.certs import seal_context as certificate_context
 from storage.dkim import seal_context as dkim_context
 from storage.mfa import seed_context
 from storage.mongo.client import Database, Document, operation
@@ -45,6 +47,8 @@ SECRETS: tuple[Secret, ...] = (
     Secret("deletedusers", "account.seed", lambda removed: seed_context(str(removed["user"]))),
     Secret("deletedusers", "account.pendingSeed", lambda removed: seed_context(str(removed["user"]))),
     Secret("dkim", "keys", lambda key: dkim_context(str(key["id"])), "sealed"),
+    Secret("certs", "sealed", lambda certificate: certificate_context(certificate["fingerprint"])),
+    Secret("acmeaccounts", "sealed", lambda account: acme_context(account["_id"])),
 )
 TARGETS: tuple[Targets, ...] = (
     Targets("users", "targets"),

@@ -108,6 +108,25 @@ class Dns:
             raise NotFound(f"{name} has no address")
         return found
 
+    async def records(self, name: str, kind: str) -> list[str]:
+        """The values of the records of a name, in order: A, AAAA, MX as `10 host`, SRV as `0 1 993 host`, TXT as one
+        string; names without a final dot. [] when there are none.
+
+        Raises:
+            Unavailable: no clear answer for now.
+        """
+        try:
+            async with self._turns, asyncio.timeout(self._deadline):
+                answer = await self._ask(_name(name), kind)
+        except aiodns.error.DNSError as error:
+            if _is_final(error):
+                return []
+            raise Unavailable(f"DNS does not answer for {name}", reason=str(error)) from error
+        except TimeoutError:
+            raise Unavailable(f"DNS does not answer for {name}") from None
+        found = (_value(record.data) for record in answer.answer)
+        return sorted(value for value in found if value is not None)
+
     async def _mail_exchangers(self, name: str) -> list[tuple[int, str]]:
         """(preference, host) of each MX record; none when the name exists without."""
         try:
@@ -129,6 +148,19 @@ class Dns:
         if self._resolver is None:
             self._resolver = aiodns.DNSResolver(self._nameservers or None, timeout=self._timeout, tries=self._tries)
         return self._resolver.query_dns(name, kind)
+
+
+def _value(data: object) -> str | None:
+    match data:
+        case pycares.ARecordData() | pycares.AAAARecordData():
+            return data.addr
+        case pycares.MXRecordData():
+            return f"{data.priority} {data.exchange.removesuffix('.')}"
+        case pycares.SRVRecordData():
+            return f"{data.priority} {data.weight} {data.port} {data.target.removesuffix('.')}"
+        case pycares.TXTRecordData():
+            return data.data.decode("utf-8", "replace")
+    return None
 
 
 def _is_final(error: BaseException) -> bool:

@@ -33,11 +33,11 @@ async def test_everything_in_the_list_is_sealed_anew(store: Store) -> None:
     old = Sealer([OLD])
     owner = ObjectId()
     (url,) = TargetPasswords(old).sealed([URL])
-    seed = old.seal(b"seed", seed_context(str(owner)))
     for number, secret in enumerate(SECRETS):
         key = {"_id": owner} if secret.collection == "users" else {"_id": number, "user": owner}
-        known = nested(secret.field, seed)
-        update = {secret.field: value_at(known, secret.field)}
+        update: dict[str, object] = {"fingerprint": "ab"}
+        if not secret.each:
+            update[secret.field] = old.seal(b"seed", secret.context({**key, **update}))
         if secret.each:
             item = {"id": ObjectId()}
             update = {secret.field: [{**item, secret.each: old.seal(b"seed", secret.context(item))}]}

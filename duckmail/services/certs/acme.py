@@ -14,7 +14,7 @@ from duckmail.services.certs.authority import AuthorityAccount, AuthorityFailed,
 from duckmail.services.certs.certs import OBTAIN, Certificates
 from duckmail.services.tasks.runner import Jobs, Run
 from duckmail.services.tasks.tasks import TaskList
-from storage.acme import AcmeRecords
+from storage.acme import AcmeRecords, seal_context
 
 LOOK = "acme"  # the kind of task that looks for what is due
 LOOK_EVERY = timedelta(seconds=60)
@@ -94,15 +94,11 @@ class Acme:
         if found is None:
             key = _new_key()
             url = await self._authority.register(key)
-            await self._records.put_account(directory, self._sealer.seal(key, _context(directory)), url)
+            await self._records.put_account(directory, self._sealer.seal(key, seal_context(directory)), url)
             found = await self._records.account(directory)
         if found is None:
             raise AuthorityFailed("The account has just been forgotten")
-        return AuthorityAccount(self._sealer.unseal(found[0], _context(directory)), found[1])
-
-
-def _context(directory: str) -> str:
-    return f"acme {directory}"
+        return AuthorityAccount(self._sealer.unseal(found[0], seal_context(directory)), found[1])
 
 
 def _new_key() -> bytes:

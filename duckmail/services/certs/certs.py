@@ -10,7 +10,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
 from duckmail.services.certs.chain import Chain, is_server_name, read_chain
 from duckmail.services.tasks.tasks import TaskList
-from storage.certs import Certificate, CertificateRecords, CertificateSlice, NewChain
+from storage.certs import Certificate, CertificateRecords, CertificateSlice, NewChain, seal_context
 
 OBTAIN = "certificate"  # the kind of task that gets one by ACME
 MOST_LOADED = 10_000  # certificates that a process presents
@@ -28,11 +28,6 @@ class NewCertificate:
     acme: bool = False
     private_key: str = field(default="", repr=False)
     certificates: Sequence[str] = ()
-
-
-def seal_context(fingerprint: str) -> str:
-    """What a key's seal is bound to."""
-    return f"certificate {fingerprint}"
 
 
 def _nothing() -> None:
