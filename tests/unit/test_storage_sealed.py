@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bson.objectid import ObjectId
 
 from duckmail.runtime.sealer import KeyFile, Sealer, open_sealer
 from duckmail.runtime.targetpasswords import TargetPasswords
-from storage.mfa import seed_context
 from storage.sealed import SECRETS, TARGETS, SealedFields, value_at
 from storage.store import Store
 from tests.support.stores import open_store
@@ -22,11 +20,6 @@ URL = "smtps://u:secret@relay.test:465"
 async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
     async with open_store(mongo_uri, database_name) as opened:
         yield opened
-
-
-def nested(field: str, value: object) -> dict[str, Any]:
-    first, _, rest = field.partition(".")
-    return {first: nested(rest, value) if rest else value}
 
 
 async def test_everything_in_the_list_is_sealed_anew(store: Store) -> None:
