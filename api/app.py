@@ -36,6 +36,7 @@ from api.routes import (
     storage,
     submission,
     tasks,
+    updates,
     users,
     webauthn,
     writing,
@@ -66,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     *mailboxes.ROUTES,
     *messages.ROUTES,
     *mfa.ROUTES,
+    *updates.ROUTES,
     *storage.ROUTES,
     *submission.ROUTES,
     *tasks.ROUTES,
@@ -93,6 +95,11 @@ def make_app(services: ApiServices, settings: ApiSettings) -> web.Application:
         # A parameter may be empty: validation says so in its own words.
         app.router.add_route(each.method, _PARAMETER.sub(r"{\1:[^/]*}", each.path), _endpoint(each, services, settings))
     app.router.add_route("GET", CHALLENGE, challenge_answer(services.acme))
+
+    async def let_go(_: web.Application) -> None:
+        services.updates.close()
+
+    app.on_shutdown.append(let_go)
     said = Pages(ROUTES)
     app.router.add_route("GET", DOCUMENT, said.document)
     app.router.add_route("GET", DOCS, said.docs)
@@ -112,6 +119,9 @@ def _endpoint(each: Route, services: ApiServices, settings: ApiSettings) -> Hand
         request[_CALLER] = caller.principal
         async with _room(request, each, services.budget):
             values = await read_input(request, each.body_limit, each.raw)
+            for name in each.headers:
+                if name in request.headers:
+                    values.setdefault(name, request.headers[name])
             if values.get("user") == "me" and request.match_info.get("user") == "me" and caller.principal.user:
                 values["user"] = caller.principal.user
             return await each.run(services, caller, values)

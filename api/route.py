@@ -50,6 +50,7 @@ class Route:
     """`bind` validates the input by `model` and gives what carries it out. `echo`: values repeated in errors.
 
     `raw`: the key of a body that is neither JSON nor a form, "" where there is none. `body_limit`: octets.
+    `headers`: fields of the request that are input as well, behind path and query.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Route:
     echo: tuple[str, ...] = ()
     body_limit: int = BODY_LIMIT
     raw: str = ""
+    headers: tuple[str, ...] = ()
 
     async def run(self, services: ApiServices, caller: Caller, values: Input) -> web.StreamResponse:
         """Raises: ApiError; what no row expects comes through as it is."""
@@ -85,6 +87,7 @@ def route(
     echo: tuple[str, ...] = (),
     body_limit: int = BODY_LIMIT,
     raw: str = "",
+    headers: tuple[str, ...] = (),
 ) -> Route:
     """`path`: as in the contract; a parameter `{user}` may be empty, which its type then reports.
     `permission`: of an operation that the contract lacks; the others have their row in `api.permissions`.
@@ -95,4 +98,4 @@ def route(
         return lambda call: handler(call, request)
 
     access = permission_of(method, path, permission)
-    return Route(method, path, access, model, bind, errors or {}, echo, body_limit, raw)
+    return Route(method, path, access, model, bind, errors or {}, echo, body_limit, raw, headers)

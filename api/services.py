@@ -22,6 +22,7 @@ from duckmail.services.profile import Profiles
 from duckmail.services.quotas import Quotas
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
+from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import WebAuthn
 
@@ -56,6 +57,7 @@ class ApiServices:
     quotas: Quotas
     tasks: TaskList
     tokens: Tokens
+    updates: Updates
     users: Users
     webauthn: WebAuthn
 

@@ -40,6 +40,7 @@ OWNED: tuple[str, ...] = (
     "authlog",
     "autoreplies",
     "filters",
+    "positions",
     "queue",
     "tokens",
     "webauthnkeys",

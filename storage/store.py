@@ -28,6 +28,7 @@ from storage import (
     mailboxes,
     maildrops,
     mfa,
+    positions,
     queue,
     removals,
     retention,
@@ -92,6 +93,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *removals.INDEXES,
     *retention.INDEXES,
     *tokens.INDEXES,
+    *positions.INDEXES,
     *userfiles.INDEXES,
     *LEASE_INDEXES,
     *LISTING_INDEXES,
@@ -112,7 +114,7 @@ MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS
 class Store:
     """`async with Store(...) as store`: connected, schema current, lease held, background work running."""
 
-    def __init__(  # noqa: PLR0915 -- parts that exist once
+    def __init__(
         self,
         mongo_uri: str,
         database_name: str,
@@ -134,6 +136,7 @@ class Store:
         self.mailboxes = mailboxes.Mailboxes(self.database, self.transactions)
         self.users = users.Users(self.database, self.transactions)
         self.users.changed = self._account_changed
+        self.mailbox_changed: Callable[[str], None] = lambda _user: None  # of this account, in any process; a hint
         self.account_changed: Callable[[str], None] = lambda _user: None  # in any process; a hint
         self.addresses = addresses.Addresses(self.database)
         self.address_records = addressrecords.AddressRecords(self.database, self.transactions)
@@ -148,6 +151,7 @@ class Store:
         self.dkim = dkim.DkimRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)
+        self.positions = positions.Positions(self.database)
         self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
@@ -167,15 +171,18 @@ class Store:
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:
-            commands, subscriber = self._redis = connect_redis(redis_url), connect_subscriber(redis_url)
-            self.notifier = Notifier(commands, subscriber, prefix, str(self.lease.id))
-            self.notifier.changed = self.views.changed
-            self.notifier.account_changed = self._account_heard
-            self.notifier.reconnected = self.views.changed_all
-            self.views.watch, self.views.unwatch = self.notifier.watch, self.notifier.unwatch
+            self._use_redis(redis_url, prefix)
         self.counters = Counters(self.redis, prefix)
         self.health = Health(self.database, self.redis, prefix, self.schema)
         self.committer.publish = self._publish
+
+    def _use_redis(self, url: str, prefix: str) -> None:
+        commands, subscriber = self._redis = connect_redis(url), connect_subscriber(url)
+        self.notifier = Notifier(commands, subscriber, prefix, str(self.lease.id))
+        self.notifier.changed = self._mailbox_heard
+        self.notifier.account_changed = self._account_heard
+        self.notifier.reconnected = self.views.changed_all
+        self.views.watch, self.views.unwatch = self.notifier.watch, self.notifier.unwatch
 
     async def __aenter__(self) -> Self:
         try:
@@ -212,7 +219,12 @@ class Store:
                 await redis.aclose()
         await close(self.client)
 
+    def _mailbox_heard(self, user: str, mailbox: str, modseq: int) -> None:
+        self.views.changed(user, mailbox, modseq)
+        self.mailbox_changed(user)
+
     def _publish(self, delta: Delta) -> None:
+        self.mailbox_changed(delta.mailbox.user)
         if self.notifier is not None:
             self.notifier.publish(delta)
 

@@ -75,6 +75,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         quotas=services.quotas,
         tasks=services.task_list,
         tokens=services.tokens,
+        updates=services.updates,
         users=services.users,
         webauthn=services.webauthn,
     )

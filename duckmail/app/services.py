@@ -51,6 +51,7 @@ from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
+from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import RelyingParty, WebAuthn
 from storage.store import Store
@@ -100,6 +101,7 @@ class Services:
     sealer: Sealer
     target_passwords: TargetPasswords
     sessions: Sessions
+    updates: Updates
     quotas: Quotas
     reports: Reports
     queue: Queue
@@ -168,6 +170,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         ground = _Ground(config, store, tasks, threads, hashing, sealer, outside, authority, hostname, slot)
         services = _services(ground)
         tasks.start(services.sessions.keep(), "sessions")
+        tasks.start(services.updates.keep(), "updates")
         tasks.start(services.address_register.keep(), "addressregister")
         yield services
 
@@ -175,6 +178,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
 def _services(ground: _Ground) -> Services:
     config, store, threads = ground.config, ground.store, ground.threads
     passwords = Passwords(ground.hashing)
+    sessions = Sessions(store)
     authlog = AuthLog(store.authlog, store.users)
     targets = TargetPasswords(ground.sealer)
     users = _users(ground, passwords, authlog, targets)
@@ -227,7 +231,8 @@ def _services(ground: _Ground) -> Services:
         maildrops=Maildrops(
             store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
         ),
-        sessions=Sessions(store),
+        sessions=sessions,
+        updates=Updates(store, sessions),
         quotas=quotas,
         reports=reports,
         queue=queue,

@@ -91,6 +91,10 @@ class Tokens:
         await self._extend(record)
         return Grant(record.digest, record.role, record.user, username)
 
+    async def is_valid(self, digest: bytes) -> bool:
+        """Whether there still is such a token. Raises: Unavailable."""
+        return await self._records.find(digest) is not None
+
     async def _extend(self, record: TokenRecord) -> None:
         expires = min(datetime.now(UTC) + (record.ttl or self._ttl), record.created + LIFETIME)
         if expires - record.expires > _EXTEND_AFTER:

@@ -6,7 +6,6 @@ PENDING: frozenset[str] = frozenset({
     "GET /audit/{audit}/export.mbox",
     "GET /settings",
     "GET /settings/{key}",
-    "GET /users/{user}/updates",
     "GET /webhooks",
     "POST /audit",
     "POST /data/export",

@@ -35,9 +35,11 @@ from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
 from duckmail.services.sending import Policy
+from duckmail.services.sessions import Sessions
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
+from duckmail.services.updates import Updates
 from duckmail.services.webauthn import RelyingParty, WebAuthn
 from storage.addressrecords import AddressRecords
 from storage.addressregister import AddressRegister as AddressRegisterRecords
@@ -164,6 +166,7 @@ async def open_api(
             quotas=Quotas(store, task_list),
             tasks=task_list,
             tokens=accounts.tokens,
+            updates=Updates(store, Sessions(store)),
             users=accounts.users,
             webauthn=WebAuthn(
                 store.webauthn,
