@@ -39,6 +39,7 @@ from api.routes import (
     updates,
     users,
     webauthn,
+    webhooks,
     writing,
 )
 from api.services import ApiServices, ApiSettings
@@ -52,6 +53,7 @@ _logger = logging.getLogger("duckmail.api")
 
 ROUTES: tuple[Route, ...] = (
     *users.ROUTES,
+    *webhooks.ROUTES,
     *addresses.ROUTES,
     *archive.ROUTES,
     *asps.ROUTES,

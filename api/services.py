@@ -25,6 +25,7 @@ from duckmail.services.tokens import Tokens
 from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import WebAuthn
+from duckmail.services.webhooks.webhooks import Webhooks
 
 
 class Health(Protocol):
@@ -60,6 +61,7 @@ class ApiServices:
     updates: Updates
     users: Users
     webauthn: WebAuthn
+    webhooks: Webhooks
 
 
 @dataclass(frozen=True, slots=True)

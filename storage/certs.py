@@ -49,17 +49,17 @@ class NewChain:
     sealed: bytes = field(repr=False)
 
 
+def seal_context(fingerprint: str) -> str:
+    """What a key's seal is bound to."""
+    return f"certificate {fingerprint}"
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateSlice:
     certificates: list[Certificate]
     total: int
     has_previous: bool
     has_next: bool
-
-
-def seal_context(fingerprint: str) -> str:
-    """What the seal of a certificate's key is bound to."""
-    return f"certificate {fingerprint}"
 
 
 class CertificateRecords:

@@ -44,6 +44,7 @@ OWNED: tuple[str, ...] = (
     "queue",
     "tokens",
     "webauthnkeys",
+    "webhooks",
 )
 # What names an account and stays, with the reason.
 LEFT: Mapping[str, str] = {
@@ -53,6 +54,7 @@ LEFT: Mapping[str, str] = {
     "threads": "fingerprints of message ids, gone after 180 days",
     "totpcodes": "codes that were used, gone within minutes",
     "webauthnchallenges": "asked for, gone within minutes",
+    "webhookjobs": "events to be told, its own removal among them; gone after a day",
     "undos": "copies under way, taken back by housekeeping",
 }
 

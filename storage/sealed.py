@@ -34,7 +34,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """`field`: dotted, holds a list of targets, or (`each`) a list of documents with one in this field."""
+    """`field`: dotted, holds a target or a list of them, or (`each`) a list of documents with one in this field."""
 
     collection: str
     field: str
@@ -56,6 +56,7 @@ TARGETS: tuple[Targets, ...] = (
     Targets("addresses", "targets"),
     Targets("filters", "action.targets"),
     Targets("queue", "recipients", "via"),
+    Targets("webhooks", "url"),
 )
 
 
@@ -121,8 +122,11 @@ class SealedFields:
         return again
 
     def _urls(self, field: str, each: str) -> Callable[[Document], Any]:
-        def again(document: Document) -> list[Any] | None:
+        def again(document: Document) -> list[Any] | str | None:
             known = value_at(document, field)
+            if isinstance(known, str):
+                url = self._targets.again(known)
+                return url if url != known else None
             if not isinstance(known, list):
                 return None
             if each:

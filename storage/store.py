@@ -11,6 +11,7 @@ from bson.objectid import ObjectId
 from redis.asyncio import Redis
 
 from duckmail.errors import DuckmailError, Unavailable
+from duckmail.model.events import SILENT, Events
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
@@ -40,6 +41,7 @@ from storage import (
     userfiles,
     users,
     webauthn,
+    webhooks,
 )
 from storage.changes import append as append_change
 from storage.changes.append import Append
@@ -100,6 +102,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *maildrops.INDEXES,
     *mfa.INDEXES,
     *queue.INDEXES,
+    *webhooks.INDEXES,
     *tasks.INDEXES,
     *webauthn.INDEXES,
     *textindex.INDEXES,
@@ -114,7 +117,9 @@ MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS
 class Store:
     """`async with Store(...) as store`: connected, schema current, lease held, background work running."""
 
-    def __init__(
+    events: Events = SILENT  # who is told what happens to mailboxes
+
+    def __init__(  # noqa: PLR0915 -- parts that exist once
         self,
         mongo_uri: str,
         database_name: str,
@@ -162,6 +167,7 @@ class Store:
         self.queue = queue.QueueRecords(self.database, self.transactions)
         self.task_records = tasks.TaskRecords(self.database)
         self.webauthn = webauthn.WebAuthnRecords(self.database, self.transactions)
+        self.webhooks = webhooks.Webhooks(self.database)
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)

@@ -7,7 +7,7 @@ from api.answers.shared import SuccessResponse
 class GetWebhooksResult(Answer):
     id: str
     type: list[str]
-    user: str
+    user: str | None
     url: str
 
 

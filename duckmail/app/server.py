@@ -15,7 +15,7 @@ from api.door import Door
 from api.metrics import MetricsServer, start_metrics
 from api.services import ApiServices, ApiSettings
 from duckmail import __version__
-from duckmail.app.background import working
+from duckmail.app.background import telling, working
 from duckmail.app.certificates import Presenter
 from duckmail.app.edges import mail_edges
 from duckmail.app.listeners import API, API_TLS, METRICS, Opened, close_listeners
@@ -78,6 +78,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         updates=services.updates,
         users=services.users,
         webauthn=services.webauthn,
+        webhooks=services.webhooks,
     )
 
 
@@ -119,6 +120,7 @@ class Server:
         config = self._config
         self._services.outside.outward.listening(_ports(opened))
         await self._runners.enter_async_context(working(self._services, config.server.drain_timeout))
+        await self._runners.enter_async_context(telling(self._services, config.server.drain_timeout))
         await self._runners.enter_async_context(running(self._services, config.server.drain_timeout))
         presenter = Presenter(self._services.certificates, self.tls, self._services.threads)
         await presenter.refresh()

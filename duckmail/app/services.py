@@ -54,6 +54,7 @@ from duckmail.services.tokens import Tokens
 from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import RelyingParty, WebAuthn
+from duckmail.services.webhooks.webhooks import Webhooks
 from storage.store import Store
 
 SCAN_THREADS = 2
@@ -80,6 +81,7 @@ class Services:
     threads: Pool
     hashing: Pool
     users: Users
+    webhooks: Webhooks
     address_register: AddressRegister
     addresses: Addresses
     asps: ApplicationPasswords
@@ -169,6 +171,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         sealer = open_sealer(config.server.data, os.environ)
         ground = _Ground(config, store, tasks, threads, hashing, sealer, outside, authority, hostname, slot)
         services = _services(ground)
+        _tell(services)
         tasks.start(services.sessions.keep(), "sessions")
         tasks.start(services.updates.keep(), "updates")
         tasks.start(services.address_register.keep(), "addressregister")
@@ -202,6 +205,7 @@ def _services(ground: _Ground) -> Services:
         threads=threads,
         hashing=ground.hashing,
         users=users,
+        webhooks=Webhooks(store.webhooks, store.users, targets),
         address_register=register,
         addresses=Addresses(
             store.address_records,
@@ -251,6 +255,20 @@ def _relying_party(ground: _Ground) -> RelyingParty:
     settings = ground.config.webauthn
     identifier = settings.id or ground.hostname
     return RelyingParty(identifier, settings.name or identifier)
+
+
+def _tell(services: Services) -> None:
+    """What happens goes to the webhooks."""
+    events = services.store.events = services.webhooks
+    services.users.events = events
+    services.addresses.events = events
+    services.asps.events = events
+    services.autoreplies.events = events
+    services.certificates.events = events
+    services.dkim.events = events
+    services.domain_aliases.events = events
+    services.filters.events = events
+    services.mfa.events = events
 
 
 def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: TargetPasswords) -> Users:

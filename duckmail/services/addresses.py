@@ -14,6 +14,7 @@ from typing import Protocol
 from duckmail.errors import AddressNotFound, Cannot, ChangeNotAllowed, InvalidInput, NotPermitted, WildcardNotPermitted
 from duckmail.model.account import DEFAULT_LIMITS, Principal, User
 from duckmail.model.address import normalise, normalise_domain, split, view
+from duckmail.model.events import SILENT, Events
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.recipients import Resolver
@@ -49,6 +50,8 @@ def forwards_key(owner: str) -> str:
 
 
 class Addresses:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(
         self,
         records: AddressRecords,
@@ -107,7 +110,9 @@ class Addresses:
         self._require_domain(by, owner, address)
         if by.role not in SERVER_ROLES:
             record = replace(record, internal_data="{}")
-        return await self._records.create(replace(record, address=address, view=view(address)), main)
+        made = await self._records.create(replace(record, address=address, view=view(address)), main)
+        await self.events.emit("address.user.created", record.user, address=made, value=address)
+        return made
 
     async def update(
         self, user: str, address: str, changes: Mapping[str, object], by: Principal, *, main: bool = False
@@ -152,6 +157,7 @@ class Addresses:
         if owner.address == record.address:
             raise Cannot("Can not delete main address")
         await self._records.delete(record)
+        await self.events.emit("address.user.deleted", user, address=record.id, value=record.address)
 
     # -- that forward ----------------------------------------------------------------------------------------------
 
@@ -169,7 +175,9 @@ class Addresses:
         address = checked(record.address, wildcard)
         _not_to_itself(address, record.targets)
         targets = self._targets.sealed(record.targets)
-        return await self._records.create(replace(record, address=address, view=view(address), targets=targets))
+        made = await self._records.create(replace(record, address=address, view=view(address), targets=targets))
+        await self.events.emit("address.forwarded.created", address=made, value=address)
+        return made
 
     async def update_forwarded(self, address: str, changes: Mapping[str, object], by: Principal) -> None:
         """Raises: AddressNotFound, AddressTaken, ChangeNotAllowed, InvalidInput, NotPermitted, Unavailable."""
@@ -183,7 +191,9 @@ class Addresses:
 
     async def delete_forwarded(self, address: str, by: Principal) -> None:
         """Raises: AddressNotFound, NotPermitted, Unavailable."""
-        await self._records.delete(await self.forwarded(address, by))
+        record = await self.forwarded(address, by)
+        await self._records.delete(record)
+        await self.events.emit("address.forwarded.deleted", address=record.id, value=record.address)
 
     async def forwards(self, record: AddressRecord) -> Forwards:
         """What a forwarded address may forward today, and has."""
@@ -215,7 +225,9 @@ class Addresses:
         before, after = normalise_domain(old), normalise_domain(new)
         if before == after:
             return Renamed()
-        return await self._records.rename_domain(before, after)
+        renamed = await self._records.rename_domain(before, after)
+        await self.events.emit("address.domain.renamed", previous=before, current=after)
+        return renamed
 
 
 def checked(address: str, wildcard: bool) -> str:

@@ -17,6 +17,7 @@ from duckmail.errors import LimitReached, NotFound
 from duckmail.model.account import Principal, User
 from duckmail.model.address import view
 from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
+from duckmail.model.events import SILENT, Events
 from duckmail.services.access import require_account
 from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
@@ -58,6 +59,8 @@ def listed_scopes(asp: ApplicationPassword) -> tuple[str, ...]:
 
 
 class ApplicationPasswords:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(
         self,
         records: Asps,
@@ -100,6 +103,7 @@ class ApplicationPasswords:
         )
         made = replace(asp, id=await self._records.insert(asp))
         await self._note("create asp", made, trace, temporary=bool(new.ttl))
+        await self.events.emit("asp.created", user, asp=made.id, description=made.description)
         return made, password
 
     async def address(self, user: User, wanted: str) -> str:
@@ -122,6 +126,7 @@ class ApplicationPasswords:
         removed = await self._records.delete(user, asp)
         self._users.changed(user)
         await self._note("delete asp", removed, trace, temporary=removed.expires is not None)
+        await self.events.emit("asp.deleted", user, asp=removed.id, description=removed.description)
 
     async def find(self, user: User, typed: str) -> ApplicationPassword | None:
         """The account's application password that `typed` is. Raises: Unavailable."""

@@ -3,11 +3,14 @@
 from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import Principal
 from duckmail.model.address import normalise_domain
+from duckmail.model.events import SILENT, Events
 from duckmail.services.access import require_server
 from storage.addressrecords import AddressRecords, Alias, AliasSlice
 
 
 class DomainAliases:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(self, records: AddressRecords) -> None:
         self._records = records
 
@@ -17,7 +20,9 @@ class DomainAliases:
         alias, domain = normalise_domain(alias), normalise_domain(domain)
         if alias == domain:
             raise InvalidInput("A domain can not be an alias of itself")
-        return await self._records.create_alias(alias, domain)
+        made = await self._records.create_alias(alias, domain)
+        await self.events.emit("domainalias.created", domainalias=made, alias=alias, domain=domain)
+        return made
 
     async def list(self, text: str, limit: int, by: Principal, after: str = "", before: str = "") -> AliasSlice:
         """By alias. Raises: NotPermitted, Unavailable."""
@@ -43,5 +48,7 @@ class DomainAliases:
     async def delete(self, identifier: str, by: Principal) -> None:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_server(by)
+        found = await self.get(identifier, by)
         if not await self._records.delete_alias(identifier):
             raise NotFound("Invalid or unknown alias")
+        await self.events.emit("domainalias.deleted", domainalias=identifier, alias=found.alias, domain=found.domain)

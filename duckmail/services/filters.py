@@ -8,8 +8,10 @@ from duckmail.model.account import Principal, User
 from duckmail.model.address import normalise_domain
 from duckmail.model.autoreply import Autoreply
 from duckmail.model.credentials import Trace
+from duckmail.model.events import SILENT, Events
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from duckmail.model.mailbox import Mailbox
+from duckmail.model.target import shown
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import require_account, require_server
 from duckmail.services.authlog import AuthLog
@@ -41,6 +43,8 @@ class Owned:
 
 
 class Filters:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(
         self,
         records: Records,
@@ -98,14 +102,18 @@ class Filters:
         made = await self._records.create(new, owner.limits.effective.filters)
         if self._authlog is not None:
             await self._authlog.record(new.user, "filter added", "success", trace, filter=made)
-        await self._note_forwards(replace(new, id=made), (), trace)
+        await self.events.emit("filter.created", new.user, filter=made)
+        await self._tell_forwards(replace(new, id=made), (), trace)
         return made
 
-    async def _note_forwards(self, each: Filter, before: Sequence[str], trace: Trace) -> None:
+    async def _tell_forwards(self, each: Filter, before: Sequence[str], trace: Trace) -> None:
         if self._authlog is not None:
             await self._authlog.record_forwards(
                 each.user, "filter forward added", before, each.action.targets, trace, filter=each.id
             )
+        for target in each.action.targets:
+            if target not in before:
+                await self.events.emit("forward added", each.user, type="filter", filter=each.id, target=shown(target))
 
     async def update(
         self,
@@ -136,7 +144,7 @@ class Filters:
         if changed.action.mailbox != known.action.mailbox:
             await self._check(changed)
         await self._records.replace(changed)
-        await self._note_forwards(changed, known.action.targets, trace)
+        await self._tell_forwards(changed, known.action.targets, trace)
 
     async def _check(self, each: Filter) -> None:
         if each.action.mailbox:
@@ -149,6 +157,7 @@ class Filters:
         """Raises: UnknownUser, NotFound, NotPermitted, Unavailable."""
         await self._owner(user, by)
         await self._records.delete(user, identifier)
+        await self.events.emit("filter.deleted", user, filter=identifier)
 
 
 def _or_default(changes: Mapping[str, object], default: object) -> dict[str, object]:
@@ -156,6 +165,8 @@ def _or_default(changes: Mapping[str, object], default: object) -> dict[str, obj
 
 
 class Autoreplies:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(self, records: AutoreplyRecords) -> None:
         self._records = records
 
@@ -170,7 +181,12 @@ class Autoreplies:
         Raises: NotFound: no such account; NotPermitted, Unavailable.
         """
         require_account(by, user)
-        return await self._records.update(user, changes)
+        known = (await self._records.many([user])).get(user)
+        made = await self._records.update(user, changes)
+        status = changes.get("status")
+        if isinstance(status, bool) and status != (known is not None and known.status):
+            await self.events.emit(f"autoreply.user.{'enabled' if status else 'disabled'}", user)
+        return made
 
     async def delete(self, user: str, by: Principal) -> None:
         """Taken away or not there: both is well. Raises: NotPermitted, Unavailable."""

@@ -71,7 +71,9 @@ class Mail:
                     await self._store.mailboxes.create(self._user, parent)
                 except AlreadyExists:
                     continue  # another session was faster; the parent is there
-        return await self._store.mailboxes.create(self._user, path, special_use, retention, hidden=hidden)
+        made = await self._store.mailboxes.create(self._user, path, special_use, retention, hidden=hidden)
+        await self._store.events.emit("mailbox.created", self._user, mailbox=made.id, path=path)
+        return made
 
     async def rename(self, path: str, new_path: str) -> None:
         """Renames it with everything below. INBOX: moves its messages to a new mailbox and stays (RFC 9051 §6.3.6).
@@ -86,13 +88,16 @@ class Mail:
             return
         if new_path.startswith(path + SEPARATOR):
             raise Cannot("A mailbox cannot be moved below itself")
-        await self.mailbox(path)
+        found = await self.mailbox(path)
         existing = {mailbox.path for mailbox in await self.mailboxes()}
         for parent in parents(new_path):
             if parent not in existing:
                 await self._store.mailboxes.create(self._user, parent)
         await self._store.mailboxes.rename(self._user, path, new_path)
         self._look_again()
+        await self._store.events.emit(
+            "mailbox.renamed", self._user, mailbox=found.id, previous=path, current=new_path
+        )  # fmt: skip
 
     async def _rename_inbox(self, new_path: str) -> None:
         inbox = await self.mailbox(INBOX)
@@ -116,6 +121,7 @@ class Mail:
         self._store.views.changed(self._user, stub.id)
         with contextlib.suppress(TemporaryError):  # it is deleted; housekeeping brings this to its end
             await archive_stub(self._store.committer, key(self._user, stub.id))
+        await self._store.events.emit("mailbox.deleted", self._user, mailbox=stub.id, path=path)
 
     async def subscribe(self, path: str, subscribed: bool) -> None:
         """Raises: NotFound."""

@@ -16,6 +16,8 @@ from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import DEFAULT_LIMITS, Limits, Principal, User, UserQuery
 from duckmail.model.address import normalise, split, view
 from duckmail.model.credentials import Trace
+from duckmail.model.events import SILENT, Events
+from duckmail.model.target import shown
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.authlog import AuthLog
@@ -80,6 +82,8 @@ class Listing:
 
 
 class Users:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(
         self,
         records: Records,
@@ -133,7 +137,14 @@ class Users:
         made = await self._records.create(user, view(address) if address else "", folders, tags)
         await self._note(made, "account created", "success", trace)
         await self._note_forwards(made, (), user.targets, trace)
+        about = {"username": user.username, "name": user.name or None, "address": user.address or None}
+        await self.events.emit("user.created", made, **about)
+        await self._tell_targets(made, user.targets)
         return made
+
+    async def _tell_targets(self, user: str, targets: Iterable[str]) -> None:
+        for target in targets:
+            await self.events.emit("forward added", user, type="user", target=shown(target))
 
     async def _note(self, user: str, action: str, result: str, trace: Trace, **about: object) -> None:
         if self._authlog is not None:
@@ -246,9 +257,11 @@ class Users:
         require_account(by, user)
         own = by.role not in SERVER_ROLES
         values = {name: value for name, value in changes.items() if not (own and name in _WITHHELD)}
+        added: list[str] = []
         if isinstance(targets := values.get("targets"), tuple | list):
-            known = (await self._records.get(user)).targets if any("://" in target for target in targets) else ()
+            known = (await self._records.get(user)).targets
             values["targets"] = self._targets.sealed(targets, known)
+            added = [target for target in targets if target not in set(map(shown, known))]
         if password is not None:
             values["password_hash"] = await self._hash(password, hashed, safe)
             values["temp_password_hash"] = ""
@@ -261,6 +274,8 @@ class Users:
             await self._note_forwards(user, before, updated.targets, trace)
         if password is not None:
             await self._note(user, "password change", "success", trace)
+            await self.events.emit("user.password.changed", user)
+        await self._tell_targets(user, added)
         return updated
 
     async def set_password(self, user: str, password: str, by: Principal) -> User:
@@ -296,6 +311,7 @@ class Users:
         require_server(by)
         restored = await self._records.removals.restore(user)
         await self._note(user, "restore user", "success", trace)
+        await self.events.emit("user.delete.cancelled", user)
         return restored
 
     async def log_out(self, user: str, reason: str, by: Principal) -> None:
@@ -321,6 +337,7 @@ class Users:
         removal = await self._records.remove(user, delete_after)
         if removal.existed:
             await self._note(user, "delete user", "success", trace)
+            await self.events.emit("user.delete.started", user)
         return removal
 
 

@@ -43,6 +43,8 @@ async def one_of_everything(house: House, username: str) -> str:
     await made("POST", "/asps", {"description": "phone", "scopes": ["imap"]})
     await made("POST", "/filters", {"name": "f", "query": {"from": "x"}, "action": {"seen": True}})
     await made("PUT", "/autoreply", {"status": True, "text": "away"})
+    hook = {"type": ["user.*"], "url": "https://hook.example/", "user": user}
+    assert (await house.call("POST", "/webhooks", hook)).status == 200
     await made("POST", "/mailboxes", {"path": "Work"})
     gone = (await made("POST", "/mailboxes", {"path": "Gone"}))["id"]
     sign_in = {"username": username, "password": "secretvalue", "token": True}

@@ -41,6 +41,7 @@ from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.updates import Updates
 from duckmail.services.webauthn import RelyingParty, WebAuthn
+from duckmail.services.webhooks.webhooks import Webhooks
 from storage.addressrecords import AddressRecords
 from storage.addressregister import AddressRegister as AddressRegisterRecords
 from storage.filters import Autoreplies as AutoreplyRecords
@@ -175,6 +176,7 @@ async def open_api(
                 accounts.pool,
                 RelyingParty("mail.example.com", "Example"),
             ),
+            webhooks=Webhooks(store.webhooks, accounts.records, passwords),
         )
         runner = make_runner(make_app(services, settings or ApiSettings(access_token=TOKEN)))
         await runner.setup()

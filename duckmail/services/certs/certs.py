@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import Principal
+from duckmail.model.events import SILENT, Events
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
@@ -37,6 +38,8 @@ def _nothing() -> None:
 class Certificates:
     """`usable`: tries a chain out."""
 
+    events: Events = SILENT  # who is told what happens
+
     def __init__(
         self, records: CertificateRecords, sealer: Sealer, threads: Pool, usable: Usable, tasks: TaskList
     ) -> None:
@@ -64,8 +67,10 @@ class Certificates:
             chain = await self.sealed(name, new.private_key, new.certificates)
         elif not new.acme:
             raise InvalidInput("Private key and certificate are needed")
+        known = await self._records.by_name(name)
         found = await self._records.put(name, new.description, new.acme, chain)
         self.changed()
+        await self._tell("updated" if known is not None else "created", found)
         if new.acme:
             await self._tasks.schedule(OBTAIN, {"servername": name}, key=f"{OBTAIN}:{name}")
         return found
@@ -109,9 +114,17 @@ class Certificates:
     async def delete(self, identifier: str, by: Principal) -> None:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_server(by)
+        found = await self.get(identifier, by)
         if not await self._records.delete(identifier):
             raise NotFound("Invalid or unknown certificate")
         self.changed()
+        await self._tell("deleted", found)
+
+    async def _tell(self, what: str, cert: Certificate) -> None:
+        if cert.fingerprint:  # not while ACME has yet to get one
+            await self.events.emit(
+                f"cert.{what}", cert=cert.id, servername=cert.servername, fingerprint=cert.fingerprint
+            )
 
     # -- for listeners ---------------------------------------------------------------------------------------------
 

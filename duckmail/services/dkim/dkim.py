@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from duckmail.errors import InUse, InvalidInput, NotFound
 from duckmail.model.account import Principal
 from duckmail.model.address import ascii_domain, normalise_domain
+from duckmail.model.events import SILENT, Events
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
@@ -35,6 +36,8 @@ class NewKey:
 
 
 class Dkim:
+    events: Events = SILENT  # who is told what happens
+
     def __init__(self, records: DkimRecords, sealer: Sealer, threads: Pool) -> None:
         self._records = records
         self._sealer = sealer
@@ -71,6 +74,7 @@ class Dkim:
             kept = rotated(found.keys, key, now) if found is not None and new.overlap is not None else (key,)
             stored = await self._records.put(domain, new.description, kept, found.revision if found else None)
             if stored is not None:
+                await self._tell("updated" if found is not None else "created", stored)
                 return stored
         raise InUse("The keys of this domain are being changed")
 
@@ -98,8 +102,20 @@ class Dkim:
     async def delete(self, identifier: str, by: Principal) -> None:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_server(by)
+        found = await self.get(identifier, by)
         if not await self._records.delete(identifier):
             raise NotFound("Invalid or unknown DKIM key")
+        await self._tell("deleted", found)
+
+    async def _tell(self, what: str, domain: SigningDomain) -> None:
+        key = domain.keys[0]
+        await self.events.emit(
+            f"dkim.{what}",
+            dkim=domain.id,
+            domain=domain.domain,
+            selector=key.selector,
+            fingerprint=keys.fingerprint(key.public),
+        )
 
 
 def rotated(found: Sequence[SigningKey], new: SigningKey, now: datetime) -> tuple[SigningKey, ...]:

@@ -27,7 +27,9 @@ def jobs(store: Store, *others: Mapping[str, Handler]) -> Jobs:
         return asdict(await store.housekeeping.sweep())
 
     async def delete_user(run: Run) -> Mapping[str, object]:
-        return await store.users.removals.end(run.task.id, store.committer)
+        gone = await store.users.removals.end(run.task.id, store.committer)
+        await store.events.emit("user.delete.completed", run.task.user, result=gone)
+        return gone
 
     own = {"housekeeping": housekeeping, "retention": retention, "sweep": sweep, KIND: delete_user}
     handlers = {kind: handler for some in (own, *others) for kind, handler in some.items()}
