@@ -27,12 +27,14 @@ class Trait(Flag):
     NO_EXPUNGE: EXPUNGE must not be sent while it runs (RFC 3501 §7.4.1).
     TRY_CREATE: a mailbox that was not found is its target (RFC 3501 §6.3.11).
     WAITS: for the client, who may take its time.
+    NUMBERED: takes or tells message sequence numbers; there is a UID form (RFC 9586 §3).
     """
 
     NONE = 0
     NO_EXPUNGE = auto()
     TRY_CREATE = auto()
     WAITS = auto()
+    NUMBERED = auto()
 
 
 @dataclass(frozen=True, slots=True)

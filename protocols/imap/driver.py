@@ -17,7 +17,7 @@ from protocols.imap.command import Command, Run, Trait
 from protocols.imap.input import BadLine, Disconnected, Silence
 from protocols.imap.progress import in_progress
 from protocols.imap.reply import SERVERBUG, Reply, bad, failure, no
-from protocols.imap.selected import UnknownNumber
+from protocols.imap.selected import UidRequired, UnknownNumber
 from protocols.imap.session import Session, State, log
 from protocols.imap.wire import framer
 from protocols.imap.wire.parser import ParseError, Parser
@@ -28,6 +28,12 @@ PARSED_HERE = 2048  # octets of a command; up to 3 us each, so more is parsed in
 
 class _Cut(Exception):
     """The connection ends here, without another word."""
+
+
+def _bad_number(error: UnknownNumber | UidRequired) -> Reply:
+    if isinstance(error, UidRequired):
+        return bad("Only UIDs are taken", "UIDREQUIRED")  # RFC 9586 §3
+    return bad("No such message sequence number")
 
 
 def _octets(part: framer.Part) -> int:
@@ -197,8 +203,8 @@ class Driver:
             if session.writer.torn:
                 raise _Cut from error
             return failure(error, try_create=spec is not None and Trait.TRY_CREATE in spec.traits)
-        except UnknownNumber:
-            return bad("No such message sequence number")
+        except (UnknownNumber, UidRequired) as error:
+            return _bad_number(error)
         except BadLine as error:
             return bad(str(error))
         except (Disconnected, Silence, ConnectionError):
@@ -235,6 +241,8 @@ class Driver:
             return bad("Unknown command")
         if self._session.state not in spec.states:
             return bad(f"{spec.name} is not allowed now")
+        if self._session.uid_only and Trait.NUMBERED in spec.traits:
+            return _bad_number(UidRequired())
         parser = Parser(command.parts, utf8=self._session.utf8)
         try:
             if sum(map(_octets, command.parts)) <= PARSED_HERE:

@@ -98,7 +98,7 @@ async def _short(bodystructure: bytes) -> bytes:
     return await asyncio.to_thread(body, bodystructure)
 
 
-# The same three for `Plan.lines`; of number, UID, flags and mod-sequence.
+# The same three for `Plan.lines`; of head, UID, flags and mod-sequence.
 _TEMPLATES: Mapping[str, str] = {"FLAGS": "FLAGS ({2})", "UID": "UID {1}", "MODSEQ": "MODSEQ ({3})"}
 
 
@@ -164,7 +164,7 @@ class Plan:
         for _, section in self.sections:
             self.needs |= sections.needs(section)
         in_view = self.needs is Needs.NOTHING and not self.sections
-        self._template = f"* {{0}} FETCH ({' '.join(_TEMPLATES[name] for name in wanted)})\r\n" if in_view else ""
+        self._template = f"* {{0}} ({' '.join(_TEMPLATES[name] for name in wanted)})\r\n" if in_view else ""
 
     @property
     def sets_seen(self) -> bool:
@@ -195,7 +195,7 @@ class Plan:
                     continue
             modseq = view.modseqs[position]
             names = selected.flag_names(uid, view.flags[position])
-            written.append(template.format(selected.number_at(position, uid), uid, names, modseq))
+            written.append(template.format(selected.fetch_head(position, uid), uid, names, modseq))
             if tells:
                 selected.told(uid, modseq)
         return written
@@ -214,8 +214,8 @@ class Plan:
             parts.append(_modseq(row))
         if (seen or "FLAGS" in self.names) and (not condstore or seen or "MODSEQ" in self.names):
             row.selected.told(row.uid, row.modseq)
-        number = row.selected.number_at(row.position, row.uid)
-        return b"%d FETCH (%b" % (number, b" ".join(parts))
+        head = row.selected.fetch_head(row.position, row.uid).encode("ascii")
+        return b"%b (%b" % (head, b" ".join(parts))
 
     async def write(
         self, writer: Writer, selected: Selected, message: StoredMessage, *, seen: bool, condstore: bool

@@ -64,18 +64,25 @@ class UnknownNumber(Exception):
     """A command named a message sequence number that this session was never told of."""
 
 
+class UidRequired(Exception):
+    """A command used message sequence numbers under UIDONLY (RFC 9586 §3)."""
+
+
 class Selected:
     """The selected mailbox of one session, which passes on what its view says.
 
     `recent_from`: messages with this UID or a higher one are \\Recent in this session. `vanished`: expunges are told
-    by UID.
+    by UID. `uid_only`: so is everything, and only UIDs are taken (RFC 9586 §3).
     """
 
-    def __init__(self, view: View, *, read_only: bool, recent_from: int, vanished: bool = False) -> None:
+    def __init__(
+        self, view: View, *, read_only: bool, recent_from: int, vanished: bool = False, uid_only: bool = False
+    ) -> None:
         self.view = view
         self.read_only = read_only
         self.recent_from = recent_from
-        self.vanished = vanished
+        self.vanished = vanished or uid_only
+        self.uid_only = uid_only
         self._uidnext = view.mailbox.uidnext  # UIDs below it were announced
         self._modseq = view.mailbox.modseq  # flags were announced up to it
         self._keywords = len(view.mailbox.keywords)
@@ -136,6 +143,10 @@ class Selected:
         """The same for a live message whose place in the view is known."""
         return position + 1 + (bisect_left(self._expunged, uid) if self._expunged else 0)
 
+    def fetch_head(self, position: int, uid: int) -> str:
+        """How a response about a live message begins: `5 FETCH`, or by its UID (RFC 9586 §3.5)."""
+        return f"{uid} UIDFETCH" if self.uid_only else f"{self.number_at(position, uid)} FETCH"
+
     def announced(self, uid: int) -> bool:
         return uid < self._uidnext
 
@@ -186,12 +197,15 @@ class Selected:
 
         Raises:
             UnknownNumber: see `numbers_to_uids`.
+            UidRequired: numbers, under UIDONLY.
         """
         if sequence.saved:
             # RFC 5182 §2.1: what is expunged is no longer in it.
             return Ranges.from_sorted(uid for uid in self.saved if self.view.position(uid) >= 0)
         if uid:
             return self.known(sequence.resolve(self.last_uid()))
+        if self.uid_only:
+            raise UidRequired
         star = any(STAR in pair for pair in sequence.pairs)
         return self.numbers_to_uids(sequence.resolve(self.exists), star=star)
 

@@ -35,6 +35,7 @@ SLICE = 500  # messages written before other sessions get their turn
 CONDSTORE = "CONDSTORE"
 IMAP4REV2 = "IMAP4REV2"
 QRESYNC = "QRESYNC"
+UIDONLY = "UIDONLY"
 UTF8_ACCEPT = "UTF8=ACCEPT"
 
 
@@ -152,6 +153,11 @@ class Session:
         """RFC 7162 §3.2: expunges are told by UID."""
         return QRESYNC in self.enabled
 
+    @property
+    def uid_only(self) -> bool:
+        """RFC 9586 §3: sequence numbers are neither told nor taken."""
+        return UIDONLY in self.enabled
+
     def enable_condstore(self) -> None:
         """RFC 7162 §3.1: any CONDSTORE-enabling command; the first one in a selected mailbox tells HIGHESTMODSEQ."""
         if not self.condstore:
@@ -187,7 +193,9 @@ class Session:
             self.mail.close_view(view, self)
             raise
         # From here to the end of SELECT's answer nothing waits: what it says is of one moment.
-        self.selected = Selected(view, read_only=read_only, recent_from=recent_from, vanished=self.qresync)
+        self.selected = Selected(
+            view, read_only=read_only, recent_from=recent_from, vanished=self.qresync, uid_only=self.uid_only
+        )
         self._claimed = view.mailbox.uidnext
         self.state = State.SELECTED
         return self.selected

@@ -154,13 +154,13 @@ class Writer:
         parts.append(f"FLAGS ({selected.flag_names(uid, view.flags[position])})")
         if modseq:  # RFC 7162 §3.2: in every FETCH about changed flags once CONDSTORE is enabled
             parts.append(f"MODSEQ ({view.modseqs[position]})")
-        line = f"{selected.number_at(position, uid)} FETCH ({' '.join(parts)})"
+        line = f"{selected.fetch_head(position, uid)} ({' '.join(parts)})"
         self.untagged(line.encode("ascii"))
 
     def fetch_modseq(self, selected: Selected, position: int) -> None:
         """FETCH with the mod-sequence alone."""
         uid, modseq = selected.view.uids[position], selected.view.modseqs[position]
-        self.untagged(b"%d FETCH (UID %d MODSEQ (%d))" % (selected.number_at(position, uid), uid, modseq))
+        self.untagged(f"{selected.fetch_head(position, uid)} (UID {uid} MODSEQ ({modseq}))".encode("ascii"))
 
 
 def _status(status: str, code: str, text: str) -> bytes:

@@ -52,5 +52,5 @@ async def _run(session: Session, arguments: Arguments) -> Reply:
     return ok("COPY completed", copied(result))
 
 
-COPY = command("COPY", SELECTED, parse, _run, Trait.TRY_CREATE)
+COPY = command("COPY", SELECTED, parse, _run, Trait.TRY_CREATE | Trait.NUMBERED)
 UID_COPY = command("UID COPY", SELECTED, parse_uid, _run, Trait.TRY_CREATE)

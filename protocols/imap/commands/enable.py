@@ -2,11 +2,11 @@
 
 from protocols.imap.command import AUTHENTICATED, command
 from protocols.imap.reply import Reply, ok
-from protocols.imap.session import CONDSTORE, IMAP4REV2, QRESYNC, UTF8_ACCEPT, Session
+from protocols.imap.session import CONDSTORE, IMAP4REV2, QRESYNC, UIDONLY, UTF8_ACCEPT, Session
 from protocols.imap.wire.parser import Parser
 
-# RFC 7162 §3.1.8 and §3.2.3, RFC 6855 §3.
-EXTENSIONS = frozenset({CONDSTORE, IMAP4REV2, QRESYNC, UTF8_ACCEPT})
+# RFC 7162 §3.1.8 and §3.2.3, RFC 6855 §3, RFC 9586 §3.
+EXTENSIONS = frozenset({CONDSTORE, IMAP4REV2, QRESYNC, UIDONLY, UTF8_ACCEPT})
 _SPELLING = {IMAP4REV2: "IMAP4rev2"}
 
 

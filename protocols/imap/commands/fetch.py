@@ -112,5 +112,5 @@ async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Se
     return written
 
 
-FETCH = command("FETCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)
+FETCH = command("FETCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE | Trait.NUMBERED)
 UID_FETCH = command("UID FETCH", SELECTED, lambda parser: _parse(parser, uid=True), _run)

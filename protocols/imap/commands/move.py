@@ -21,5 +21,5 @@ async def _run(session: Session, arguments: Arguments) -> Reply:
     return ok("MOVE completed", f"HIGHESTMODSEQ {selected.view.mailbox.modseq}" if session.qresync else "")
 
 
-MOVE = command("MOVE", SELECTED, parse, _run, Trait.TRY_CREATE)
+MOVE = command("MOVE", SELECTED, parse, _run, Trait.TRY_CREATE | Trait.NUMBERED)
 UID_MOVE = command("UID MOVE", SELECTED, parse_uid, _run, Trait.TRY_CREATE)

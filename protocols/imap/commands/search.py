@@ -64,5 +64,5 @@ def _answer(session: Session, result: Found, arguments: _Arguments) -> None:
         session.writer.untagged(line)
 
 
-SEARCH = command("SEARCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)
+SEARCH = command("SEARCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE | Trait.NUMBERED)
 UID_SEARCH = command("UID SEARCH", SELECTED, lambda parser: _parse(parser, uid=True), _run)

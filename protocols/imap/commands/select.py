@@ -8,7 +8,7 @@ from protocols.imap.commands.fetch import from_view
 from protocols.imap.fetching import Plan
 from protocols.imap.reply import Reply, bad, ok
 from protocols.imap.resync import matched, vanished_earlier
-from protocols.imap.selected import Selected
+from protocols.imap.selected import Selected, UidRequired
 from protocols.imap.session import CONDSTORE, QRESYNC, Session
 from protocols.imap.wire.fetch import Simple
 from protocols.imap.wire.parser import ParseError, Parser
@@ -48,6 +48,8 @@ def _parameter(parser: Parser) -> tuple[str, Resync | None]:
 async def _select(session: Session, arguments: _Arguments, *, read_only: bool) -> Reply:
     if arguments.resync is not None and not session.qresync:
         return bad("QRESYNC is not enabled")  # RFC 7162 §3.2.5
+    if arguments.resync is not None and arguments.resync.numbers and session.uid_only:
+        raise UidRequired  # RFC 9586 §3.3: no sequence match data
     if session.selected is not None:
         # RFC 7162 §3.2.11, RFC 9051 §7.1: from here on responses are about the new mailbox. The old one is left even
         # when the new one cannot be opened (RFC 3501 §6.3.1).
@@ -66,7 +68,7 @@ async def _select(session: Session, arguments: _Arguments, *, read_only: bool) -
         writer.untagged(list_response(attributes, mailbox.path, session.utf8))
     else:
         writer.untagged(b"%d RECENT" % selected.recent)
-        if unseen := selected.first_unseen():
+        if not session.uid_only and (unseen := selected.first_unseen()):
             writer.status("OK", "First unseen", f"UNSEEN {unseen}")
     writer.status("OK", "UIDs are valid", f"UIDVALIDITY {mailbox.uidvalidity}")
     writer.status("OK", "Predicted next UID", f"UIDNEXT {mailbox.uidnext}")

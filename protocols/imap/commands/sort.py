@@ -67,5 +67,5 @@ async def _found(session: Session, selected: Selected, arguments: _Arguments) ->
     return results.scored(await results.found(selected, ordered, uid=arguments.uid), exact)
 
 
-SORT = command("SORT", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)
+SORT = command("SORT", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE | Trait.NUMBERED)
 UID_SORT = command("UID SORT", SELECTED, lambda parser: _parse(parser, uid=True), _run)

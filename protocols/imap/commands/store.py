@@ -137,5 +137,5 @@ async def _answer_silent(session: Session, selected: Selected, result: StoreResu
         await asyncio.sleep(0)
 
 
-STORE = command("STORE", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)
+STORE = command("STORE", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE | Trait.NUMBERED)
 UID_STORE = command("UID STORE", SELECTED, lambda parser: _parse(parser, uid=True), _run)

@@ -46,5 +46,5 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     return ok("THREAD completed")
 
 
-THREAD = command("THREAD", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE)
+THREAD = command("THREAD", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE | Trait.NUMBERED)
 UID_THREAD = command("UID THREAD", SELECTED, lambda parser: _parse(parser, uid=True), _run)
