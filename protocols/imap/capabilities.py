@@ -81,6 +81,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("COMPRESS=DEFLATE", _compress, ("COMPRESS",)),  # RFC 4978
     Capability("INPROGRESS", _logged_in),  # RFC 9585
     Capability("UIDONLY", _logged_in, ("ENABLE", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY")),  # RFC 9586
+    Capability("PARTIAL", _logged_in, ("UID FETCH", "SEARCH", "UID SEARCH")),  # RFC 9394
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
     Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE
+from protocols.imap.wire.partial import Page
 from protocols.imap.wire.response import esearch_response, number_runs
 from protocols.imap.wire.search import SearchReturn
 
@@ -57,16 +58,26 @@ VALUES: Mapping[str, Callable[[Found], bytes | None]] = {
 }
 
 
-def picked(result: Found, options: Sequence[str]) -> Sequence[int]:
-    """Places in the result of what the options are about: all, or the first and the last when only MIN, MAX are asked.
+def picked(result: Found, returned: SearchReturn) -> Sequence[int]:
+    """Places in the result of what the options are about: all; the first, the last, the page when only they are asked.
 
     RFC 5182 §2.1 saves these; RFC 7162 §3.1.10 tells the highest mod-sequence of these.
     """
-    ends = [option for option in options if option in ("MIN", "MAX")]
-    if not ends or any(option not in ("MIN", "MAX", "SAVE") for option in options):
+    ends = [option for option in returned.options if option in ("MIN", "MAX", "PARTIAL")]
+    if not ends or any(option not in ("MIN", "MAX", "PARTIAL", "SAVE") for option in returned.options):
         return range(len(result.uids))
-    places = {"MIN": 0, "MAX": len(result.uids) - 1}
-    return sorted({places[end] for end in ends}) if result.uids else ()
+    count = len(result.uids)
+    places = set(returned.partial.places(count)) if returned.partial else set()
+    if count:
+        places.update({"MIN": 0, "MAX": count - 1}[end] for end in ends if end != "PARTIAL")
+    return sorted(places)
+
+
+def _partial(result: Found, page: Page) -> bytes:
+    """RFC 9394 §3.1: the range asked for, and the page; NIL when it is empty."""
+    places = page.places(len(result.numbers))
+    numbers = result.numbers[places.start : places.stop]
+    return b"(%b %b)" % (bytes(page), number_runs(numbers) if numbers else b"NIL")
 
 
 def answer(result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq: bool) -> bytes | None:
@@ -76,9 +87,11 @@ def answer(result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq
         value = VALUES[option](result) if option in VALUES else None
         if value is not None:
             items.append((option.encode("ascii"), value))
+        elif option == "PARTIAL" and returned.partial is not None:
+            items.append((b"PARTIAL", _partial(result, returned.partial)))
     if returned.options == ("SAVE",):
         return None
-    places = picked(result, returned.options)
+    places = picked(result, returned)
     if modseq and places:
         items.append((b"MODSEQ", b"%d" % max(result.modseqs[place] for place in places)))
     return esearch_response(tag, items, uid=uid)
@@ -98,4 +111,4 @@ def scored(result: Found, exact: Collection[int]) -> Found:
 def save(selected: Selected, result: Found, returned: SearchReturn | None) -> None:
     """RFC 5182 §2.1: `$` from now on, if SAVE was asked for."""
     if returned is not None and "SAVE" in returned.options:
-        selected.saved = array("I", sorted(result.uids[place] for place in picked(result, returned.options)))
+        selected.saved = array("I", sorted(result.uids[place] for place in picked(result, returned)))

@@ -21,6 +21,7 @@ from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
 from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.partial import Page
 from protocols.imap.wire.sequence import SequenceSet
 
 
@@ -31,6 +32,7 @@ class _Arguments:
     uid: bool
     changed_since: int | None
     vanished: bool = False
+    page: Page | None = None
 
 
 def _parse(parser: Parser, *, uid: bool) -> _Arguments:
@@ -41,9 +43,13 @@ def _parse(parser: Parser, *, uid: bool) -> _Arguments:
     modifiers = fetch_modifiers(parser)
     if "VANISHED" in modifiers and not uid:
         raise ParseError("VANISHED needs UID FETCH")  # RFC 7162 §3.2.6
-    changed_since = modifiers.get("CHANGEDSINCE")
+    page, since = modifiers.get("PARTIAL"), modifiers.get("CHANGEDSINCE")
+    if page is not None and not uid:
+        raise ParseError("PARTIAL needs UID FETCH")  # RFC 9394 §3.3
+    changed_since = since if isinstance(since, int) else None
+    plan = Plan(items, uid=uid, modseq=changed_since is not None)
     return _Arguments(
-        sequence, Plan(items, uid=uid, modseq=changed_since is not None), uid, changed_since, "VANISHED" in modifiers
+        sequence, plan, uid, changed_since, "VANISHED" in modifiers, page if isinstance(page, Page) else None
     )
 
 
@@ -64,6 +70,9 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if arguments.changed_since is not None:
         changed = set(selected.view.changed_since(arguments.changed_since))
         live = [uid for uid in live if uid in changed]
+    if arguments.page is not None:
+        places = arguments.page.places(len(live))
+        live = live[places.start : places.stop]
     seen: set[int] = set()
     if plan.sets_seen and not selected.read_only:
         seen = await _set_seen(session, selected, Ranges.from_sorted(live))

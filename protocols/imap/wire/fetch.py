@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from duckmail.mime.section import SectionPart
 from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.partial import Page, page
 from protocols.imap.wire.response import astring
 
 MAX_ITEMS = 256
@@ -121,13 +122,13 @@ def fetch_items(p: Parser) -> tuple[FetchItem, ...]:
     return (_item(p, name),)
 
 
-def fetch_modifiers(p: Parser) -> dict[str, int | None]:
+def fetch_modifiers(p: Parser) -> dict[str, int | Page | None]:
     """The modifiers behind the items, to the end of the command, by name; {} without any.
 
-    `CHANGEDSINCE` has its mod-sequence, `VANISHED` None.
+    `CHANGEDSINCE` has its mod-sequence, `PARTIAL` its page (RFC 9394 §3.3), `VANISHED` None.
     """
     # RFC 7162 §3.1.4.1, §3.2.6; RFC 4466 §2.5: fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")"
-    modifiers: dict[str, int | None] = {}
+    modifiers: dict[str, int | Page | None] = {}
     if p.at_end():
         return modifiers
     p.sp()
@@ -141,8 +142,11 @@ def fetch_modifiers(p: Parser) -> dict[str, int | None]:
     return modifiers
 
 
-def _modifier(p: Parser) -> tuple[str, int | None]:
+def _modifier(p: Parser) -> tuple[str, int | Page | None]:
     name = p.keyword()
+    if name == "PARTIAL":
+        p.sp()
+        return name, page(p)
     if name == "CHANGEDSINCE":
         p.sp()
         return name, p.number64()  # RFC 7162 §7 wants it above 0; clients that have seen nothing yet send 0

@@ -17,6 +17,7 @@ from duckmail.model import search
 from duckmail.model.ordering import SortBy, SortKey
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.partial import Page, page
 from protocols.imap.wire.sequence import SequenceSet
 
 DEFAULT_CHARSET = "US-ASCII"
@@ -31,6 +32,7 @@ class SearchReturn:
     """RFC 4731 §3.1, RFC 5182: what was asked for, upper case, in order, each once. `RETURN ()` means ALL."""
 
     options: tuple[str, ...]
+    partial: Page | None = None  # of PARTIAL (RFC 9394 §3.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,10 +237,20 @@ def _word(p: Parser) -> str:
 
 
 def _return_options(p: Parser) -> SearchReturn:
-    options = dict.fromkeys(p.list_of(p.keyword, empty=True))
-    if any(option not in _RETURN_OPTIONS for option in options):
+    options = dict(p.list_of(lambda: _return_option(p), empty=True))
+    if "PARTIAL" in options and "ALL" in options:
+        raise ParseError("ALL and PARTIAL exclude each other")  # RFC 9394 §3.1
+    return SearchReturn(tuple(options) or ("ALL",), options.get("PARTIAL"))
+
+
+def _return_option(p: Parser) -> tuple[str, Page | None]:
+    option = p.keyword()
+    if option == "PARTIAL":
+        p.sp()
+        return option, page(p)
+    if option not in _RETURN_OPTIONS:
         raise ParseError("Unknown SEARCH return option")
-    return SearchReturn(tuple(options) or ("ALL",))
+    return option, None
 
 
 def _charset(p: Parser) -> str:
