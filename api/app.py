@@ -15,12 +15,13 @@ from api.answer import json_response
 from api.auth import identify
 from api.errors import ApiError, FrameworkError, translate
 from api.openapi.pages import DOCS, DOCUMENT, Pages
-from api.reading import read_input
+from api.reading import read_input, stream
 from api.route import BODY_LIMIT, Route
 from api.routes import (
     addresses,
     archive,
     asps,
+    audit,
     authentication,
     authlog,
     autoreplies,
@@ -28,6 +29,7 @@ from api.routes import (
     dkim,
     domainaccess,
     domainaliases,
+    export,
     filters,
     health,
     mailboxes,
@@ -57,6 +59,7 @@ ROUTES: tuple[Route, ...] = (
     *addresses.ROUTES,
     *archive.ROUTES,
     *asps.ROUTES,
+    *audit.ROUTES,
     *authentication.ROUTES,
     *authlog.ROUTES,
     *autoreplies.ROUTES,
@@ -64,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     *dkim.ROUTES,
     *domainaccess.ROUTES,
     *domainaliases.ROUTES,
+    *export.ROUTES,
     *filters.ROUTES,
     *health.ROUTES,
     *mailboxes.ROUTES,
@@ -126,7 +130,7 @@ def _endpoint(each: Route, services: ApiServices, settings: ApiSettings) -> Hand
                     values.setdefault(name, request.headers[name])
             if values.get("user") == "me" and request.match_info.get("user") == "me" and caller.principal.user:
                 values["user"] = caller.principal.user
-            return await each.run(services, caller, values)
+            return await each.run(services, caller, values, stream(request))
 
     return handle
 

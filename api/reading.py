@@ -6,7 +6,7 @@ depth of bracketed ones.
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from urllib.parse import parse_qsl
 
 import orjson
@@ -35,6 +35,21 @@ async def read_input(request: web.Request, body_limit: int, raw: str = "") -> In
     if request.method in _WITH_BODY and request.can_read_body:
         _merge(values, await _read_body(request, body_limit, raw))
     return values
+
+
+async def stream(request: web.Request) -> AsyncIterator[bytes]:
+    """The body in pieces, where it was not read as parameters. Raises: FrameworkError."""
+    while True:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                piece = await request.content.readany()
+        except TimeoutError:
+            raise FrameworkError(408, "RequestTimeout", "The body did not arrive in time") from None
+        except web.PayloadAccessError:
+            raise FrameworkError(400, "InvalidContent", "The body could not be read") from None
+        if not piece:
+            return
+        yield piece
 
 
 def _merge(values: Input, more: Mapping[str, object]) -> None:

@@ -1,6 +1,6 @@
 """One operation of the API: path, permission, request model, handler and its own rows of the error table."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ class Call:
 
     services: ApiServices
     caller: Caller
+    body: AsyncIterator[bytes]  # what was not read as parameters
 
     @property
     def by(self) -> Principal:
@@ -64,12 +65,14 @@ class Route:
     raw: str = ""
     headers: tuple[str, ...] = ()
 
-    async def run(self, services: ApiServices, caller: Caller, values: Input) -> web.StreamResponse:
+    async def run(
+        self, services: ApiServices, caller: Caller, values: Input, body: AsyncIterator[bytes]
+    ) -> web.StreamResponse:
         """Raises: ApiError; what no row expects comes through as it is."""
         bound = self.bind(values)
         require(caller.principal.role, self.permission)
         try:
-            answer = await bound(Call(services, caller))
+            answer = await bound(Call(services, caller, body))
         except DuckmailError as error:
             extra = {name: values[name] for name in self.echo if name in values}
             raise translate(error, self.errors, **extra) from error

@@ -8,6 +8,7 @@ from duckmail.runtime.budget import OctetBudget
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.asps import ApplicationPasswords
+from duckmail.services.audits import Audits
 from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
 from duckmail.services.certs.certs import Certificates
@@ -22,6 +23,7 @@ from duckmail.services.profile import Profiles
 from duckmail.services.quotas import Quotas
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
+from duckmail.services.transfer import Transfer
 from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import WebAuthn
@@ -40,6 +42,7 @@ class ApiServices:
     address_register: AddressRegister
     addresses: Addresses
     asps: ApplicationPasswords
+    audits: Audits
     auth: Auth
     authlog: AuthLog
     autoreplies: Autoreplies
@@ -59,6 +62,7 @@ class ApiServices:
     tasks: TaskList
     tokens: Tokens
     updates: Updates
+    transfer: Transfer
     users: Users
     webauthn: WebAuthn
     webhooks: Webhooks

@@ -14,6 +14,7 @@ from pymongo.read_concern import ReadConcern
 
 from duckmail.errors import CommitUnknown, DuckmailError, Unavailable
 from duckmail.runtime.tasks import Tasks
+from storage.audits import copy_queued
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
 from storage.mongo import commands
@@ -136,7 +137,9 @@ class Entrance:
         """One transaction. Raises: Unavailable, CommitUnknown."""
 
         async def body(session: AsyncClientSession) -> None:
-            await commands.insert(self._database, "queue", [item.document for item in group], session)
+            queued = [item.document for item in group]
+            await commands.insert(self._database, "queue", queued, session)
+            await copy_queued(self._database, queued, session)
             unique = {item.content.id: item.content for item in group if not item.content.inserted}
             await self._contents.insert_before_commit(list(unique.values()))
 

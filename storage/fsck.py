@@ -11,7 +11,7 @@ from bson.objectid import ObjectId
 
 from storage.changes.base import Key
 from storage.changes.recount import Recount
-from storage.checks import accounts, contents, parts, queue
+from storage.checks import accounts, audits, contents, parts, queue
 from storage.checks.accounts import Account
 from storage.checks.difference import Counts, Difference
 from storage.mongo.client import operation
@@ -39,6 +39,8 @@ class Fsck:
             for difference in await self._account(user):
                 yield difference
         async for difference in queue.examine(self._database, self.counts):
+            yield difference
+        async for difference in audits.examine(self._database, self.counts):
             yield difference
         async for difference in contents.examine(self._database, self._store.contents, self.counts, deep=self._deep):
             yield difference

@@ -172,6 +172,8 @@ class Mailboxes:
             await self._check_number(owner, session)
             kept = retention or int(account.get("retention", 0))
             document = new_document(owner, path, special_use, int(account["uidvalidity"]), kept, hidden=hidden)
+            if account.get("audits"):
+                document["audits"] = account["audits"]
             await self._mailboxes.insert_one(document, session=session)
             return document
 
@@ -272,11 +274,11 @@ class Mailboxes:
 
     async def _bump_tree(self, owner: ObjectId, session: AsyncClientSession) -> Document:
         """Counts one change of the user's folder tree; of the account what new mailboxes need: `uidvalidity`, fresh and
-        larger than any before, and `retention`."""
+        larger than any before, `retention` and `audits`."""
         document = await self._users.find_one_and_update(
             {"_id": owner},
             {"$inc": {"uidvalidity": Int64(1), "tree": Int64(1)}},
-            projection={"uidvalidity": 1, "retention": 1},
+            projection={"uidvalidity": 1, "retention": 1, "audits": 1},
             session=session,
             return_document=ReturnDocument.AFTER,
         )

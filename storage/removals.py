@@ -48,11 +48,14 @@ OWNED: tuple[str, ...] = (
 )
 # What names an account and stays, with the reason.
 LEFT: Mapping[str, str] = {
+    "audits": "who audits has to answer for it, until the audit expires",
+    "auditmails": "as audits",
     "deliveries": "fingerprints of deliveries, gone after a day",
     "maildrops": "locks, gone after an hour",
     "tasks": "what was done, its own removal among it; gone after seven days",
     "threads": "fingerprints of message ids, gone after 180 days",
     "totpcodes": "codes that were used, gone within minutes",
+    "storage.files": "files, which nobody owns from then on; swept after a day",
     "webauthnchallenges": "asked for, gone within minutes",
     "webhookjobs": "events to be told, its own removal among them; gone after a day",
     "undos": "copies under way, taken back by housekeeping",

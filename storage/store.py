@@ -22,6 +22,7 @@ from storage import (
     addressregister,
     archived,
     asps,
+    audits,
     authlog,
     certs,
     dkim,
@@ -86,6 +87,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *addresses.INDEXES,
     *addressregister.INDEXES,
     *asps.INDEXES,
+    *audits.INDEXES,
     *authlog.INDEXES,
     *acme.INDEXES,
     *certs.INDEXES,
@@ -150,6 +152,7 @@ class Store:
         self.autoreplies = filters.Autoreplies(self.database, self.transactions)
         self.domain_access = filters.DomainAccess(self.database)
         self.asps = asps.Asps(self.database)
+        self.audits = audits.Audits(self.database, self.transactions)
         self.authlog = authlog.AuthEvents(self.database)
         self.certs = certs.CertificateRecords(self.database)
         self.acme = acme.AcmeRecords(self.database, self.certs)

@@ -22,7 +22,7 @@ from storage.blobs.files import BUCKET, Files
 from storage.mongo.client import Collection, Database, Document, operation
 
 # Every collection whose documents name a content in their field `content`, each with an index on it.
-REFERRERS: tuple[str, ...] = ("messages", "archived", "queue")
+REFERRERS: tuple[str, ...] = ("messages", "archived", "queue", "auditmails")
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

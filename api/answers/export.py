@@ -1,13 +1,17 @@
 """What operations of the tag Export answer."""
 
-from api.answers.base import Answer, Operation, absent
+from api.answers.base import Answer, Operation
+
+
+class ImportResult(Answer):
+    entries: int
+    imported: int
+    failed: int
+    existing: int
 
 
 class CreateImportResponse(Answer):
-    entries: int = absent()
-    imported: int = absent()
-    failed: int = absent()
-    existing: int = absent()
+    result: ImportResult
 
 
 OPERATIONS = {

@@ -24,6 +24,7 @@ from duckmail.app.services import Services
 from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
 from duckmail.services.profile import Profiles, ProfileSettings
+from duckmail.services.transfer import Transfer
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners
 from protocols.net.peer import Networks, Peer
@@ -57,6 +58,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         address_register=services.address_register,
         addresses=services.addresses,
         asps=services.asps,
+        audits=services.audits,
         auth=services.auth,
         authlog=services.authlog,
         autoreplies=services.autoreplies,
@@ -76,6 +78,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         tasks=services.task_list,
         tokens=services.tokens,
         updates=services.updates,
+        transfer=Transfer(services.store),
         users=services.users,
         webauthn=services.webauthn,
         webhooks=services.webhooks,

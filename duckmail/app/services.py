@@ -21,6 +21,7 @@ from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
 from duckmail.services.asps import ApplicationPasswords
+from duckmail.services.audits import Audits
 from duckmail.services.auth import Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.breaches import Breaches
@@ -85,6 +86,7 @@ class Services:
     address_register: AddressRegister
     addresses: Addresses
     asps: ApplicationPasswords
+    audits: Audits
     auth: Auth
     authlog: AuthLog
     autoreplies: Autoreplies
@@ -194,7 +196,7 @@ def _services(ground: _Ground) -> Services:
     task_list = TaskList(store.task_records)
     around = _around(ground, queue, task_list, register)
     messages = message_services(store, around)
-    quotas = Quotas(store, task_list)
+    quotas, audits = Quotas(store, task_list), Audits(store, task_list)
     certificates = Certificates(store.certs, ground.sealer, threads, problem, task_list)
     acme = Acme(store.acme, certificates, ground.authority, ground.sealer, task_list)
     return Services(
@@ -216,6 +218,7 @@ def _services(ground: _Ground) -> Services:
             targets=targets,
         ),
         asps=asps,
+        audits=audits,
         auth=auth,
         authlog=authlog,
         autoreplies=Autoreplies(store.autoreplies),
@@ -242,7 +245,7 @@ def _services(ground: _Ground) -> Services:
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
         task_list=task_list,
-        jobs=jobs(store, messages.later.handlers, quotas.handlers).also(acme.jobs()),
+        jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers).also(acme.jobs()),
         webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
         budget=around.budget,
         outside=ground.outside,

@@ -54,7 +54,7 @@ async def _check(store: Store, args: argparse.Namespace) -> int:
 
 
 def _summary(counts: Counts) -> list[str]:
-    looked = ("accounts", "mailboxes", "messages", "archived", "queued", "contents", "parts")
+    looked = ("accounts", "mailboxes", "messages", "archived", "queued", "audited", "contents", "parts")
     unnamed = ("contents", "texts", "parts", "files")
     lines = ["checked: " + ", ".join(f"{getattr(counts, name)} {name}" for name in looked)]
     left = [f"{number} {name}" for name in unnamed if (number := getattr(counts, f"unnamed_{name}"))]

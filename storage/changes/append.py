@@ -11,6 +11,7 @@ from bson.objectid import ObjectId
 from duckmail.errors import DuckmailError, LimitReached, NotFound, OverQuota
 from duckmail.model.flags import to_mask
 from duckmail.model.message import Appended, NewMessage
+from storage.audits import copies, copy_queued
 from storage.changes.base import Change, Key, Outcome, Tx, keywords_to_add, tally
 from storage.changes.remembered import Remembered
 from storage.contents.contents import Contents
@@ -102,7 +103,7 @@ class AppendGroup:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._contents.insert_before_commit(self._new_contents()))
-                tasks.create_task(self._insert(tx, documents, deliveries))
+                tasks.create_task(self._insert(tx, documents, deliveries, self._audited(found, documents)))
                 if threads.rows:
                     tasks.create_task(threads.remember())
         except ExceptionGroup as group:
@@ -170,12 +171,36 @@ class AppendGroup:
             self._give_delta(outcomes, appends, mailbox, documents)
         return documents, deliveries, outcomes
 
-    async def _insert(self, tx: Tx, documents: Sequence[Document], deliveries: Sequence[Document]) -> None:
+    @staticmethod
+    def _audited(found: dict[ObjectId, Document], documents: Sequence[Document]) -> list[Document]:
+        """The statements that copy messages for the audits of their mailboxes: none, as a rule."""
+        audited = {identifier for identifier, mailbox in found.items() if mailbox.get("audits")}
+        if not audited:
+            return []
+        return [
+            statement
+            for document in documents
+            if document["mailbox"] in audited
+            for mailbox in [found[document["mailbox"]]]
+            for statement in copies(mailbox, document, mailbox["path"], document["savedate"])
+        ]
+
+    async def _insert(
+        self,
+        tx: Tx,
+        documents: Sequence[Document],
+        deliveries: Sequence[Document],
+        audited: Sequence[Document],
+    ) -> None:
         await commands.insert(tx.database, "messages", documents, tx.session)
+        if audited:
+            await commands.update(tx.database, "auditmails", audited, tx.session)
         if deliveries:
             await commands.insert(tx.database, "deliveries", deliveries, tx.session)
         if queued := [document for append in self.appends for document in append.queued]:
             await commands.insert(tx.database, "queue", queued, tx.session)
+            if audited:  # then what the account sends is looked at too
+                await copy_queued(tx.database, queued, tx.session)
 
     @staticmethod
     def _give_delta(

@@ -37,6 +37,7 @@ class Counts:
     messages: int = 0
     archived: int = 0
     queued: int = 0
+    audited: int = 0
     contents: int = 0
     parts: int = 0
     unnamed_contents: int = 0

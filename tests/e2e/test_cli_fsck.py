@@ -24,7 +24,7 @@ def test_differences_are_told_repaired_and_gone(server: ServerProcess, mongo_uri
     sound = server.run("fsck", "--deep")
     assert (sound.returncode, sound.stderr) == (0, "")
     assert sound.stdout.startswith(
-        "checked: 1 accounts, 5 mailboxes, 1 messages, 0 archived, 0 queued, 1 contents, 0 parts\n"
+        "checked: 1 accounts, 5 mailboxes, 1 messages, 0 archived, 0 queued, 0 audited, 1 contents, 0 parts\n"
     )
     assert "no differences, in " in sound.stdout
 

@@ -62,6 +62,7 @@ async def one_of_everything(house: House, username: str) -> str:
     await mail.copy(view, Ranges.of(2), "Work")
     mail.close_view(view, ears)
     await services.store.address_register.note({(user, "friend@example.net"): ("friend@example.net", "Friend")})
+    await services.store.database["webauthnkeys"].insert_one({"user": object_id(user), "id": ObjectId().binary})
     content = await services.store.contents.prepare(message(9))
     recipients = [QueueRecipient("far@away.example")]
     await services.queue.submit(NewMail(user, Origin.API, OutboundEnvelope("a@b.example"), recipients, content))

@@ -20,6 +20,7 @@ from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.audits import Audits
 from duckmail.services.certs.acme import Acme
 from duckmail.services.certs.certs import Certificates
 from duckmail.services.dkim.dkim import Dkim
@@ -39,6 +40,7 @@ from duckmail.services.sessions import Sessions
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
+from duckmail.services.transfer import Transfer
 from duckmail.services.updates import Updates
 from duckmail.services.webauthn import RelyingParty, WebAuthn
 from duckmail.services.webhooks.webhooks import Webhooks
@@ -143,6 +145,7 @@ async def open_api(
             address_register=register,
             addresses=Addresses(records, accounts.addresses, accounts.records, accounts.counters, targets=passwords),
             asps=accounts.asps,
+            audits=Audits(store, task_list),
             auth=accounts.auth,
             authlog=accounts.authlog,
             autoreplies=Autoreplies(AutoreplyRecords(accounts.database, accounts.transactions)),
@@ -168,6 +171,7 @@ async def open_api(
             tasks=task_list,
             tokens=accounts.tokens,
             updates=Updates(store, Sessions(store)),
+            transfer=Transfer(store),
             users=accounts.users,
             webauthn=WebAuthn(
                 store.webauthn,

@@ -1,6 +1,8 @@
 """Mail of every kind for a maildrop, and what programs make of it that think in lines."""
 
+import mailbox
 import re
+from pathlib import Path
 
 from tests.support.contents import attachment, multipart, octets, plain
 from tests.support.server_process import make_message
@@ -30,3 +32,12 @@ def as_lines(message: bytes) -> bytes:
 def subject(message: bytes) -> str:
     found = re.search(rb"(?m)^Subject: ([^\r\n]*)", message)
     return found[1].decode() if found else ""
+
+
+def read_mbox(file: Path) -> list[mailbox.mboxMessage]:
+    """The messages of a mailbox file, as another program finds them."""
+    box = mailbox.mbox(file)
+    try:
+        return list(box)
+    finally:
+        box.close()

@@ -30,7 +30,9 @@ async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
 
 async def use_everything(store: Store) -> None:
     """Leaves messages that are appended, delivered, copied, moved, expunged, and in a deleted mailbox."""
-    mail = Mail(store, await new_account(store))
+    principal = await new_account(store)
+    await store.audits.create(principal.user, None, None, datetime.now(UTC) + DAY)
+    mail = Mail(store, principal)
     for path in ("Copies", "Moved", "Deleted"):
         await mail.create(path)
         await put(mail, path, [1])
