@@ -11,7 +11,7 @@ What fails is logged and left for the next time; it keeps nothing else from bein
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 from bson.objectid import ObjectId
@@ -24,6 +24,7 @@ from storage.changes.prune import Prune
 from storage.committer import Committer
 from storage.mongo.client import Database, Document, operation
 from storage.sweep import Sweep, Swept
+from storage.textindex import sweep as sweep_index
 from storage.userfiles import UserFiles
 
 log = logging.getLogger("duckmail.storage")
@@ -45,7 +46,6 @@ class Housekeeping:
         self._committer = committer
         self._sweep = Sweep(database)
         self._files = UserFiles(database)
-        self.also: Callable[[], Awaitable[None]] | None = None  # the index of texts keeps order in itself
 
     async def once(self) -> None:
         """All of it now."""
@@ -56,8 +56,7 @@ class Housekeeping:
         await quietly(self.drop_stubs(), "dropping stubs")
         await quietly(self.drop_archived(), "dropping archived messages")
         await quietly(self._files.sweep(), "dropping files of nobody")
-        if self.also is not None:
-            await quietly(self.also(), "dropping the index of mailboxes that are gone")
+        await quietly(sweep_index(self._database), "dropping the index of mailboxes that are gone")
 
     async def sweep(self) -> Swept:
         """Removes what nobody names any more. Raises: Unavailable."""

@@ -43,6 +43,7 @@ OWNED: tuple[str, ...] = (
     "positions",
     "queue",
     "tokens",
+    "urlkeys",
     "webauthnkeys",
     "webhooks",
 )
@@ -53,6 +54,7 @@ LEFT: Mapping[str, str] = {
     "deliveries": "fingerprints of deliveries, gone after a day",
     "maildrops": "locks, gone after an hour",
     "tasks": "what was done, its own removal among it; gone after seven days",
+    "textindex": "what may be in which message, gone with the mailbox within minutes",
     "threads": "fingerprints of message ids, gone after 180 days",
     "totpcodes": "codes that were used, gone within minutes",
     "storage.files": "files, which nobody owns from then on; swept after a day",

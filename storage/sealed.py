@@ -15,6 +15,7 @@ from storage.certs import seal_context as certificate_context
 from storage.dkim import seal_context as dkim_context
 from storage.mfa import seed_context
 from storage.mongo.client import Database, Document, operation
+from storage.urlkeys import seal_context as url_key_context
 
 BATCH = 100
 
@@ -46,6 +47,7 @@ SECRETS: tuple[Secret, ...] = (
     Secret("users", "pendingSeed", lambda user: seed_context(str(user["_id"]))),
     Secret("deletedusers", "account.seed", lambda removed: seed_context(str(removed["user"]))),
     Secret("deletedusers", "account.pendingSeed", lambda removed: seed_context(str(removed["user"]))),
+    Secret("urlkeys", "key", lambda key: url_key_context(str(key["_id"]))),
     Secret("dkim", "keys", lambda key: dkim_context(str(key["id"])), "sealed"),
     Secret("certs", "sealed", lambda certificate: certificate_context(certificate["fingerprint"])),
     Secret("acmeaccounts", "sealed", lambda account: acme_context(account["_id"])),

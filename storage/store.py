@@ -39,6 +39,7 @@ from storage import (
     textindex,
     threads,
     tokens,
+    urlkeys,
     userfiles,
     users,
     webauthn,
@@ -108,6 +109,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *tasks.INDEXES,
     *webauthn.INDEXES,
     *textindex.INDEXES,
+    *urlkeys.INDEXES,
     *HOUSEKEEPING_INDEXES,
     *Contents.INDEXES,
 )
@@ -163,8 +165,7 @@ class Store:
         self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
-        self.text_index = textindex.TextIndex(self.database, self.tasks)
-        self.text_index.source = TextSource(self.messages)
+        self.text_index = textindex.TextIndex(self.database, self.tasks, TextSource(self.messages))
         self.archived = archived.Archived(self.database)
         self.listing = Listing(self.database, self.contents)
         self.queue = queue.QueueRecords(self.database, self.transactions)
@@ -176,7 +177,6 @@ class Store:
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
         self.housekeeping = Housekeeping(self.database, self.committer)
         self.retention = retention.Retention(self.database, self.committer)
-        self.housekeeping.also = self.text_index.sweep
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None
         if redis_url:

@@ -82,17 +82,16 @@ _EMPTY = _Head(0, ())
 
 
 class TextIndex:
-    """`source` gives what is to be indexed; set by who builds the store."""
+    """`source` gives what is to be indexed."""
 
-    def __init__(self, database: Database, tasks: Tasks) -> None:
+    def __init__(self, database: Database, tasks: Tasks, source: Source) -> None:
         self._heads: Collection = database["textindex"]
         self._groups: Collection = database["textgroups"]
-        self._mailboxes: Collection = database["mailboxes"]
         self._tasks = tasks
         self._kept: OrderedDict[str, _Head] = OrderedDict()
         self._wanted: OrderedDict[tuple[str, str], Sequence[int]] = OrderedDict()
         self._building = False
-        self.source: Source | None = None
+        self._source = source
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
@@ -149,7 +148,7 @@ class TextIndex:
 
     def want(self, user: str, mailbox: str, uids: Sequence[int], indexed: int) -> None:
         """After a search: `uids` are those of the mailbox, `indexed` the highest that the index knows. Never waits."""
-        if len(uids) - bisect_right(uids, indexed) < LEAST or self.source is None or self._tasks.closed:
+        if len(uids) - bisect_right(uids, indexed) < LEAST or self._tasks.closed:
             return
         if len(self._wanted) < WAITING:
             self._wanted[user, mailbox] = uids[bisect_right(uids, indexed) :]
@@ -173,15 +172,13 @@ class TextIndex:
 
         Raises: Unavailable.
         """
-        if self.source is None:
-            return
         head = await self._head(mailbox)
         new = uids[bisect_right(uids, head.last) :]
         for start in range(0, len(new), FLUSH):
             part = new[start : start + FLUSH]
             found: dict[int, Places] = dict.fromkeys(part)
             begun = monotonic()
-            async for batch in self.source(user, mailbox, part):
+            async for batch in self._source(user, mailbox, part):
                 found.update(batch)
                 await asyncio.sleep(monotonic() - begun)  # as long as it took
                 begun = monotonic()
@@ -217,11 +214,11 @@ class TextIndex:
             ],
         }
         query = {"_id": object_id(mailbox), "version": head.version}
-        try:
-            async with operation():
+        async with operation():
+            try:
                 done = await self._heads.replace_one(query, document, upsert=not head.version)
-        except DuplicateKeyError:
-            return None
+            except DuplicateKeyError:
+                return None
         if not done.matched_count and done.upserted_id is None:
             return None  # another process was faster; what was written here is swept
         self._kept[mailbox] = new
@@ -262,27 +259,27 @@ class TextIndex:
                 await self._groups.insert_many(documents, ordered=False)
         return segment
 
-    # -- keeping order ---------------------------------------------------------------------------------------------
 
-    async def sweep(self) -> None:
-        """The index of mailboxes that are gone goes; so do groups that no head names, an hour after they were written.
+async def sweep(database: Database) -> None:
+    """The index of mailboxes that are gone goes; so do groups that no head names, an hour after they were written.
 
-        Raises: Unavailable.
-        """
-        async with operation():
-            heads = await self._heads.find({}, {"segments.build": 1}).sort("looked", 1).limit(LOOKED_AT).to_list(None)
-            ids = [head["_id"] for head in heads]
-            query = {"_id": {"$in": ids}, "path": {"$exists": True}}
-            alive = {row["_id"] for row in await self._mailboxes.find(query, {"_id": 1}).to_list(None)}
-            gone = [identifier for identifier in ids if identifier not in alive]
-            await self._heads.delete_many({"_id": {"$in": gone}})
-            await self._groups.delete_many({"mailbox": {"$in": gone}})
-            young = ObjectId.from_datetime(datetime.now(UTC) - KEEP_UNNAMED)
-            for head in heads:
-                named = [segment["build"] for segment in head["segments"]]
-                unnamed = {"mailbox": head["_id"], "build": {"$nin": named, "$lt": young}}
-                await self._groups.delete_many(unnamed)
-            await self._heads.update_many({"_id": {"$in": ids}}, {"$set": {"looked": datetime.now(UTC)}})
+    Raises: Unavailable.
+    """
+    index, groups = database["textindex"], database["textgroups"]
+    async with operation():
+        heads = await index.find({}, {"segments.build": 1}).sort("looked", 1).limit(LOOKED_AT).to_list(None)
+        ids = [head["_id"] for head in heads]
+        query = {"_id": {"$in": ids}, "path": {"$exists": True}}
+        alive = {row["_id"] for row in await database["mailboxes"].find(query, {"_id": 1}).to_list(None)}
+        gone = [identifier for identifier in ids if identifier not in alive]
+        await index.delete_many({"_id": {"$in": gone}})
+        await groups.delete_many({"mailbox": {"$in": gone}})
+        young = ObjectId.from_datetime(datetime.now(UTC) - KEEP_UNNAMED)
+        for head in heads:
+            named = [segment["build"] for segment in head["segments"]]
+            unnamed = {"mailbox": head["_id"], "build": {"$nin": named, "$lt": young}}
+            await groups.delete_many(unnamed)
+        await index.update_many({"_id": {"$in": ids}}, {"$set": {"looked": datetime.now(UTC)}})
 
 
 def _id(build: ObjectId, group: int) -> Binary:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from duckmail import __version__
 from duckmail.app.listeners import IMAP, IMAPS, LMTP, POP3, POP3S, SUBMISSION, SUBMISSIONS
 from duckmail.app.services import Services
+from duckmail.services.urlauth import UrlAuth
 from protocols.imap import server as imap
 from protocols.imap.session import ImapServices
 from protocols.imap.settings import ImapSettings
@@ -20,6 +21,7 @@ from protocols.pop3.settings import Pop3Settings
 from protocols.submission import server as submission
 from protocols.submission.session import SubmissionServices
 from protocols.submission.settings import SubmissionSettings
+from storage.urlkeys import UrlKeys
 
 LMTP_OVERLOADED = b"421 4.3.2 Too many connections, try again later\r\n"
 
@@ -34,7 +36,15 @@ def mail_edges(services: Services, limits: Limits, tls: TlsContexts) -> dict[str
 def _imap(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tuple[str, Service]]:
     config = services.config
     serve = imap.make_serve(
-        ImapServices(services.auth, services.sessions, services.mail, limits.user, services.budget, services.threads),
+        ImapServices(
+            auth=services.auth,
+            sessions=services.sessions,
+            mail=services.mail,
+            user_slot=limits.user,
+            budget=services.budget,
+            threads=services.threads,
+            urls=UrlAuth(UrlKeys(services.store.database), services.store.users, services.sealer, services.mail),
+        ),
         ImapSettings(
             version=__version__,
             starttls=config.imap.starttls,

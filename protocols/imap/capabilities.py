@@ -65,6 +65,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("SEARCHRES", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5182
     Capability("WITHIN", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 5032
     Capability("SEARCH=FUZZY", _logged_in, ("SEARCH", "UID SEARCH")),  # RFC 6203
+    Capability("MULTISEARCH", _logged_in, ("ESEARCH",)),  # RFC 7377
     Capability("SORT", _logged_in, ("SORT", "UID SORT")),  # RFC 5256
     Capability("SORT=DISPLAY", _logged_in, ("SORT", "UID SORT")),  # RFC 5957
     Capability("ESORT", _logged_in, ("SORT", "UID SORT")),  # RFC 5267
@@ -85,6 +86,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
     Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469
+    Capability("URLAUTH", _logged_in, ("GENURLAUTH", "RESETKEY", "URLFETCH")),  # RFC 4467
     Capability("REPLACE", _logged_in, ("REPLACE", "UID REPLACE")),  # RFC 8508
     Capability("BINARY", _logged_in, ("FETCH", "APPEND")),  # RFC 3516
     Capability("PREVIEW", _logged_in, ("FETCH",)),  # RFC 8970

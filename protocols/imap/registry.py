@@ -21,6 +21,7 @@ from protocols.imap.commands.list import LIST, LSUB
 from protocols.imap.commands.login import LOGIN
 from protocols.imap.commands.logout import LOGOUT
 from protocols.imap.commands.move import MOVE, UID_MOVE
+from protocols.imap.commands.multisearch import ESEARCH
 from protocols.imap.commands.namespace import NAMESPACE
 from protocols.imap.commands.noop import CHECK, NOOP
 from protocols.imap.commands.rename import RENAME
@@ -34,6 +35,7 @@ from protocols.imap.commands.store import STORE, UID_STORE
 from protocols.imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
 from protocols.imap.commands.thread import THREAD, UID_THREAD
 from protocols.imap.commands.unauthenticate import UNAUTHENTICATE
+from protocols.imap.commands.urlauth import GENURLAUTH, RESETKEY, URLFETCH
 
 COMMANDS: tuple[Command, ...] = (
     # RFC 3501 §6.1, §6.2: any state, before login
@@ -60,6 +62,10 @@ COMMANDS: tuple[Command, ...] = (
     LSUB,
     STATUS,
     APPEND,
+    ESEARCH,
+    GENURLAUTH,
+    RESETKEY,
+    URLFETCH,
     IDLE,
     # RFC 3501 §6.4: selected
     CHECK,

@@ -80,7 +80,9 @@ def _partial(result: Found, page: Page) -> bytes:
     return b"(%b %b)" % (bytes(page), number_runs(numbers) if numbers else b"NIL")
 
 
-def answer(result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq: bool) -> bytes | None:
+def answer(
+    result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq: bool, where: bytes = b""
+) -> bytes | None:
     """ESEARCH, None when the result is only saved (RFC 5182 §2.1). `modseq`: MODSEQ was among the keys."""
     items: list[tuple[bytes, bytes]] = []
     for option in returned.options:
@@ -94,7 +96,7 @@ def answer(result: Found, returned: SearchReturn, tag: str, *, uid: bool, modseq
     places = picked(result, returned)
     if modseq and places:
         items.append((b"MODSEQ", b"%d" % max(result.modseqs[place] for place in places)))
-    return esearch_response(tag, items, uid=uid)
+    return esearch_response(tag, items, uid=uid, where=where)
 
 
 def forget(selected: Selected, returned: SearchReturn | None) -> None:

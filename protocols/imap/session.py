@@ -22,6 +22,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.auth import Auth
 from duckmail.services.mail import Mail
 from duckmail.services.sessions import Sessions
+from duckmail.services.urlauth import UrlAuth
 from protocols.imap.input import Input
 from protocols.imap.selected import NEVER_RECENT, Selected, Update
 from protocols.imap.settings import ImapSettings
@@ -53,7 +54,7 @@ class ImapServices:
     """What the sessions of a server share.
 
     `mail`: the mailboxes of a principal. `user_slot`: counts a session of a user id while entered; LimitReached.
-    `threads`: parse what is long (H7).
+    `threads`: parse what is long (H7). `urls`: authorises URLs.
     """
 
     auth: Auth
@@ -62,6 +63,7 @@ class ImapServices:
     user_slot: Callable[[str], AbstractContextManager[None]]
     budget: OctetBudget
     threads: Pool
+    urls: UrlAuth
 
 
 class Session:
@@ -98,6 +100,13 @@ class Session:
         if self._mail is None:
             raise AssertionError("a command that needs a login ran without")
         return self._mail
+
+    @property
+    def actor(self) -> Principal:
+        """Who has logged in; only in commands that need a login."""
+        if self.principal is None:
+            raise AssertionError("a command that needs a login ran without")
+        return self.principal
 
     @property
     def logged_in(self) -> bool:

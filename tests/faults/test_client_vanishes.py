@@ -24,7 +24,7 @@ from protocols.net.limits import Limits
 from storage.store import Store
 from tests.faults.wire import Imap, Lmtp, imap, lmtp, ok
 from tests.support.net import serving
-from tests.support.stores import open_auth, open_sessions, open_store
+from tests.support.stores import open_auth, open_sessions, open_store, open_urls
 
 MIB = 1024 * 1024
 HALF = b"Message-ID: <half@b.example>\r\nSubject: half\r\n\r\n" + b"half a message\r\n" * 20_000
@@ -83,7 +83,8 @@ async def house(mongo_uri: str, database_name: str, redis_url: str, octets: int 
             await users.create(NewUser(username="anna", password="secret"), SYSTEM)
             auth = open_auth(store, users, passwords)
             sessions = open_sessions(store)
-            services = ImapServices(auth, sessions, lambda by: Mail(store, by), limits.user, budget, scan)
+            reach = limits.user, budget, scan, open_urls(store)
+            services = ImapServices(auth, sessions, lambda by: Mail(store, by), *reach)
             by_imap = make_serve(services, ImapSettings(plaintext_login=True, reserve_timeout=5))
             by_lmtp = LmtpServer(
                 LmtpSettings("mail.test", 50 * MIB, reserve_timeout=5), Delivery(store, scan), budget, lambda _: True

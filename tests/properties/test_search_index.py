@@ -126,16 +126,30 @@ async def test_a_search_has_the_index_built(mongo_uri: str, database_name: str) 
         mail.close_view(view, ears)
 
 
+async def test_two_builders_at_once(mongo_uri: str, database_name: str) -> None:
+    """The slower one gives up; what it wrote is not used."""
+    async with open_store(mongo_uri, database_name) as store, open_store(mongo_uri, database_name, slot="2") as other:
+        mail = Mail(store, await new_account(store))
+        await mail.append("INBOX", [NewMessage(await mail.prepare(b"Subject: x\r\n\r\nneedle\r\n"))] * 20)
+        view = await mail.open("INBOX", ears := Ears())
+        arguments = view.mailbox.user, view.mailbox.id, view.uids[:]
+        await asyncio.gather(store.text_index.build(*arguments), other.text_index.build(*arguments))
+        for each in (store, other):
+            last, (found,) = await each.text_index.ask(view.mailbox.id, [asked("needle")])
+            assert (last, len(found)) == (20, 20)
+        mail.close_view(view, ears)
+
+
 async def test_the_index_goes_with_its_mailbox(mongo_uri: str, database_name: str) -> None:
     async with open_store(mongo_uri, database_name) as store:
         mail = Mail(store, await new_account(store))
         box = await mail.create("Other")
         await mail.append("Other", [NewMessage(await mail.prepare(b"Subject: x\r\n\r\n"))])
         await store.text_index.build(box.user, box.id, [1])
-        await store.text_index.sweep()
+        await textindex.sweep(store.database)
         assert await store.database["textgroups"].count_documents({}) > 0
         await mail.delete("Other")
-        await store.text_index.sweep()
+        await textindex.sweep(store.database)
         assert await store.database["textgroups"].count_documents({}) == 0
         assert await store.database["textindex"].count_documents({}) == 0
 

@@ -16,7 +16,7 @@ from protocols.imap.settings import ImapSettings
 from protocols.net.connection import Connection
 from protocols.net.limits import Limits
 from storage.store import Store
-from tests.support.stores import open_auth, open_sessions, open_store
+from tests.support.stores import open_auth, open_sessions, open_store, open_urls
 
 MIB = 1024 * 1024
 
@@ -56,6 +56,7 @@ async def open_imap(
                 user_slot=Limits(1000, per_user=per_user).user,
                 budget=OctetBudget(budget),
                 threads=pool,
+                urls=open_urls(store),
             )
             yield ImapHouse(store, users, services)
     finally:

@@ -12,7 +12,7 @@ from protocols.imap.settings import ImapSettings
 from protocols.net.limits import Limits
 from tests.support.api import Api
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import open_sessions
+from tests.support.stores import open_sessions, open_urls
 
 
 class ImapSession:
@@ -51,6 +51,7 @@ async def imap_session(api: Api, username: str = "anna", password: str = "secret
         budget=OctetBudget(64 * 1024 * 1024),
         threads=api.accounts.pool,
         sessions=open_sessions(api.store),
+        urls=open_urls(api.store),
     )
     connection = MemoryConnection()
     serve = make_serve(services, ImapSettings(plaintext_login=True))

@@ -8,6 +8,7 @@ from bson.objectid import ObjectId
 
 from duckmail.model.account import Principal
 from duckmail.model.message import NewMessage
+from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import Auth
@@ -15,8 +16,10 @@ from duckmail.services.authlog import AuthLog
 from duckmail.services.mail import Mail
 from duckmail.services.passwords import Passwords
 from duckmail.services.sessions import Sessions
+from duckmail.services.urlauth import UrlAuth
 from duckmail.services.users import Users
 from storage.store import Store
+from storage.urlkeys import UrlKeys
 
 
 class Ears:
@@ -44,6 +47,11 @@ def open_auth(store: Store, users: Users, passwords: Passwords) -> Auth:
     log = AuthLog(store.authlog, store.users)
     asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, log)
     return Auth(users, store.users, passwords, store.counters, asps=asps, authlog=log, tasks=store.tasks)
+
+
+def open_urls(store: Store) -> UrlAuth:
+    """Authorises URLs under a key of the tests."""
+    return UrlAuth(UrlKeys(store.database), store.users, Sealer([b"k" * 32]), lambda by: Mail(store, by))
 
 
 def open_sessions(store: Store) -> Sessions:

@@ -114,9 +114,10 @@ def search_response(numbers: Iterable[int], modseq: int | None = None, name: str
     return found if modseq is None else found + b" (MODSEQ %d)" % modseq
 
 
-def esearch_response(tag: str, items: Iterable[tuple[bytes, bytes]], *, uid: bool) -> bytes:
-    """RFC 4731 §3.2: `(TAG "...")` first, `UID` when the numbers are UIDs, then names and values."""
-    head = b"ESEARCH (TAG %b)" % quoted_or_literal(tag.encode("ascii"))
+def esearch_response(tag: str, items: Iterable[tuple[bytes, bytes]], *, uid: bool, where: bytes = b"") -> bytes:
+    """RFC 4731 §3.2: `(TAG "...")` first, `UID` when the numbers are UIDs, then names and values. `where`: what follows
+    the tag, with its space (RFC 7377 §2.1)."""
+    head = b"ESEARCH (TAG %b%b)" % (quoted_or_literal(tag.encode("ascii")), where)
     return b" ".join((head, *((b"UID",) if uid else ()), *(b"%b %b" % item for item in items)))
 
 
