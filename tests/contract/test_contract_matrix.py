@@ -45,6 +45,7 @@ _RESTLESS = {"leases", "schema", "health", "tokens", "locks", "slots"}
 _ELSEWISE = {
     "GET /users/{user}/restore": "AccountNotFound",
     "POST /users/{user}/restore": "AccountNotFound",
+    "POST /data/import": "INVALID_DATA",  # its body is no file
     "POST /users/{user}/addresses": "AddressExistsError",  # the other one was given it meanwhile
     "POST /users/{user}/2fa/totp/enable": "TotpDisabled",
     "POST /users/{user}/2fa/totp/check": "TotpDisabled",

@@ -84,7 +84,7 @@ async def call(
         options["data"] = BytesIO(orjson.dumps(json))
         headers.setdefault("Content-Type", "application/json")
     async with session.request(method, url, headers=headers, **options) as response:
-        return Reply(response.status, dict(response.headers), await response.text())
+        return Reply(response.status, dict(response.headers), await response.text(errors="replace"))
 
 
 @dataclass(slots=True)
