@@ -91,6 +91,12 @@ class Cannot(DuckmailError):
     default = "This cannot be done"
 
 
+class SpecialUseTaken(Cannot):
+    """The account has a mailbox for this use already."""
+
+    default = "There is a mailbox for this use already"
+
+
 class WildcardNotPermitted(Cannot):
     """A wildcard where one address is needed: as main address."""
 

@@ -13,7 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox
+from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox, SpecialUseTaken
 from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox, MailboxChanges
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
@@ -164,12 +164,19 @@ class Mailboxes:
     async def create(
         self, user: str, path: str, special_use: str | None = None, retention: int = 0, *, hidden: bool = False
     ) -> Mailbox:
-        """Without a `retention` of its own it has that of the account. Raises: AlreadyExists, LimitReached, ..."""
+        """Without a `retention` of its own it has that of the account.
+
+        Raises: AlreadyExists, SpecialUseTaken, LimitReached, ...
+        """
         owner = object_id(user)
 
         async def run(session: AsyncClientSession) -> Document:
             account = await self._bump_tree(owner, session)
             await self._check_number(owner, session)
+            if special_use:
+                same = {"user": owner, "specialUse": special_use, "path": {"$exists": True}}
+                if await self._mailboxes.find_one(same, {"_id": 1}, session=session) is not None:
+                    raise SpecialUseTaken
             kept = retention or int(account.get("retention", 0))
             document = new_document(owner, path, special_use, int(account["uidvalidity"]), kept, hidden=hidden)
             if account.get("audits"):

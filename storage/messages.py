@@ -63,6 +63,10 @@ class Messages:
         async for documents in self._documents(user, mailbox, uids, {"_id": 0, "uid": 1, **dict.fromkeys(names, 1)}):
             yield documents
 
+    async def size(self, user: str, mailbox: str, uids: Sequence[int]) -> int:
+        """Octets of those of `uids` (ascending) that exist. Raises: Unavailable."""
+        return sum([int(row["size"]) async for rows in self.fields(user, mailbox, uids, ["size"]) for row in rows])
+
     async def chunks(self, user: str, mailbox: str, uids: Sequence[int], most: int = CHUNK) -> list[list[int]]:
         """Those of `uids` (ascending) that exist, in runs that one transaction can copy or archive; a few come back as
         they are.

@@ -11,6 +11,8 @@ MAX_LEVELS = 128
 MAX_LEVEL_LENGTH = 512
 MAX_PATH = 4096  # characters; every LIST handles all paths of the account
 SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash", "\\Important")
+VIRTUAL_USES = ("\\All", "\\Flagged")  # of mailboxes that show what others hold, which do not exist here
+CREATABLE_USES = tuple(use for use in SPECIAL_USES if use not in VIRTUAL_USES)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
@@ -62,6 +64,14 @@ class Inbox:
 
     mailbox: str
     used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Octets that an account's mailboxes hold, and may hold; a limit of 0 is none."""
+
+    used: int
+    limit: int
 
 
 def normalise_path(path: str) -> str:

@@ -11,7 +11,7 @@ from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, Tempo
 from duckmail.model import search
 from duckmail.model.account import Principal, User
 from duckmail.model.flags import DELETED
-from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, normalise_path, parents
+from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, Usage, normalise_path, parents
 from duckmail.model.message import (
     Appended,
     Content,
@@ -59,7 +59,7 @@ class Mail:
     ) -> Mailbox:
         """Makes it, and the parents it lacks (RFC 9051 §6.3.4: SHOULD create superior names).
 
-        Raises: AlreadyExists, LimitReached, InvalidInput, Cannot.
+        Raises: AlreadyExists, SpecialUseTaken, LimitReached, InvalidInput, Cannot.
         """
         path = normalise_path(path)
         existing = {mailbox.path for mailbox in await self.mailboxes()}
@@ -129,6 +129,20 @@ class Mail:
 
     def _look_again(self) -> None:
         self._store.views.changed_all()
+
+    async def usage(self) -> Usage:
+        """Raises: Unavailable."""
+        return Usage(await self._store.mailboxes.used(self._user), await self._quota())
+
+    async def deleted_size(self, mailbox: Mailbox) -> int:
+        """Octets that expunging it would free. Raises: NotFound, Unavailable."""
+        listener = _Silent()
+        view = await self.open(mailbox.path, listener)
+        try:
+            doomed = _deleted(view, None)
+        finally:
+            self.close_view(view, listener)
+        return await self._store.messages.size(self._user, mailbox.id, doomed)
 
     # -- one mailbox in use ----------------------------------------------------------------------------------------
 

@@ -58,6 +58,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("LIST-EXTENDED", _logged_in, ("LIST",)),  # RFC 5258
     Capability("LIST-STATUS", _logged_in, ("LIST", "STATUS")),  # RFC 5819
     Capability("SPECIAL-USE", _logged_in, ("LIST",)),  # RFC 6154
+    Capability("CREATE-SPECIAL-USE", _logged_in, ("CREATE",)),  # RFC 6154 §5.2
+    Capability("XLIST", _logged_in, ("XLIST",)),
     Capability("UNSELECT", _logged_in, ("UNSELECT",)),  # RFC 3691
     Capability("UIDPLUS", _logged_in, ("APPEND", "COPY", "UID COPY", "UID EXPUNGE")),  # RFC 4315
     Capability("MOVE", _logged_in, ("MOVE", "UID MOVE")),  # RFC 6851
@@ -78,6 +80,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("OBJECTID", _logged_in, ("CREATE", "SELECT", "STATUS", "FETCH", "SEARCH")),  # RFC 8474
     Capability("SAVEDATE", _logged_in, ("FETCH", "SEARCH")),  # RFC 8514
     Capability("STATUS=SIZE", _logged_in, ("STATUS",)),  # RFC 8438
+    Capability("QUOTA", _logged_in, ("GETQUOTA", "GETQUOTAROOT")),  # RFC 9208
+    Capability("QUOTA=RES-STORAGE", _logged_in, ("GETQUOTA", "STATUS")),  # RFC 9208 §5.1
     Capability("UNAUTHENTICATE", _logged_in, ("UNAUTHENTICATE",)),  # RFC 8437
     Capability("COMPRESS=DEFLATE", _compress, ("COMPRESS",)),  # RFC 4978
     Capability("INPROGRESS", _logged_in),  # RFC 9585

@@ -17,13 +17,14 @@ from protocols.imap.commands.expunge import EXPUNGE, UID_EXPUNGE
 from protocols.imap.commands.fetch import FETCH, UID_FETCH
 from protocols.imap.commands.identify import ID
 from protocols.imap.commands.idle import IDLE
-from protocols.imap.commands.list import LIST, LSUB
+from protocols.imap.commands.list import LIST, LSUB, XLIST
 from protocols.imap.commands.login import LOGIN
 from protocols.imap.commands.logout import LOGOUT
 from protocols.imap.commands.move import MOVE, UID_MOVE
 from protocols.imap.commands.multisearch import ESEARCH
 from protocols.imap.commands.namespace import NAMESPACE
 from protocols.imap.commands.noop import CHECK, NOOP
+from protocols.imap.commands.quota import GETQUOTA, GETQUOTAROOT
 from protocols.imap.commands.rename import RENAME
 from protocols.imap.commands.replace import REPLACE, UID_REPLACE
 from protocols.imap.commands.search import SEARCH, UID_SEARCH
@@ -60,7 +61,10 @@ COMMANDS: tuple[Command, ...] = (
     UNSUBSCRIBE,
     LIST,
     LSUB,
+    XLIST,
     STATUS,
+    GETQUOTA,
+    GETQUOTAROOT,
     APPEND,
     ESEARCH,
     GENURLAUTH,

@@ -36,6 +36,7 @@ _CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
     (errors.NotFound, "NONEXISTENT"),
     (errors.AlreadyExists, "ALREADYEXISTS"),
     (errors.NotPermitted, "NOPERM"),
+    (errors.SpecialUseTaken, "USEATTR"),  # RFC 6154 §5.2
     (errors.Cannot, "CANNOT"),
     (errors.UnknownEncoding, "UNKNOWN-CTE"),  # RFC 3516 §4.3
     (errors.InvalidInput, "CANNOT"),

@@ -21,15 +21,16 @@ OTHERWISE: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "imap-timeout-idle": ({"idle_timeout": 0.5, "idle_keepalive": 0.2}, {}),
     "imap-user-limit": ({}, {}),
 }
+QUOTAS = {"imap-quota": 10 * 1024}  # octets
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in DIALOGS])
 async def test_dialog(path: Path, mongo_uri: str, database_name: str, redis_url: str) -> None:
     settings, connection = OTHERWISE.get(path.stem, ({}, {}))
-    async with open_imap(mongo_uri, database_name, redis_url, per_user=4) as house:
+    async with open_imap(mongo_uri, database_name, redis_url, per_user=4, quota=QUOTAS.get(path.stem, 0)) as house:
         serve = house.serve(replace(SETTINGS, **settings))  # type: ignore[arg-type]
         await play(path, serve, **connection)
 
 
 def test_every_dialog_named_is_there() -> None:
-    assert set(OTHERWISE) <= {path.stem for path in DIALOGS}
+    assert OTHERWISE.keys() | QUOTAS.keys() <= {path.stem for path in DIALOGS}

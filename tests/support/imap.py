@@ -40,7 +40,13 @@ class ImapHouse:
 
 @asynccontextmanager
 async def open_imap(
-    mongo_uri: str, database_name: str, redis_url: str | None = None, *, per_user: int = 10, budget: int = 256 * MIB
+    mongo_uri: str,
+    database_name: str,
+    redis_url: str | None = None,
+    *,
+    per_user: int = 10,
+    budget: int = 256 * MIB,
+    quota: int = 0,
 ) -> AsyncIterator[ImapHouse]:
     pool = Pool("passwords", 2)
     try:
@@ -52,7 +58,7 @@ async def open_imap(
             services = ImapServices(
                 auth=open_auth(store, users, passwords),
                 sessions=open_sessions(store),
-                mail=lambda principal: Mail(store, principal),
+                mail=lambda principal: Mail(store, principal, quota),
                 user_slot=Limits(1000, per_user=per_user).user,
                 budget=OctetBudget(budget),
                 threads=pool,

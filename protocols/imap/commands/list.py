@@ -1,10 +1,11 @@
-"""LIST and LSUB (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), LIST-EXTENDED
+"""LIST, LSUB and XLIST (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), LIST-EXTENDED
 (RFC 5258) and LIST-STATUS (RFC 5819).
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from duckmail.model.mailbox import INBOX
 from duckmail.runtime.turns import Turns
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.commands.status import HIGHESTMODSEQ, status, status_items
@@ -18,6 +19,7 @@ from protocols.imap.wire.response import list_response
 # Options, of selection (RFC 5258 §3.1, RFC 6154 §3), of the answer (RFC 5258 §3.2, RFC 5819 §2), or of both.
 SUBSCRIBED, REMOTE, RECURSIVEMATCH = "SUBSCRIBED", "REMOTE", "RECURSIVEMATCH"
 CHILDREN, SPECIAL_USE, STATUS = "CHILDREN", "SPECIAL-USE", "STATUS"
+XLIST_NAMES = {"\\Junk": "\\Spam", "\\Flagged": "\\Starred", "\\All": "\\AllMail"}
 MAX_PATTERNS = 100
 MANY = 100  # mailboxes; the tree of more is made in a thread
 
@@ -34,7 +36,7 @@ class _Arguments:
     extended: bool = False
 
 
-def _parse_lsub(parser: Parser) -> _Arguments:
+def _parse_plain(parser: Parser) -> _Arguments:
     parser.sp()
     reference = parser.mailbox()
     parser.sp()
@@ -162,4 +164,19 @@ async def _run_lsub(session: Session, arguments: _Arguments) -> Reply:
 
 
 LIST = command("LIST", LOGGED_IN, _parse, _run)
-LSUB = command("LSUB", LOGGED_IN, _parse_lsub, _run_lsub)
+
+
+async def _run_xlist(session: Session, arguments: _Arguments) -> Reply:
+    """LIST as it was before RFC 6154: INBOX has a use as well, and two uses have other names."""
+    text = arguments.reference + arguments.patterns[0]
+    async for entry in _matching(session, text):
+        attributes = [XLIST_NAMES.get(name, name) for name in _attributes(entry)]
+        if entry.path == INBOX:
+            attributes.append("\\Inbox")
+        session.writer.untagged(list_response(attributes, entry.path, session.utf8, "XLIST"))
+        await session.writer.room()
+    return ok("XLIST completed")
+
+
+LSUB = command("LSUB", LOGGED_IN, _parse_plain, _run_lsub)
+XLIST = command("XLIST", LOGGED_IN, _parse_plain, _run_xlist)

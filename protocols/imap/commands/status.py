@@ -1,9 +1,10 @@
 """STATUS (RFC 3501 §6.3.10; HIGHESTMODSEQ: RFC 7162 §3.1.7; APPENDLIMIT: RFC 7889 §4; SIZE: RFC 8438 §3;
-DELETED: RFC 9051 §6.3.11; MAILBOXID: RFC 8474 §4.3).
+DELETED: RFC 9051 §6.3.11; MAILBOXID: RFC 8474 §4.3;
+DELETED-STORAGE: RFC 9208 §4.1.4).
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from duckmail.model.mailbox import Mailbox
@@ -14,6 +15,7 @@ from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.response import status_response
 
 RECENT = "RECENT"
+DELETED_STORAGE = "DELETED-STORAGE"
 HIGHESTMODSEQ = "HIGHESTMODSEQ"
 
 ITEMS: Mapping[str, Callable[[Mailbox, Session], int | bytes]] = {
@@ -45,7 +47,7 @@ def _parse(parser: Parser) -> _Arguments:
 def status_items(parser: Parser) -> list[str]:
     """ "(" status-att *(SP status-att) ")", each once."""
     items = parser.list_of(parser.keyword)
-    if any(item != RECENT and item not in ITEMS for item in items):
+    if any(item not in COUNTED and item not in ITEMS for item in items):
         raise ParseError("Unknown STATUS item")
     return list(dict.fromkeys(items))
 
@@ -62,7 +64,7 @@ async def status(session: Session, mailbox: Mailbox, items: Sequence[str]) -> by
     """The STATUS response for `items`, as `status_items` read them."""
     values: list[tuple[str, int | bytes]] = []
     for item in items:
-        value = await _recent(session, mailbox) if item == RECENT else ITEMS[item](mailbox, session)
+        value = await COUNTED[item](session, mailbox) if item in COUNTED else ITEMS[item](mailbox, session)
         values.append((item, value))
     return status_response(mailbox.path, values, session.utf8)
 
@@ -77,6 +79,18 @@ async def _recent(session: Session, mailbox: Mailbox) -> int:
         return len(view.uids) - bisect_left(view.uids, mailbox.recentuid)
     finally:
         session.mail.close_view(view, listener)
+
+
+async def _deleted_storage(session: Session, mailbox: Mailbox) -> int:
+    """RFC 9208 §4.1.4: octets that an EXPUNGE would free."""
+    return await session.mail.deleted_size(mailbox) if mailbox.deleted else 0
+
+
+# What the mailbox itself does not know.
+COUNTED: Mapping[str, Callable[[Session, Mailbox], Awaitable[int]]] = {
+    RECENT: _recent,
+    DELETED_STORAGE: _deleted_storage,
+}
 
 
 class _Nobody:

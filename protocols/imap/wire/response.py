@@ -194,6 +194,17 @@ def namespace(personal: str = "") -> bytes:
     return b'NAMESPACE ((%b "%b")) NIL NIL' % (quoted_or_literal(personal.encode("ascii")), SEPARATOR.encode("ascii"))
 
 
+def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
+    """RFC 9208 §4.2.1; `resources`: name, usage and limit of each."""
+    listed = " ".join(f"{name} {usage} {limit}" for name, usage, limit in resources)
+    return b"QUOTA %b (%b)" % (astring(root), listed.encode("ascii"))
+
+
+def quota_root(path: str, roots: Iterable[bytes], utf8: bool) -> bytes:
+    """RFC 9208 §4.2.2."""
+    return b" ".join((b"QUOTAROOT", mailbox_name(path, utf8), *(astring(root) for root in roots)))
+
+
 def resp_text(text: str, code: bytes = b"") -> bytes:
     """resp-text = ["[" resp-text-code "]" SP] text (RFC 3501 §9), for the end of OK, NO, BAD, BYE.
 
