@@ -41,6 +41,10 @@ class ImapClient:
         await self._client.send(f"t{self._tags} {text}\r\n".encode("latin-1"))
         return f"t{self._tags}"
 
+    async def send_line(self, text: str) -> None:
+        """A line that is no command."""
+        await self._client.send(f"{text}\r\n".encode("latin-1"))
+
     async def command(self, text: str) -> tuple[list[str], str]:
         """The untagged lines without `* `, and the tagged answer without its tag."""
         tag = await self.send(text)
