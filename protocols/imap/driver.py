@@ -18,7 +18,7 @@ from protocols.imap.input import BadLine, Disconnected, Silence
 from protocols.imap.progress import in_progress
 from protocols.imap.reply import SERVERBUG, Reply, bad, failure, no
 from protocols.imap.selected import UidRequired, UnknownNumber
-from protocols.imap.session import Session, State, log
+from protocols.imap.session import UTF8_ACCEPT, Session, State, log
 from protocols.imap.wire import framer
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.search import BadCharset
@@ -243,7 +243,8 @@ class Driver:
             return bad(f"{spec.name} is not allowed now")
         if self._session.uid_only and Trait.NUMBERED in spec.traits:
             return _bad_number(UidRequired())
-        parser = Parser(command.parts, utf8=self._session.utf8)
+        any_charset = UTF8_ACCEPT not in self._session.enabled
+        parser = Parser(command.parts, utf8=self._session.utf8, any_charset=any_charset)
         try:
             if sum(map(_octets, command.parts)) <= PARSED_HERE:
                 return spec.prepare(parser)

@@ -13,9 +13,10 @@ def _parse(parser: Parser) -> str:
 
 async def _run(session: Session, path: str) -> Reply:
     selected = session.selected
-    if selected is not None and selected.view.mailbox.path == path:
-        await session.deselect()  # or this session would be told BYE for what it did itself
+    mine = selected is not None and selected.view.mailbox.path == path
     await session.mail.delete(path)
+    if mine:
+        await session.deselect()  # or this session would be told BYE for what it did itself
     return ok("DELETE completed")
 
 

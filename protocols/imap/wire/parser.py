@@ -60,11 +60,13 @@ class Parser:
 
     Args:
         parts: `Command.parts`; they begin with the SP behind the command's name, so a grammar begins with `sp()`.
-        utf8: UTF8=ACCEPT is enabled: mailbox names are UTF-8 (RFC 6855 §3).
+        utf8: mailbox names are UTF-8 (RFC 6855 §3, RFC 9051 §5.1).
+        any_charset: SEARCH may name a charset other than UTF-8, as by default it may unless `utf8`.
     """
 
-    def __init__(self, parts: Sequence[Part], utf8: bool = False) -> None:
+    def __init__(self, parts: Sequence[Part], utf8: bool = False, any_charset: bool | None = None) -> None:
         self.utf8 = utf8
+        self.any_charset = not utf8 if any_charset is None else any_charset
         self._parts = parts
         self._index = 0  # of the text part we are in; behind each but the last stands a literal
         self._text = self._text_at(0)

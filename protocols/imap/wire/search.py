@@ -258,7 +258,8 @@ def _charset(p: Parser) -> str:
     if not charsets.known(name):
         raise BadCharset("Unknown charset")
     # RFC 6855 §3: with UTF8=ACCEPT all is UTF-8 and a CHARSET is to be refused; one that says the same does no harm.
-    if p.utf8 and name not in ("UTF-8", "US-ASCII"):
+    # RFC 9051 §6.4.4: without, others may be taken: clients that enable IMAP4rev2 need not know it.
+    if not p.any_charset and name not in ("UTF-8", "US-ASCII"):
         raise ParseError("The charset is UTF-8 when UTF8=ACCEPT is enabled")
     return name
 
@@ -269,7 +270,7 @@ class _Keys:
     def __init__(self, p: Parser, charset: str) -> None:
         self._p = p
         # Without CHARSET the RFC says US-ASCII. Octets above 127 have no other meaning there, so UTF-8 is read in them.
-        self._charset = "UTF-8" if p.utf8 or charset == DEFAULT_CHARSET else charset
+        self._charset = "UTF-8" if not p.any_charset or charset == DEFAULT_CHARSET else charset
         self._arguments: dict[str, Callable[[], SearchKey]] = {
             **{name: self._address(name.lower()) for name in _ADDRESS_HEADERS},
             "HEADER": self._header,
