@@ -153,6 +153,14 @@ class DailyLimitReached(LimitReached):
     default = "You reached a daily sending limit for your account"
 
 
+class AnnotationTooLarge(LimitReached):
+    default = "The value of an entry is too large"
+
+
+class TooManyAnnotations(LimitReached):
+    default = "There is no room for more entries"
+
+
 class OverQuota(DuckmailError):
     default = "Quota exceeded"
 

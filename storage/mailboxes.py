@@ -95,6 +95,7 @@ class Mailboxes:
     def __init__(self, database: Database, transactions: Transactions) -> None:
         self._mailboxes = database["mailboxes"]
         self._users = database["users"]
+        self._annotations = database["annotations"]
         self._transactions = transactions
 
     async def list(self, user: str) -> list[Mailbox]:
@@ -229,6 +230,7 @@ class Mailboxes:
             )
             if document is None:
                 raise NoSuchMailbox
+            await self._annotations.delete_one({"user": owner, "mailbox": document["_id"]}, session=session)
             await self._bump_tree(owner, session)
             return document
 

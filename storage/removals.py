@@ -36,6 +36,7 @@ OWNED: tuple[str, ...] = (
     "archived",
     "expunged",
     "addressregister",
+    "annotations",
     "asps",
     "authlog",
     "autoreplies",

@@ -20,6 +20,7 @@ from storage import (
     addresses,
     addressrecords,
     addressregister,
+    annotations,
     archived,
     asps,
     audits,
@@ -87,6 +88,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *users.INDEXES,
     *addresses.INDEXES,
     *addressregister.INDEXES,
+    *annotations.INDEXES,
     *asps.INDEXES,
     *audits.INDEXES,
     *authlog.INDEXES,
@@ -150,6 +152,7 @@ class Store:
         self.addresses = addresses.Addresses(self.database)
         self.address_records = addressrecords.AddressRecords(self.database, self.transactions)
         self.address_register = addressregister.AddressRegister(self.database)
+        self.annotations = annotations.AnnotationRecords(self.database, self.transactions)
         self.filters = filters.Filters(self.database, self.transactions)
         self.autoreplies = filters.Autoreplies(self.database, self.transactions)
         self.domain_access = filters.DomainAccess(self.database)

@@ -25,6 +25,7 @@ from duckmail.model.message import (
 from duckmail.model.ordering import SortBy, Threading, ThreadNode
 from duckmail.model.ranges import Ranges
 from duckmail.services import ordering, threading
+from duckmail.services.annotations import Annotations
 from duckmail.services.search import Search
 from storage.changes.base import CHUNK
 from storage.changes.copy import ATOMIC, Copy
@@ -43,6 +44,7 @@ class Mail:
         self._store = store
         self._user = principal.user
         self._default_quota = default_quota
+        self.annotations = Annotations(store.annotations, principal.user)
 
     # -- mailboxes -------------------------------------------------------------------------------------------------
 

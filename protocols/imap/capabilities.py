@@ -47,6 +47,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("STARTTLS", _starttls, ("STARTTLS",)),  # RFC 3501 §6.2.1
     Capability("LOGINDISABLED", _login_disabled),
     Capability("AUTH=PLAIN", _may_log_in, ("AUTHENTICATE",)),  # RFC 4616
+    Capability("AUTH=PLAIN-CLIENTTOKEN", _may_log_in, ("AUTHENTICATE",)),
     Capability("AUTH=LOGIN", _may_log_in, ("AUTHENTICATE",)),
     Capability("SASL-IR", commands=("AUTHENTICATE",)),  # RFC 4959
     Capability("LITERAL+"),  # RFC 7888; the framer
@@ -82,6 +83,9 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("STATUS=SIZE", _logged_in, ("STATUS",)),  # RFC 8438
     Capability("QUOTA", _logged_in, ("GETQUOTA", "GETQUOTAROOT")),  # RFC 9208
     Capability("QUOTA=RES-STORAGE", _logged_in, ("GETQUOTA", "STATUS")),  # RFC 9208 §5.1
+    Capability("METADATA", _logged_in, ("GETMETADATA", "SETMETADATA")),  # RFC 5464
+    Capability("METADATA-SERVER", _logged_in, ("GETMETADATA", "SETMETADATA")),  # RFC 5464
+    Capability("LIST-METADATA", _logged_in, ("LIST", "GETMETADATA")),  # RFC 9590
     Capability("UNAUTHENTICATE", _logged_in, ("UNAUTHENTICATE",)),  # RFC 8437
     Capability("COMPRESS=DEFLATE", _compress, ("COMPRESS",)),  # RFC 4978
     Capability("INPROGRESS", _logged_in),  # RFC 9585

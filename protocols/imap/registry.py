@@ -20,6 +20,7 @@ from protocols.imap.commands.idle import IDLE
 from protocols.imap.commands.list import LIST, LSUB, XLIST
 from protocols.imap.commands.login import LOGIN
 from protocols.imap.commands.logout import LOGOUT
+from protocols.imap.commands.metadata import GETMETADATA, SETMETADATA
 from protocols.imap.commands.move import MOVE, UID_MOVE
 from protocols.imap.commands.multisearch import ESEARCH
 from protocols.imap.commands.namespace import NAMESPACE
@@ -65,6 +66,8 @@ COMMANDS: tuple[Command, ...] = (
     STATUS,
     GETQUOTA,
     GETQUOTAROOT,
+    GETMETADATA,
+    SETMETADATA,
     APPEND,
     ESEARCH,
     GENURLAUTH,

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from duckmail import errors
+from duckmail.model.annotation import MAX_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ _CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
     (errors.Cannot, "CANNOT"),
     (errors.UnknownEncoding, "UNKNOWN-CTE"),  # RFC 3516 §4.3
     (errors.InvalidInput, "CANNOT"),
+    (errors.AnnotationTooLarge, f"METADATA MAXSIZE {MAX_VALUE}"),  # RFC 5464 §4.3
+    (errors.TooManyAnnotations, "METADATA TOOMANY"),
     (errors.LimitReached, "LIMIT"),
     (errors.OverQuota, "OVERQUOTA"),
     (errors.TooLarge, "TOOBIG"),  # RFC 4469 §4.2

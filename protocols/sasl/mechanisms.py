@@ -54,6 +54,16 @@ class Plain:
         return _credentials(name, password)
 
 
+class PlainClientToken(Plain):
+    """PLAIN with a fourth part, which is the program's business: it is neither kept nor written anywhere."""
+
+    def step(self, response: bytes) -> Credentials:
+        plain, separator, _token = response.rpartition(b"\0")
+        if not separator:
+            raise SaslError("Invalid PLAIN-CLIENTTOKEN response")
+        return super().step(plain)
+
+
 class Login:
     """Two questions; their texts are what old clients look for. Some send the user name as initial response."""
 
@@ -70,7 +80,11 @@ class Login:
         return _credentials(self._name, _text(response))
 
 
-MECHANISMS: Mapping[str, Callable[[], Mechanism]] = {"PLAIN": Plain, "LOGIN": Login}
+MECHANISMS: Mapping[str, Callable[[], Mechanism]] = {
+    "PLAIN": Plain,
+    "PLAIN-CLIENTTOKEN": PlainClientToken,
+    "LOGIN": Login,
+}
 
 
 def start(name: str) -> Mechanism | None:

@@ -42,6 +42,20 @@ def test_plain_refuses(response: bytes) -> None:
         mechanism.step(response)
 
 
+def test_a_client_token_is_left_out() -> None:
+    mechanism = start("PLAIN-CLIENTTOKEN")
+    assert mechanism is not None
+    assert mechanism.step(b"\0anna\0secret\0token") == Credentials("anna", "secret")
+
+
+@pytest.mark.parametrize("response", [b"", b"anna", b"\0anna\0secret", b"\0anna\0secret\0token\0more"])
+def test_a_client_token_is_the_fourth_part(response: bytes) -> None:
+    mechanism = start("PLAIN-CLIENTTOKEN")
+    assert mechanism is not None
+    with pytest.raises(SaslError):
+        mechanism.step(response)
+
+
 def test_login_asks_twice() -> None:
     mechanism = start("Login")
     assert mechanism is not None

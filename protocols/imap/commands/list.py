@@ -1,11 +1,11 @@
 """LIST, LSUB and XLIST (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), LIST-EXTENDED
-(RFC 5258) and LIST-STATUS (RFC 5819).
+(RFC 5258), LIST-STATUS (RFC 5819) and LIST-METADATA (RFC 9590).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from duckmail.model.mailbox import INBOX
+from duckmail.model.mailbox import INBOX, Mailbox
 from duckmail.runtime.turns import Turns
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.commands.status import HIGHESTMODSEQ, status, status_items
@@ -13,12 +13,14 @@ from protocols.imap.patterns import Pattern
 from protocols.imap.reply import Reply, ok
 from protocols.imap.session import Session
 from protocols.imap.tree import Entry, entries
+from protocols.imap.wire.metadata import entries as entries_of
+from protocols.imap.wire.metadata import metadata_response
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.response import list_response
 
-# Options, of selection (RFC 5258 §3.1, RFC 6154 §3), of the answer (RFC 5258 §3.2, RFC 5819 §2), or of both.
+# Options, of selection (RFC 5258 §3.1, RFC 6154 §3), of the answer (RFC 5258 §3.2, RFC 5819 §2, RFC 9590 §3), or both.
 SUBSCRIBED, REMOTE, RECURSIVEMATCH = "SUBSCRIBED", "REMOTE", "RECURSIVEMATCH"
-CHILDREN, SPECIAL_USE, STATUS = "CHILDREN", "SPECIAL-USE", "STATUS"
+CHILDREN, SPECIAL_USE, STATUS, METADATA = "CHILDREN", "SPECIAL-USE", "STATUS", "METADATA"
 XLIST_NAMES = {"\\Junk": "\\Spam", "\\Flagged": "\\Starred", "\\All": "\\AllMail"}
 MAX_PATTERNS = 100
 MANY = 100  # mailboxes; the tree of more is made in a thread
@@ -26,13 +28,15 @@ MANY = 100  # mailboxes; the tree of more is made in a thread
 
 @dataclass(frozen=True, slots=True)
 class _Arguments:
-    """`extended`: written with what RFC 5258 adds. `status`: items of RETURN (STATUS ...) (RFC 5819)."""
+    """`extended`: written with what RFC 5258 adds. `status`: items of RETURN (STATUS ...) (RFC 5819).
+    `metadata`: entries of RETURN (METADATA ...) (RFC 9590)."""
 
     reference: str
     patterns: tuple[str, ...]
     selection: frozenset[str] = frozenset()
     returned: frozenset[str] = frozenset()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     extended: bool = False
 
 
@@ -59,14 +63,15 @@ def _parse(parser: Parser) -> _Arguments:
             raise ParseError("Too many patterns")
     else:
         patterns = [parser.list_mailbox()]
-    returned: dict[str, list[str]] = {}
+    returned: dict[str, Sequence[str]] = {}
     if parser.try_byte(b" "):
         if parser.keyword() != "RETURN":
             raise ParseError("Expected RETURN")
         parser.sp()
         returned, extended = dict(parser.list_of(lambda: _return_option(parser), empty=True)), True
-    status = tuple(returned.get(STATUS, ()))
-    return _Arguments(reference, tuple(patterns), frozenset(selection), frozenset(returned), status, extended)
+    status, metadata = tuple(returned.get(STATUS, ())), tuple(returned.get(METADATA, ()))
+    chosen = frozenset(selection), frozenset(returned)
+    return _Arguments(reference, tuple(patterns), *chosen, status, metadata, extended)
 
 
 def _selection(parser: Parser) -> list[str]:
@@ -78,11 +83,16 @@ def _selection(parser: Parser) -> list[str]:
     return options
 
 
-def _return_option(parser: Parser) -> tuple[str, list[str]]:
+def _return_option(parser: Parser) -> tuple[str, Sequence[str]]:
     option = parser.keyword()
     if option == STATUS:
         parser.sp()
         return option, status_items(parser)
+    if option == METADATA:
+        parser.sp()
+        if parser.peek() != ord("("):
+            raise ParseError("Expected '('")
+        return option, entries_of(parser)
     if option not in (SUBSCRIBED, CHILDREN, SPECIAL_USE):
         raise ParseError("Unknown option")
     return option, []
@@ -97,6 +107,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if HIGHESTMODSEQ in arguments.status:
         session.enable_condstore()
     texts = [arguments.reference + pattern for pattern in arguments.patterns]
+    metadata = await _metadata(session, arguments.metadata)
     async for entry in _matching(session, *texts):
         children = _child_info(entry, arguments.selection)
         if not _chosen(entry, arguments.selection) and not children:
@@ -105,10 +116,31 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         if entry.mailbox is not None and entry.mailbox.subscribed and _tells_subscribed(arguments):
             attributes.append("\\Subscribed")
         writer.untagged(list_response(attributes, entry.path, utf8, extended=children))
-        if arguments.status and entry.mailbox is not None:
-            writer.untagged(await status(session, entry.mailbox, arguments.status))  # RFC 5819 §2
+        if entry.mailbox is not None:
+            async for data in _data(session, entry.mailbox, arguments, metadata):
+                writer.untagged(data)
         await writer.room()
     return ok("LIST completed")
+
+
+async def _metadata(session: Session, names: Sequence[str]) -> dict[str, dict[str, bytes]]:
+    """The entries of all mailboxes, by id, in one query; none when none are asked for."""
+    if not names:
+        return {}
+    mailboxes = await session.mail.mailboxes()
+    found = await session.mail.annotations.of(mailboxes)
+    return {mailbox.id: entries for mailbox, entries in zip(mailboxes, found, strict=True)}
+
+
+async def _data(
+    session: Session, mailbox: Mailbox, arguments: _Arguments, metadata: dict[str, dict[str, bytes]]
+) -> AsyncIterator[bytes]:
+    """What follows the LIST response of a mailbox: RFC 5819 §2, RFC 9590 §3.1."""
+    if arguments.status:
+        yield await status(session, mailbox, arguments.status)
+    if arguments.metadata:
+        found = metadata.get(mailbox.id, {})
+        yield metadata_response(mailbox.path, [(name, found.get(name)) for name in arguments.metadata], session.utf8)
 
 
 def _chosen(entry: Entry, selection: frozenset[str]) -> bool:

@@ -1,9 +1,11 @@
-"""GETQUOTA and GETQUOTAROOT (RFC 9208): an account has one root, named "", with the limit of its storage.
+"""GETQUOTA and GETQUOTAROOT (RFC 9208): an account has one root, named "", with the limit of its storage; one
+that has no limit has no root, since a root without a resource cannot be written (§7: quota-list).
 
 There is no SETQUOTA: limits are an administrator's, who has the API; QUOTASET is not announced.
 """
 
 from duckmail.errors import NotFound
+from duckmail.model.mailbox import Usage
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.reply import Reply, ok
 from protocols.imap.session import Session
@@ -24,25 +26,26 @@ def _parse_mailbox(parser: Parser) -> str:
 
 
 async def _get(session: Session, root: bytes) -> Reply:
-    if root != ROOT:
+    usage = await session.mail.usage()
+    if root != ROOT or not usage.limit:
         raise NotFound("No such quota root")
-    await _write(session)
+    _write(session, usage)
     return ok("GETQUOTA completed")
 
 
 async def _get_root(session: Session, path: str) -> Reply:
     """RFC 9208 §4.1.2: the roots of the mailbox, and the usage and limits of each."""
     mailbox = await session.mail.mailbox(path)
-    session.writer.untagged(quota_root(mailbox.path, [ROOT], session.utf8))
-    await _write(session)
+    usage = await session.mail.usage()
+    session.writer.untagged(quota_root(mailbox.path, [ROOT] if usage.limit else [], session.utf8))
+    if usage.limit:
+        _write(session, usage)
     return ok("GETQUOTAROOT completed")
 
 
-async def _write(session: Session) -> None:
-    usage = await session.mail.usage()
-    # RFC 9208 §5.1: STORAGE is in units of 1024 octets. What has no limit is left out of the list (§4.2.1).
-    limited = [("STORAGE", _units(usage.used), usage.limit // 1024)] if usage.limit else []
-    session.writer.untagged(quota(ROOT, limited))
+def _write(session: Session, usage: Usage) -> None:
+    # RFC 9208 §5.1: STORAGE is in units of 1024 octets.
+    session.writer.untagged(quota(ROOT, [("STORAGE", _units(usage.used), usage.limit // 1024)]))
 
 
 def _units(octets: int) -> int:

@@ -1,0 +1,79 @@
+"""Annotations: one document for each mailbox that has some, and one for the account's own of the server.
+
+What belongs to a mailbox goes in the transaction that deletes it. A change writes to the mailbox document, so that it
+cannot come in beside that.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from duckmail.errors import NoSuchMailbox, TooManyAnnotations
+from duckmail.model.annotation import MAX_ACCOUNT, MAX_ENTRIES
+from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.transactions import Transactions
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("annotations", [("user", 1), ("mailbox", 1)], {"unique": True}),
+)
+
+Entries = dict[str, bytes]
+
+
+class AnnotationRecords:
+    def __init__(self, database: Database, transactions: Transactions) -> None:
+        self._annotations = database["annotations"]
+        self._mailboxes = database["mailboxes"]
+        self._transactions = transactions
+
+    async def get(self, user: str, mailboxes: Sequence[str]) -> dict[str, Entries]:
+        """By mailbox, "" for the server; who has none is absent. Raises: Unavailable."""
+        query = {"user": object_id(user), "mailbox": {"$in": [_mailbox(mailbox) for mailbox in mailboxes]}}
+        async with operation():
+            documents = await self._annotations.find(query).to_list(None)
+        return {str(document["mailbox"] or ""): _entries(document) for document in documents}
+
+    async def change(self, user: str, mailbox: str, changes: Mapping[str, bytes | None]) -> None:
+        """All or none; None removes. `mailbox`: "" for the server.
+
+        Raises: NoSuchMailbox, TooManyAnnotations, Unavailable, CommitUnknown.
+        """
+        owner, place = object_id(user), _mailbox(mailbox)
+
+        async def run(session: AsyncClientSession) -> None:
+            if place is not None:
+                living = {"_id": place, "user": owner, "path": {"$exists": True}}
+                touched = await self._mailboxes.update_one(living, {"$inc": {"annotated": Int64(1)}}, session=session)
+                if not touched.matched_count:
+                    raise NoSuchMailbox
+            await self._write(owner, place, changes, session)
+
+        await self._transactions.run(run)
+
+    async def _write(
+        self, owner: ObjectId, place: ObjectId | None, changes: Mapping[str, bytes | None], session: AsyncClientSession
+    ) -> None:
+        query = {"user": owner, "mailbox": place}
+        document = await self._annotations.find_one(query, session=session)
+        entries = {**(_entries(document) if document else {}), **changes}
+        kept = {name: value for name, value in entries.items() if value is not None}
+        if not kept:
+            await self._annotations.delete_one(query, session=session)
+            return
+        size = sum(len(name) + len(value) for name, value in kept.items())
+        others = self._annotations.find({"user": owner, "mailbox": {"$ne": place}}, {"size": 1}, session=session)
+        used = sum([int(row["size"]) async for row in others])
+        if len(kept) > MAX_ENTRIES or used + size > MAX_ACCOUNT:
+            raise TooManyAnnotations
+        update = {"$set": {"entries": [list(pair) for pair in sorted(kept.items())], "size": Int64(size)}}
+        await self._annotations.update_one(query, update, upsert=True, session=session)
+
+
+def _mailbox(mailbox: str) -> ObjectId | None:
+    return object_id(mailbox) if mailbox else None
+
+
+def _entries(document: Document) -> Entries:
+    return {name: bytes(value) for name, value in document["entries"]}
