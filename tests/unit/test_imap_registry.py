@@ -63,3 +63,8 @@ def test_errors(error: errors.DuckmailError, code: str) -> None:
 def test_a_missing_target_asks_for_create() -> None:
     assert failure(errors.NotFound(), try_create=True).code == "TRYCREATE"
     assert failure(errors.OverQuota(), try_create=True).code == "OVERQUOTA"
+
+
+def test_no_capability_is_announced_twice() -> None:
+    names = [capability.name for capability in capabilities.CAPABILITIES]
+    assert len(names) == len(set(names))
