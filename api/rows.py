@@ -13,6 +13,7 @@ from duckmail.mime.structure import content_type
 from duckmail.model.listing import ListedAttachment, ListedMessage, Pairs
 from duckmail.model.message import Details
 from duckmail.model.queue import QueuedMessage, State
+from duckmail.model.target import shown
 
 FORWARDED = "$forwarded"
 _ADDRESS_FIELDS: Final = frozenset({"from", "sender", "to", "cc", "bcc", "reply-to"})
@@ -117,7 +118,7 @@ def written(details: Details) -> Json:
         names = ("id", "filename", "contentType", "size")
         answer["files"] = [dict(zip(names, file, strict=True)) for file in details.files]
     if details.forwarded:
-        answer["forwardTargets"] = [{"type": kind, "value": value} for kind, value in details.forwarded]
+        answer["forwardTargets"] = [{"type": kind, "value": shown(value)} for kind, value in details.forwarded]
     return answer
 
 

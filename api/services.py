@@ -21,10 +21,12 @@ from duckmail.services.messages.services import MessageServices
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles
 from duckmail.services.quotas import Quotas
+from duckmail.services.settings import ServerSettings
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
 from duckmail.services.transfer import Transfer
 from duckmail.services.updates import Updates
+from duckmail.services.usage import Usages
 from duckmail.services.users import Users
 from duckmail.services.webauthn import WebAuthn
 from duckmail.services.webhooks.webhooks import Webhooks
@@ -59,10 +61,12 @@ class ApiServices:
     mfa: TwoFactor
     profiles: Profiles
     quotas: Quotas
+    settings: ServerSettings
     tasks: TaskList
     tokens: Tokens
     updates: Updates
     transfer: Transfer
+    usages: Usages
     users: Users
     webauthn: WebAuthn
     webhooks: Webhooks

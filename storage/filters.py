@@ -128,6 +128,11 @@ class Filters:
             raise NotFound("This filter does not exist")
         return to_filter(document)
 
+    async def number(self, user: str) -> int:
+        """How many the account has. Raises: Unavailable."""
+        async with operation():
+            return await self._filters.count_documents({"user": object_id(user)})
+
     async def create(self, new: Filter, most: int) -> str:
         """Its id. Raises: LimitReached: the account has `most` already; NotFound (it), Unavailable, CommitUnknown."""
         owner = object_id(new.user)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from bson.objectid import ObjectId
 
 from duckmail.errors import DuckmailError
+from duckmail.model.settings import Settings
 from storage.changes.archive import ArchiveStub
 from storage.changes.base import CHUNK, Key
 from storage.changes.expunge import Expunge
@@ -31,6 +32,8 @@ log = logging.getLogger("duckmail.storage")
 
 KEEP_TOMBSTONES = timedelta(days=90)
 KEEP_ARCHIVED = timedelta(days=25)
+MILLISECOND = timedelta(milliseconds=1)
+LONGEST = timedelta(days=365_000) // MILLISECOND
 BATCH = 100
 EXPIRED_AT_ONCE = 500  # messages; what is left waits for the next round
 
@@ -41,8 +44,9 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 
 class Housekeeping:
-    def __init__(self, database: Database, committer: Committer) -> None:
+    def __init__(self, database: Database, committer: Committer, settings: Settings | None = None) -> None:
         self._database = database
+        self._settings = settings or Settings()
         self._committer = committer
         self._sweep = Sweep(database)
         self._files = UserFiles(database)
@@ -110,7 +114,9 @@ class Housekeeping:
                     await self._database["mailboxes"].delete_one({"_id": stub["_id"], "user": stub["user"]})
 
     async def drop_archived(self) -> None:
-        old = {"archived": {"$lt": datetime.now(UTC) - KEEP_ARCHIVED}}
+        # No longer than a millennium: a date must come of it.
+        kept = min(self._settings.literal("const:archive:time", KEEP_ARCHIVED // MILLISECOND), LONGEST)
+        old = {"archived": {"$lt": datetime.now(UTC) - kept * MILLISECOND}}
         while True:
             async with operation():
                 rows = await self._database["archived"].find(old, {"_id": 1}).limit(CHUNK).to_list(None)

@@ -15,6 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox, SpecialUseTaken
 from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox, MailboxChanges
+from duckmail.model.settings import Settings
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
@@ -92,7 +93,8 @@ def below(path: str) -> dict[str, str]:
 
 
 class Mailboxes:
-    def __init__(self, database: Database, transactions: Transactions) -> None:
+    def __init__(self, database: Database, transactions: Transactions, settings: Settings | None = None) -> None:
+        self._settings = settings or Settings()
         self._mailboxes = database["mailboxes"]
         self._users = database["users"]
         self._annotations = database["annotations"]
@@ -276,7 +278,7 @@ class Mailboxes:
     async def _check_number(self, owner: ObjectId, session: AsyncClientSession) -> None:
         """Raises: LimitReached."""
         living = await self._mailboxes.count_documents({"user": owner, "path": {"$exists": True}}, session=session)
-        if living >= MAX_MAILBOXES:
+        if living >= self._settings.given("const:max:mailboxes", MAX_MAILBOXES):
             raise LimitReached("The account has its maximum number of mailboxes")
         if await self._mailboxes.count_documents({"user": owner}, session=session) >= living + MAX_STUBS:
             raise LimitReached("The account has deleted too many mailboxes lately")

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.events import SILENT, Events
 from duckmail.model.message import Appended, Content, NewMessage
+from duckmail.model.settings import Settings
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
 from storage import (
@@ -36,6 +37,7 @@ from storage import (
     removals,
     retention,
     rows,
+    settings,
     tasks,
     textindex,
     threads,
@@ -143,9 +145,11 @@ class Store:
         self.transactions = Transactions(self.client)
         self.lease = Lease(self.database, self.transactions, Slot(slot))
         self.tasks = Tasks("storage")
+        self.settings = Settings()
+        self.setting_records = settings.SettingRecords(self.database)
         self.contents = Contents(self.database, threads)
-        self.mailboxes = mailboxes.Mailboxes(self.database, self.transactions)
-        self.users = users.Users(self.database, self.transactions)
+        self.mailboxes = mailboxes.Mailboxes(self.database, self.transactions, self.settings)
+        self.users = users.Users(self.database, self.transactions, self.settings)
         self.users.changed = self._account_changed
         self.mailbox_changed: Callable[[str], None] = lambda _user: None  # of this account, in any process; a hint
         self.account_changed: Callable[[str], None] = lambda _user: None  # in any process; a hint
@@ -178,7 +182,7 @@ class Store:
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)
-        self.housekeeping = Housekeeping(self.database, self.committer)
+        self.housekeeping = Housekeeping(self.database, self.committer, self.settings)
         self.retention = retention.Retention(self.database, self.committer)
         self._redis: tuple[Redis, ...] = ()
         self.notifier: Notifier | None = None

@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, NotFound, UsernameTaken
 from duckmail.model.account import Limits, Standing, User, UserQuery
+from duckmail.model.settings import Settings
 from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
@@ -54,6 +55,9 @@ _FIELDS: Mapping[str, str] = {
     "indexing": "indexing",
     "filtered": "filtered",
     "autoreply": "autoreply",
+    "pub_key": "pubKey",
+    "encrypt_messages": "encryptMessages",
+    "encrypt_forwarded": "encryptForwarded",
     "meta_data": "metaData",
     "internal_data": "internalData",
 }
@@ -63,6 +67,7 @@ _LISTS: Mapping[str, str] = {
     "targets": "targets",
     "from_whitelist": "fromWhitelist",
     "enabled_2fa": "enabled2fa",
+    "key_info": "keyInfo",
 }
 _LIMITS: Mapping[str, str] = {
     "quota": "quota",
@@ -116,13 +121,13 @@ def username_view(username: str) -> str:
     return username.lower().replace(".", "")
 
 
-def to_user(document: Document) -> User:
+def to_user(document: Document, defaults: Limits | None = None) -> User:
     values: Document = {name: document[key] for name, key in _FIELDS.items() if key in document}
     values |= {name: tuple(document[key]) for name, key in _LISTS.items() if key in document}
     limits = Limits(**{name: int(document[key]) for name, key in _LIMITS.items() if key in document})
     for name in ("retention", "auth_version", "session_version"):
         values[name] = int(values.get(name, 0))
-    return User(id=str(document["_id"]), limits=limits, **values)
+    return User(id=str(document["_id"]), limits=limits, defaults=defaults or Limits(), **values)
 
 
 def to_fields(changes: Mapping[str, object]) -> Document:
@@ -144,7 +149,8 @@ def to_fields(changes: Mapping[str, object]) -> Document:
 class Users:
     """`changed` is told of each account whose open sessions have to be looked at, behind the commit."""
 
-    def __init__(self, database: Database, transactions: Transactions) -> None:
+    def __init__(self, database: Database, transactions: Transactions, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
         self.changed: Callable[[str], None] = lambda _user: None
         self._users = database["users"]
         self._addresses = database["addresses"]
@@ -198,6 +204,9 @@ class Users:
         except DuplicateKeyError as error:
             raise AddressTaken from error
 
+    def _user(self, document: Document) -> User:
+        return to_user(document, self.settings.limits)
+
     async def get(self, user: str) -> User:
         """Raises: NotFound, Unavailable."""
         return await self._one({"_id": object_id(user)})
@@ -211,13 +220,13 @@ class Users:
             document = await self._users.find_one(query)
         if document is None:
             raise NotFound("This user does not exist")
-        return to_user(document)
+        return self._user(document)
 
     async def many(self, users: Sequence[str]) -> dict[str, User]:
         """The accounts with these ids, by id; what does not exist is absent."""
         async with operation():
             documents = await self._users.find({"_id": {"$in": [object_id(user) for user in users]}}).to_list(None)
-        return {str(document["_id"]): to_user(document) for document in documents}
+        return {str(document["_id"]): self._user(document) for document in documents}
 
     async def list(self, query: UserQuery, limit: int, after: str = "", before: str = "") -> Slice:
         """Accounts by ascending id: the first `limit`, those behind id `after`, or those just ahead of `before`."""
@@ -230,7 +239,7 @@ class Users:
             total = await self._users.count_documents(narrowed, hint="_id_")
             documents = await self._users.find(page).sort("_id", order).limit(limit + 1).to_list(None)
         more = len(documents) > limit
-        found = [to_user(document) for document in documents[:limit]]
+        found = [self._user(document) for document in documents[:limit]]
         if before:
             return Slice(found[::-1], total, has_previous=more, has_next=True)
         return Slice(found, total, has_previous=bool(after), has_next=more)
@@ -277,7 +286,7 @@ class Users:
             raise NotFound("This user does not exist")
         if revoke or not _STANDING.isdisjoint(changes):
             self.changed(user)
-        return to_user(document)
+        return self._user(document)
 
     async def log_out(self, user: str, reason: str) -> None:
         """Ends the open sessions. Raises: NotFound, Unavailable."""

@@ -5,8 +5,10 @@ from api.answers.base import Answer, Operation, absent
 
 class GetSettingsResult(Answer):
     key: str
-    value: str | int
+    value: str | int | bool
     name: str
+    description: str
+    default: str | int | bool
     type: str
     custom: bool
 
@@ -25,7 +27,7 @@ class CreateSettingResponse(Answer):
 class GetSettingResponse(Answer):
     success: bool
     key: str
-    value: str | int = absent()
+    value: str | int | bool = absent()
     error: str = absent()
 
 

@@ -13,6 +13,7 @@ from api.schemas.users import CreateUser, DeleteUser, ListUsers, LogOut, OneUser
 from duckmail.errors import AccountExists, AddressTaken, AuthenticationFailed, InUse, NotFound, UsernameTaken
 from duckmail.model.account import Limits, UserQuery
 from duckmail.model.target import shown
+from duckmail.services.usage import Usage
 from duckmail.services.users import Account, NewUser, normalise_tags
 
 
@@ -58,8 +59,8 @@ def _row(account: Account, meta_data: bool, internal_data: bool) -> Json:
         "targets": list(map(shown, user.targets)),
         "enabled2fa": user.enabled_2fa,
         "autoreply": user.autoreply,
-        "encryptMessages": False,
-        "encryptForwarded": False,
+        "encryptMessages": user.encrypt_messages,
+        "encryptForwarded": user.encrypt_forwarded,
         "quota": {"allowed": account.allowed.quota, "used": account.used},
         **({"metaData": orjson.loads(user.meta_data)} if meta_data else {}),
         **({"internalData": orjson.loads(user.internal_data)} if internal_data else {}),
@@ -68,6 +69,9 @@ def _row(account: Account, meta_data: bool, internal_data: bool) -> Json:
         "disabled": user.disabled,
         "suspended": user.suspended,
     }
+
+
+_KEY = ("name", "address", "fingerprint")
 
 
 async def read(call: Call, request: OneUser) -> Json:
@@ -83,15 +87,15 @@ async def read(call: Call, request: OneUser) -> Json:
         **({"retention": user.retention} if user.retention else {}),
         "enabled2fa": user.enabled_2fa,
         "autoreply": user.autoreply,
-        "encryptMessages": False,
-        "encryptForwarded": False,
-        "pubKey": "",
-        "keyInfo": False,
+        "encryptMessages": user.encrypt_messages,
+        "encryptForwarded": user.encrypt_forwarded,
+        "pubKey": user.pub_key,
+        "keyInfo": dict(zip(_KEY, user.key_info, strict=True)) if user.key_info else False,
         "metaData": orjson.loads(user.meta_data),
         "internalData": orjson.loads(user.internal_data),
         "targets": list(map(shown, user.targets)),
         "spamLevel": user.spam_level,
-        "limits": _limits(account.allowed, account.used),
+        "limits": _limits(account.allowed, account.used, await call.services.usages.of(request.user, call.by)),
         "tags": user.tags,
         "fromWhitelist": user.from_whitelist,
         "disabledScopes": user.disabled_scopes,
@@ -106,20 +110,25 @@ async def read(call: Call, request: OneUser) -> Json:
     return answer
 
 
-def _limits(allowed: Limits, used: int) -> Json:
-    def counted(limit: int) -> Json:
+def _limits(allowed: Limits, used: int, usage: Usage) -> Json:
+    def counted(name: str) -> Json:
+        count = usage.counts.get(name)
         # `ttl` false: the counter has not been started.
-        return {"allowed": limit, "used": 0, "ttl": False}
+        return {
+            "allowed": getattr(allowed, name),
+            "used": max(count.value, 0) if count else 0,
+            "ttl": (count and count.ttl) or False,
+        }
 
     return {
         "quota": {"allowed": allowed.quota, "used": used},
-        "recipients": counted(allowed.recipients),
-        "filters": {"allowed": allowed.filters, "used": 0},
-        "forwards": counted(allowed.forwards),
-        "received": counted(allowed.received_max),
-        "imapUpload": counted(allowed.imap_max_upload),
-        "imapDownload": counted(allowed.imap_max_download),
-        "pop3Download": counted(allowed.pop3_max_download),
+        "recipients": counted("recipients"),
+        "filters": {"allowed": allowed.filters, "used": usage.filters},
+        "forwards": counted("forwards"),
+        "received": counted("received_max"),
+        "imapUpload": counted("imap_max_upload"),
+        "imapDownload": counted("imap_max_download"),
+        "pop3Download": counted("pop3_max_download"),
         "pop3MaxMessages": {"allowed": allowed.pop3_max_messages},
         "imapMaxConnections": {"allowed": allowed.imap_max_connections, "used": 0},
     }
@@ -145,6 +154,7 @@ async def update(call: Call, request: UpdateUser) -> Json:
     )
     if request.disable2fa:
         await services.mfa.disable_all(request.user, call.by, request.trace)
+    await services.usages.begin_anew(request.user, frozenset(changes), call.by)
     if password is not None:
         await keep_token(call, user)
     return {"success": True}

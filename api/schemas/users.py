@@ -27,11 +27,10 @@ from api.schemas.types import (
     violation,
 )
 from duckmail.services.auth import SCOPES
+from duckmail.services.pgp import LARGEST
 from duckmail.services.sessions import LOGOUT
 
 Flag = Annotated[bool, boolean(), EMPTY_IS_ABSENT]
-# Mail is not encrypted at rest yet: a request to do so is refused rather than stored without effect.
-Never = Annotated[bool, boolean(only=False), EMPTY_IS_ABSENT]
 Limit = Annotated[int, number(0)]
 Id = Annotated[str, identifier()]
 Username = Annotated[str, username()]
@@ -60,6 +59,9 @@ ATTRIBUTES = (
     "disabled_scopes",
     "meta_data",
     "internal_data",
+    "pub_key",
+    "encrypt_messages",
+    "encrypt_forwarded",
 )
 
 
@@ -100,9 +102,9 @@ class Profile(Traced):
     disabled_scopes: Annotated[tuple[Annotated[str, one_of(*SCOPES)], ...], AfterValidator(unique)] = ()
     meta_data: Annotated[str, json_object()] = "{}"
     internal_data: Annotated[str, json_object()] = "{}"
-    pub_key: Annotated[str, text(0, empty=True)] = ""
-    encrypt_messages: Never = False
-    encrypt_forwarded: Never = False
+    pub_key: Annotated[str, text(LARGEST, empty=True)] = ""
+    encrypt_messages: Flag = False
+    encrypt_forwarded: Flag = False
     feature_flags: FeatureFlags = FeatureFlags()
 
     def attributes(self) -> dict[str, Any]:

@@ -84,6 +84,7 @@ def _submission(services: Services, limits: Limits, tls: TlsContexts) -> Iterabl
             size_limit=config.limits.message_size,
             postmaster=config.lmtp.postmaster,
             max_recipients=config.submission.max_recipients,
+            changing=services.store.settings,
             plaintext_login=config.submission.plaintext_login,
         ),
         SubmissionServices(services.auth, services.sessions, services.submission, limits.user, services.budget),

@@ -39,13 +39,17 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
     tools = Tools(
         store=store,
         router=Router(
-            Resolver(store.addresses), relay, mx=config.mx, tls=config.tls, passwords=services.target_passwords
+            Resolver(store.addresses, store.settings),
+            relay,
+            mx=config.mx,
+            tls=config.tls,
+            passwords=services.target_passwords,
         ),
         local=LocalCourier(services.delivery, services.budget),
         remote=Remote(courier, outside.dns, slots, config.tls, HttpPoster(outside.http)),
         slots=slots,
         reports=services.reports,
-        schedule=Schedule(config.schedule),
+        schedule=Schedule(config.schedule, store.settings),
         contents=Batched(store.contents.load),
         signer=Signer(store.dkim, store.addresses, services.sealer, services.threads, services.hostname),
     )

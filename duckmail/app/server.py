@@ -25,6 +25,7 @@ from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
 from duckmail.services.profile import Profiles, ProfileSettings
 from duckmail.services.transfer import Transfer
+from duckmail.services.usage import Usages
 from protocols.net.limits import Limits
 from protocols.net.listener import Listeners
 from protocols.net.peer import Networks, Peer
@@ -75,10 +76,12 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         mfa=services.mfa,
         profiles=Profiles(settings, certificate, services.threads),
         quotas=services.quotas,
+        settings=services.settings,
         tasks=services.task_list,
         tokens=services.tokens,
         updates=services.updates,
         transfer=Transfer(services.store),
+        usages=Usages(services.store.counters, services.store.filters),
         users=services.users,
         webauthn=services.webauthn,
         webhooks=services.webhooks,

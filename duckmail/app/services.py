@@ -12,6 +12,7 @@ from duckmail.app.outside import Outside, open_outside
 from duckmail.clients.acme import AcmeAuthority
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
+from duckmail.model.settings import Value
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer, open_sealer
 from duckmail.runtime.targetpasswords import TargetPasswords
@@ -39,6 +40,7 @@ from duckmail.services.maildrop import Maildrops
 from duckmail.services.messages.services import Around, MessageServices, message_services
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.passwords import Passwords
+from duckmail.services.pgp import Pgp
 from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
@@ -46,6 +48,7 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
 from duckmail.services.sending import Policy as SendingPolicy
 from duckmail.services.sessions import Sessions
+from duckmail.services.settings import ServerSettings
 from duckmail.services.sorting import Sorting
 from duckmail.services.submission import Policy, Submission
 from duckmail.services.tasks.jobs import jobs
@@ -56,6 +59,7 @@ from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import RelyingParty, WebAuthn
 from duckmail.services.webhooks.webhooks import Webhooks
+from storage.changes.base import CHUNK
 from storage.store import Store
 
 SCAN_THREADS = 2
@@ -106,6 +110,7 @@ class Services:
     target_passwords: TargetPasswords
     sessions: Sessions
     updates: Updates
+    settings: ServerSettings
     quotas: Quotas
     reports: Reports
     queue: Queue
@@ -174,6 +179,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         ground = _Ground(config, store, tasks, threads, hashing, sealer, outside, authority, hostname, slot)
         services = _services(ground)
         _tell(services)
+        await services.settings.look()
+        tasks.start(services.settings.keep(), "settings")
         tasks.start(services.sessions.keep(), "sessions")
         tasks.start(services.updates.keep(), "updates")
         tasks.start(services.address_register.keep(), "addressregister")
@@ -184,12 +191,12 @@ def _services(ground: _Ground) -> Services:
     config, store, threads = ground.config, ground.store, ground.threads
     passwords = Passwords(ground.hashing)
     sessions = Sessions(store)
-    authlog = AuthLog(store.authlog, store.users)
+    authlog = AuthLog(store.authlog, store.users, store.settings)
     targets = TargetPasswords(ground.sealer)
     users = _users(ground, passwords, authlog, targets)
-    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog)
+    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog, settings=store.settings)
     auth = _auth(ground, users, asps, passwords, authlog)
-    reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule))
+    reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule, store.settings))
     queue = Queue(store, reports)
     register = AddressRegister(store.address_register, store.users)
     delivery = _delivery(ground, queue, register)
@@ -240,6 +247,7 @@ def _services(ground: _Ground) -> Services:
         ),
         sessions=sessions,
         updates=Updates(store, sessions),
+        settings=ServerSettings(store.setting_records, store.settings, configured(config)),
         quotas=quotas,
         reports=reports,
         queue=queue,
@@ -252,6 +260,16 @@ def _services(ground: _Ground) -> Services:
         hostname=ground.hostname,
         slot=ground.slot,
     )
+
+
+def configured(config: Config) -> dict[str, Value]:
+    """What the configuration says of what can be set while the server runs."""
+    return {
+        "const:max:storage": config.limits.quota,
+        "const:max:rcpt_to": config.submission.max_recipients,
+        "const:max:bulk_batch_size": CHUNK,
+        "const:sender:defer_times": ", ".join(f"{round(wait)}s" for wait in config.outbound.schedule),
+    }
 
 
 def _relying_party(ground: _Ground) -> RelyingParty:
@@ -287,6 +305,7 @@ def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: Tar
         authlog=authlog,
         targets=targets,
         breaches=breaches,
+        pgp=Pgp(ground.threads),
     )
 
 
@@ -315,6 +334,7 @@ def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Deliv
         sorter=Sorting(store, queue, Forwarding(ground.hostname), threads, ground.hostname),
         arrivals=Arrivals(store.counters),
         register=register,
+        settings=store.settings,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from duckmail.mime import parameters
+from duckmail.mime.clean import clean
 from duckmail.mime.html import html_text
 from duckmail.mime.index import LEAF, MULTIPART, Index, Node
 from duckmail.mime.message import Message
@@ -22,7 +23,7 @@ _CID = re.compile(r"\bcid:([^'\"\s<>()]{1,256})", re.I)
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """`html`: a piece for each part, plain ones rendered; empty when the message has no text. Not sanitised."""
+    """`html`: a piece for each part, plain ones rendered; empty when the message has no text; safe to show."""
 
     text: str
     html: list[str]
@@ -41,7 +42,7 @@ def display(message: Message, index: Index) -> Display:
     blocks = _blocks(message, index)
     return Display(
         text="\n".join(block.plain or html_text(block.html).strip() for block in blocks)[:MAX_TEXT],
-        html=_limited([block.html or rendered(block.plain) for block in blocks]),
+        html=[clean(piece) for piece in _limited([block.html or rendered(block.plain) for block in blocks])],
     )
 
 

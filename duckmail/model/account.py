@@ -19,11 +19,11 @@ class Limits:
     pop3_max_messages: int = 0
     received_max: int = 0
 
-    @property
-    def effective(self) -> "Limits":
-        """These limits, with the server's default wherever none is set."""
-        own = {limit.name: getattr(self, limit.name) for limit in fields(self) if getattr(self, limit.name)}
-        return replace(DEFAULT_LIMITS, **own)
+    def over(self, defaults: "Limits") -> "Limits":
+        """These limits; wherever none is set `defaults`, and behind those the server's own."""
+        names = [limit.name for limit in fields(self)]
+        found = {name: getattr(self, name) or getattr(defaults, name) for name in names}
+        return replace(DEFAULT_LIMITS, **{name: value for name, value in found.items() if value})
 
 
 # What stands behind a limit of 0.
@@ -47,10 +47,12 @@ class User:
 
     `temp_password_hash`: signs in with the master scope alone, from
     `temp_password_starts` until `temp_password_expires`, and has to be changed.
+    `key_info`: name, address and fingerprint of `pub_key`, that mail is encrypted to.
     `filtered`: there may be filters. `autoreply`: one is on.
     `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
     `enabled_2fa`: of `totp`, `custom`, `webauthn`. `session_version` counts the logouts that were asked for,
-    `logout_reason` is what the last one said.
+    `logout_reason` is what the last one said. `defaults`: what is set for accounts without limits of their own, 0 for
+    nothing.
     """
 
     id: str
@@ -60,6 +62,7 @@ class User:
     language: str = ""
     password_hash: str = field(default="", repr=False)
     limits: Limits = Limits()
+    defaults: Limits = Limits()
     retention: int = 0
     spam_level: int = 50
     tags: tuple[str, ...] = ()
@@ -82,6 +85,10 @@ class User:
     indexing: bool = False
     filtered: bool = False
     autoreply: bool = False
+    pub_key: str = field(default="", repr=False)
+    key_info: tuple[str, ...] = ()
+    encrypt_messages: bool = False
+    encrypt_forwarded: bool = False
     meta_data: str = field(default="{}", repr=False)
     internal_data: str = field(default="{}", repr=False)
 
@@ -89,6 +96,15 @@ class User:
     def active(self) -> bool:
         """May receive mail and sign in."""
         return not (self.disabled or self.suspended)
+
+    @property
+    def allowed(self) -> Limits:
+        """The account's limits, with the server's wherever it has none of its own."""
+        return self.limits.over(self.defaults)
+
+    def quota(self, otherwise: int) -> int:
+        """Octets of mail; `otherwise` where neither the account nor the settings say; 0 for no limit."""
+        return self.limits.quota or self.defaults.quota or otherwise
 
 
 @dataclass(frozen=True, slots=True)

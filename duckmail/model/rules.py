@@ -9,7 +9,8 @@ from duckmail.model.filters import Filter
 @dataclass(frozen=True, slots=True)
 class Rules:
     """`tags`: of the account, for which domains are allowed or blocked. `forwards`: how many a day. `address`: the
-    account's main one, "" without one; `name`: its owner's."""
+    account's main one, "" without one; `name`: its owner's. `pub_key`: OpenPGP, armored, to which
+    mail is encrypted that is stored (`encrypt`) or sent on."""
 
     filters: tuple[Filter, ...] = ()
     targets: tuple[str, ...] = ()
@@ -18,3 +19,6 @@ class Rules:
     forwards: int = 0
     address: str = ""
     name: str = ""
+    pub_key: str = ""
+    encrypt: bool = False
+    encrypt_forwarded: bool = False

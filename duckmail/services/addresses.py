@@ -198,7 +198,9 @@ class Addresses:
     async def forwards(self, record: AddressRecord) -> Forwards:
         """What a forwarded address may forward today, and has."""
         count = await self._counters.get(forwards_key(record.id))
-        return Forwards(record.forwards or DEFAULT_LIMITS.forwards, count.value, count.ttl)
+        return Forwards(
+            record.forwards or self._users.settings.limits.forwards or DEFAULT_LIMITS.forwards, count.value, count.ttl
+        )
 
     # -- of all ----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from duckmail.model.account import Principal, User
 from duckmail.model.address import view
 from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
 from duckmail.model.events import SILENT, Events
+from duckmail.model.settings import Settings
 from duckmail.services.access import require_account
 from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
@@ -26,6 +27,7 @@ from storage.asps import Asps
 from storage.users import Users as Records
 
 MOST = 50
+LISTED = 1000  # at most; there were more allowed at some time, perhaps
 LETTERS = 16
 _FORM = re.compile(rf"[a-z]{{{LETTERS}}}")
 _BLANKS = str.maketrans("", "", string.whitespace)
@@ -69,15 +71,20 @@ class ApplicationPasswords:
         passwords: Passwords,
         authlog: AuthLog,
         *,
-        most: int = MOST,
+        settings: Settings | None = None,
     ) -> None:
-        """`most`: of one account."""
+        """`settings`: how many an account may have."""
         self._records = records
         self._users = users
         self._addresses = addresses
         self._passwords = passwords
         self._authlog = authlog
-        self.most = most
+        self._settings = settings or Settings()
+
+    @property
+    def most(self) -> int:
+        """Of one account."""
+        return self._settings.literal("const:asp:limit", MOST)
 
     async def create(self, user: str, new: NewAsp, by: Principal, trace: Trace) -> tuple[ApplicationPassword, str]:
         """The record, and the password, which cannot be read back.
@@ -152,5 +159,5 @@ class ApplicationPasswords:
         """`temporary`: with those that last only for a time. Raises: NotFound, NotPermitted, Unavailable."""
         require_account(by, user)
         await self._users.get(user)
-        found = await self._records.by_user(user, 10 * self.most)
+        found = await self._records.by_user(user, LISTED)
         return [asp for asp in found if temporary or asp.expires is None]

@@ -17,12 +17,15 @@ import orjson
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
 from duckmail.model.credentials import AuthEvent, Trace
+from duckmail.model.settings import Settings
 from duckmail.runtime.log import event as log_event
 from duckmail.services.access import require_account
 from storage.authlog import AuthEvents, EventPage
 from storage.users import Users as Records
 
 RETENTION = timedelta(days=30)
+MILLISECOND = timedelta(milliseconds=1)
+LONGEST = timedelta(days=36_500) // MILLISECOND
 _BUCKET_SECONDS = 6 * 3600
 _NOWHERE = Trace()
 
@@ -37,11 +40,11 @@ def shown_target(target: str) -> str:
 
 
 class AuthLog:
-    def __init__(self, events: AuthEvents, users: Records, retention: timedelta = RETENTION) -> None:
-        """`retention`: zero keeps no log."""
+    def __init__(self, events: AuthEvents, users: Records, settings: Settings | None = None) -> None:
+        """`settings`: how long entries are kept; zero keeps no log."""
         self._events = events
         self._users = users
-        self._retention = retention
+        self._settings = settings or Settings()
 
     async def record(
         self, user: str, action: str, result: str = "", trace: Trace = _NOWHERE, protocol: str = "API", **about: object
@@ -51,7 +54,8 @@ class AuthLog:
         Args:
             about: further fields, by the names of the contract.
         """
-        if not self._retention:
+        kept = self._settings.literal("const:authlog:time", RETENTION // MILLISECOND)
+        if not kept:
             return ""
         now = datetime.now(UTC)
         same = [protocol, trace.ip, action, result, *map(about.get, ("target", "asp", "filter", "credential"))]
@@ -65,7 +69,7 @@ class AuthLog:
             protocol=protocol,
             created=now,
             last=now,
-            expires=now + self._retention,
+            expires=now + min(kept, LONGEST) * MILLISECOND,
             events=1,
             about={name: value for name, value in about.items() if value is not None},
         )

@@ -29,6 +29,7 @@ from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, NewMessage
 from duckmail.model.rules import Rules
+from duckmail.model.settings import Settings
 from duckmail.model.spam import Spam, mentions
 from duckmail.model.spam import verdict as spam_verdict
 from duckmail.runtime import metrics
@@ -126,6 +127,7 @@ class Delivery:
             latter is deferred.
         arrivals: counts what each account gets; None: nobody does.
         register: notes who writes to whom.
+        settings: what addresses that only forward may do, and how long domains are remembered.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Delivery:
         sorter: Sorter | None = None,
         arrivals: Arrivals | None = None,
         register: AddressRegister | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self._store = store
         self._sorter = sorter
@@ -146,7 +149,8 @@ class Delivery:
         self._register = register
         self._pool = pool
         self._quota = quota
-        self._resolver = Resolver(store.addresses)
+        self._settings = settings or Settings()
+        self._resolver = Resolver(store.addresses, self._settings)
         self._accounts: Batched[str, _Account] = Batched(self._load_accounts)
         self._known: OrderedDict[str, tuple[float, Recipient]] = OrderedDict()
 
@@ -202,7 +206,7 @@ class Delivery:
             raise AccountDisabled("This account receives no mail")
         if account.inbox is None:
             raise Unavailable(account=record.user, reason="no INBOX")
-        quota = account.user.limits.quota or self._quota
+        quota = account.user.quota(self._quota)
         if quota and (account.inbox.used >= quota or account.inbox.used + size > quota):
             raise OverQuota("Mailbox full")
         if quota - account.inbox.used >= AMPLE_ROOM:
@@ -225,7 +229,7 @@ class Delivery:
         if not targets or self._sorter is None:
             # Mail is kept by the relay rather than lost.
             raise Unavailable("Forwarding is not available now", address=address)
-        forwards = record.forwards or DEFAULT_LIMITS.forwards
+        forwards = record.forwards or self._settings.limits.forwards or DEFAULT_LIMITS.forwards
         rules = Rules(autoreply=record.autoreply, forwards=forwards, address=record.address, name=record.name)
         return Recipient(address, record.id, targets=targets, rules=rules)
 

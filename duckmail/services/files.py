@@ -56,7 +56,7 @@ class UserFiles:
         files, used = await self._records.used(user)
         if files >= MOST:
             raise LimitReached("Too many files")
-        if used + len(octets) > account.limits.effective.quota:
+        if used + len(octets) > account.allowed.quota:
             raise OverQuota
         filename = new.filename or f"upload-{datetime.now(UTC):%Y-%m-%d}.bin"
         content_type = new.content_type or mimetypes.guess_type(filename, strict=True)[0] or OCTET_STREAM

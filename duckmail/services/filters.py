@@ -76,7 +76,7 @@ class Filters:
         """Raises: UnknownUser, NotPermitted, Unavailable."""
         owner = await self._owner(user, by)
         filters = await self._records.of_user(user)
-        return Owned(filters, await self._named(filters), owner.limits.effective.filters)
+        return Owned(filters, await self._named(filters), owner.allowed.filters)
 
     async def _owner(self, user: str, by: Principal) -> User:
         require_account(by, user)
@@ -92,14 +92,14 @@ class Filters:
 
     async def most(self, user: str, by: Principal) -> int:
         """How many filters the account may have. Raises: UnknownUser, NotPermitted, Unavailable."""
-        return (await self._owner(user, by)).limits.effective.filters
+        return (await self._owner(user, by)).allowed.filters
 
     async def create(self, new: Filter, by: Principal, trace: Trace = _NOWHERE) -> str:
         """Its id. Raises: UnknownUser, NoSuchMailbox, LimitReached, NotPermitted, Unavailable."""
         owner = await self._owner(new.user, by)
         await self._check(new)
         new = replace(new, action=replace(new.action, targets=self._targets.sealed(new.action.targets)))
-        made = await self._records.create(new, owner.limits.effective.filters)
+        made = await self._records.create(new, owner.allowed.filters)
         if self._authlog is not None:
             await self._authlog.record(new.user, "filter added", "success", trace, filter=made)
         await self.events.emit("filter.created", new.user, filter=made)

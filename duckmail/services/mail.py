@@ -7,7 +7,7 @@ through it, by path or by a view that `open` gave.
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, TemporaryError, Unavailable
+from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, TemporaryError, Unavailable
 from duckmail.model import search
 from duckmail.model.account import Principal, User
 from duckmail.model.flags import DELETED
@@ -35,6 +35,8 @@ from storage.changes.store import StoreFlags
 from storage.housekeeping import archive_stub
 from storage.store import Store, key
 from storage.views import View, ViewListener
+
+DAY = 24 * 3600
 
 
 class Mail:
@@ -185,7 +187,8 @@ class Mail:
     async def append(self, path: str, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none. Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown."""
         mailbox = await self.mailbox(path)
-        return await self._store.append(self._user, mailbox.id, messages, await self._quota())
+        quota = await self._admit(messages)
+        return await self._store.append(self._user, mailbox.id, messages, quota)
 
     async def replace(self, view: View, uid: int, path: str, message: NewMessage) -> Appended:
         """The message comes into the mailbox `path`, `uid` goes from this one: both or neither.
@@ -194,14 +197,24 @@ class Mail:
         """
         source = key(self._user, self._mine(view).mailbox.id)
         target = key(self._user, (await self.mailbox(path)).id)
-        done = await self._store.replace(source, uid, target, message, await self._quota())
+        done = await self._store.replace(source, uid, target, message, await self._admit([message]))
         if view.position(uid) >= 0:
             await self._catch_up(view)
         return done
 
+    async def _admit(self, messages: Sequence[NewMessage]) -> int:
+        """Counts what comes by mail programs; the account's quota. Raises: RateLimited: it is too much for today."""
+        user: User = await self._store.users.get(self._user)
+        octets = sum(each.content.size for each in messages)
+        counter, most = f"imap:upload:{self._user}", user.allowed.imap_max_upload
+        if (await self._store.counters.incr(counter, DAY, octets)).value > most:
+            await self._store.counters.incr(counter, DAY, -octets)
+            raise RateLimited("Upload limit reached, try again later", limit=most)
+        return user.quota(self._default_quota)
+
     async def _quota(self) -> int:
         user: User = await self._store.users.get(self._user)
-        return user.limits.quota or self._default_quota
+        return user.quota(self._default_quota)
 
     async def store_flags(self, view: View, uids: Ranges, change: FlagChange) -> StoreResult:
         """In transactions of at most 1,000 messages, each complete in itself (DESIGN §5 Size).

@@ -66,7 +66,7 @@ class Maildrops:
             locks = self._store.maildrops
             lock = await locks.acquire(principal.user)
             stack.push_async_callback(locks.release, lock)
-            limits = (await self._store.users.get(principal.user)).limits.effective
+            limits = (await self._store.users.get(principal.user)).allowed
             listener = _Silent()
             view = await mail.open(INBOX, listener)
             stack.callback(mail.close_view, view, listener)

@@ -91,7 +91,7 @@ class Outbound:
         key, number = forwards_key(account.id), len(mail.recipients)
         count = await self._store.counters.incr(key, DAY, number)
         try:
-            if count.value > account.limits.effective.forwards:
+            if count.value > account.allowed.forwards:
                 raise DailyLimitReached(user=account.id)
             return await self._queue.submit_stored(mail)
         except CommitUnknown:

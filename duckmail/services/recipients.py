@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from duckmail.model import address as addresses
+from duckmail.model.settings import Settings
 from duckmail.runtime.batch import Batched
 from storage.addresses import AddressRecord
 
 ALIAS_SECONDS = 5.0  # what is known of a domain is remembered
+CACHED_SECONDS = 300.0  # with the domain cache on
 _DOMAINS_KEPT = 10_000
 _LONGEST_FIXED_PART = 32  # characters of a wildcard beside its star
 _MAX_DOMAIN = 255
@@ -30,11 +32,12 @@ class AddressBook(Protocol):
 class Resolver:
     """Resolves addresses with one query, two when only a wildcard may match; concurrent ones share their queries."""
 
-    def __init__(self, book: AddressBook) -> None:
+    def __init__(self, book: AddressBook, settings: Settings | None = None) -> None:
         self._book = book
+        known = settings or Settings()
         self._exact: Batched[str, AddressRecord] = Batched(book.find)
-        self._aliases: _Remembered[str | None] = _Remembered(book.alias_target)
-        self._local: _Remembered[bool] = _Remembered(book.has_domain)
+        self._aliases: _Remembered[str | None] = _Remembered(book.alias_target, known)
+        self._local: _Remembered[bool] = _Remembered(book.has_domain, known)
 
     async def is_local(self, domain: str) -> bool:
         """Whether mail for this domain belongs here: an address, an alias or a catch-all of it exists.
@@ -86,10 +89,11 @@ def wildcards(local: str, domain: str, alias: str | None) -> list[str]:
 
 
 class _Remembered(Generic[V]):
-    """What a query said of a domain, for `ALIAS_SECONDS`."""
+    """What a query said of a domain, for `ALIAS_SECONDS`, or `CACHED_SECONDS` where that is set."""
 
-    def __init__(self, query: Callable[[str], Awaitable[V]]) -> None:
+    def __init__(self, query: Callable[[str], Awaitable[V]], settings: Settings) -> None:
         self._query = query
+        self._settings = settings
         self._known: OrderedDict[str, tuple[float, V]] = OrderedDict()
 
     async def get(self, domain: str) -> V:
@@ -98,7 +102,8 @@ class _Remembered(Generic[V]):
         if known is not None and known[0] > now:
             return known[1]
         found = await self._query(domain)
-        self._known[domain] = (now + ALIAS_SECONDS, found)
+        cached = self._settings.given("const:domaincache:enabled")
+        self._known[domain] = (now + (CACHED_SECONDS if cached else ALIAS_SECONDS), found)
         self._known.move_to_end(domain)
         if len(self._known) > _DOMAINS_KEPT:
             self._known.popitem(last=False)

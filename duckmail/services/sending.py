@@ -162,7 +162,7 @@ class Sending:
         due = _later(how.due)
         composed = await self._composer.compose(account, wanted, due)
         details = replace(composed.details, meta_data=how.meta_data)
-        quota = account.limits.quota or self._policy.quota
+        quota = account.quota(self._policy.quota)
         if how.is_draft or how.upload_only:
             flags = ("\\Seen", "\\Draft") if how.is_draft else ("\\Seen",)
             content = await self._store.contents.prepare(composed.raw)
@@ -252,7 +252,7 @@ class Sending:
         recipients = _checked(mail.recipients)
         if not recipients:
             raise NoRecipients
-        if len(recipients) > self._policy.recipients:
+        if len(recipients) > self._store.settings.given("const:max:rcpt_to", self._policy.recipients):
             raise LimitReached("Your email has too many recipients", user=account.id)
         try:
             async with asyncio.timeout(SEND_SECONDS):

@@ -29,13 +29,13 @@ class SendingLimit:
     async def left(self, user: User) -> int:
         """Recipients that the account may still have today."""
         count = await self._counters.get(recipients_key(user.id))
-        return user.limits.effective.recipients - count.value
+        return user.allowed.recipients - count.value
 
     async def count(self, user: User, number: int) -> None:
         """Counts recipients. Raises: DailyLimitReached: then they are not counted."""
         key = recipients_key(user.id)
         count = await self._counters.incr(key, DAY, number)
-        if count.value > user.limits.effective.recipients:
+        if count.value > user.allowed.recipients:
             await self._counters.incr(key, DAY, -number)
             raise DailyLimitReached(
                 f"{DailyLimitReached.default}. Limit expires in {expires_in(count.ttl)}", user=user.id

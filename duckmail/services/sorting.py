@@ -34,11 +34,13 @@ from duckmail.model.mailbox import Mailbox
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient
 from duckmail.model.rules import Rules
+from duckmail.model.settings import Settings
 from duckmail.model.spam import NEVER_FORWARDED, Spam, is_spam
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import forwards_key
 from duckmail.services.autoreply import INTERVAL, compose, may_answer
+from duckmail.services.pgp import Pgp
 from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import NewMail, Queue
 from duckmail.services.targets import usable
@@ -47,6 +49,7 @@ from storage.mongo.client import Document
 from storage.redis.counters import Count
 
 DAY = 24 * 3600
+LONGEST_WAIT = 10_000 * DAY  # what Redis takes as a time to live, by far
 MAX_LINES = 50  # fields of one name that conditions look at
 MAX_VALUE = 65536  # octets of one
 MAX_TEXT = 1 << 20  # characters of text that conditions look at
@@ -71,7 +74,7 @@ class Mailboxes(Protocol):
 class Contents(Protocol):
     """What is needed of `storage.contents.Contents`."""
 
-    async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
+    async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
 
 
 class Counters(Protocol):
@@ -100,6 +103,9 @@ class SortingStore(Protocol):
 
     @property
     def counters(self) -> Counters: ...
+
+    @property
+    def settings(self) -> Settings: ...
 
     async def insert(self, content: Content, /) -> None: ...
 
@@ -162,6 +168,7 @@ class Sorting:
         self._queue = queue
         self._forwarding = forwarding
         self._pool = pool
+        self._pgp = Pgp(pool)
         self._hostname = hostname
 
     async def rules(self, users: Mapping[str, User]) -> dict[str, Rules]:
@@ -177,10 +184,20 @@ class Sorting:
             own_tags = tuple(tag.lower() for tag in user.tags if tag.lower() in used) if used else ()
             own_filters = tuple(filters.get(user.id, ()))
             autoreply = autoreplies.get(user.id)
-            if own_filters or user.targets or autoreply or own_tags:
-                forwards = user.limits.effective.forwards
+            encrypts = user.encrypt_messages and bool(user.pub_key)
+            if own_filters or user.targets or autoreply or own_tags or encrypts:
+                forwards = user.allowed.forwards
                 found[user.id] = Rules(
-                    own_filters, user.targets, autoreply, own_tags, forwards, user.address, user.name
+                    own_filters,
+                    user.targets,
+                    autoreply,
+                    own_tags,
+                    forwards,
+                    user.address,
+                    user.name,
+                    user.pub_key,
+                    encrypt=encrypts,
+                    encrypt_forwarded=user.encrypt_forwarded and bool(user.pub_key),
                 )
         return found
 
@@ -216,14 +233,20 @@ class Sorting:
         self, mail: Arrived, recipient: Recipient, rules: Rules, message: NewMessage, outgoing: _Outgoing
     ) -> Appended | None:
         action = await self._action(mail, recipient, rules)
+        sealed = await self._sealed(mail, rules)
         if not action.spam:
             targets = [*action.targets, *(() if action.delete else rules.targets)]
-            await self._send_on(mail, recipient, rules, targets, outgoing)
+            sent_on = await self._send_on(
+                sealed if rules.encrypt_forwarded else mail, recipient, rules, targets, outgoing
+            )
+            message = replace(message, details=replace(message.details, forwarded=sent_on))
             await self._answer(mail, recipient, rules, outgoing)
         if action.delete:
             await self._submit(outgoing.letters, message.delivery_key)
             event(_logger, logging.INFO, "dropped", connection=mail.envelope.connection, recipient=recipient.address)
             return None
+        if rules.encrypt:
+            message = replace(message, content=sealed.content)
         flags = tuple(flag for flag, wanted in (("\\Seen", action.seen), ("\\Flagged", action.flag)) if wanted)
         documents = [self._queue.document(letter) for letter in outgoing.letters]
         for letter in outgoing.letters:
@@ -241,6 +264,15 @@ class Sorting:
         if not stored[0].duplicate:
             self._queue.taken(outgoing.letters)
         return stored[0]
+
+    async def _sealed(self, mail: Arrived, rules: Rules) -> Arrived:
+        """Encrypted to the account's key where it wants that. Raises: Unavailable."""
+        if not (rules.encrypt or (rules.encrypt_forwarded and (rules.targets or rules.filters))):
+            return mail
+        raw = await self._pgp.encrypted(mail.raw, rules.pub_key)
+        if raw is None:
+            return mail
+        return Arrived(mail.envelope, raw, await self._store.contents.prepare(raw), mail.header, mail.spam)
 
     async def _action(self, mail: Arrived, recipient: Recipient, rules: Rules) -> FilterAction:
         listed = ""
@@ -279,12 +311,12 @@ class Sorting:
 
     async def _send_on(
         self, mail: Arrived, recipient: Recipient, rules: Rules, targets: Sequence[str], outgoing: _Outgoing
-    ) -> None:
-        """To `targets`, as far as that is possible."""
+    ) -> tuple[tuple[str, str], ...]:
+        """To `targets`, as far as that is possible: (kind, target) of each that it was."""
         own = {view(address) for address in (recipient.address, rules.address) if address}
         found = [target for target in dict.fromkeys(targets) if usable(target) and view(target) not in own]
         if not found:
-            return
+            return ()
         problem = ""
         if mail.spam.points > NEVER_FORWARDED:
             problem = "spam"
@@ -299,6 +331,8 @@ class Sorting:
                 problem = error.text
         if problem:
             _tell(mail, recipient, "not forwarded", problem)
+            return ()
+        return tuple((_kind(target), target) for target in found)
 
     def _forwarded(self, mail: Arrived, recipient: Recipient, targets: Sequence[str], user: str = "") -> NewMail:
         """Raises: InvalidInput, LimitReached: it cannot be queued so."""
@@ -323,8 +357,9 @@ class Sorting:
         if not may_answer(sender, mail.header, (own, recipient.address)):
             return
         # RFC 3834 §2: not more than once in a while to the same sender.
+        wait = min(self._store.settings.literal("const:autoreply:interval", INTERVAL * 1000) // 1000, LONGEST_WAIT)
         asked = hashlib.sha256(view(sender).encode()).hexdigest()[:32]
-        if not await self._counted(f"autoreply:{recipient.account}:{asked}", INTERVAL, 1, 1, outgoing):
+        if not await self._counted(f"autoreply:{recipient.account}:{asked}", wait, 1, 1, outgoing):
             return
         try:
             octets = compose(
@@ -366,6 +401,11 @@ class Sorting:
         if not is_spam(recipient.spam_level, mail.spam.score):
             await self._answer(mail, recipient, rules, outgoing)
         await self._submit(outgoing.letters, key)
+
+
+def _kind(target: str) -> str:
+    scheme = target.partition("://")[0] if "://" in target else ""
+    return "http" if scheme.startswith("http") else "relay" if scheme else "mail"
 
 
 def _tell(mail: Arrived, recipient: Recipient, what: str, reason: str) -> None:

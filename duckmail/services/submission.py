@@ -35,6 +35,7 @@ from duckmail.model.envelope import Recipient
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.message import Content, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
+from duckmail.model.settings import Settings
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
@@ -78,6 +79,9 @@ class Contents(Protocol):
 
 class SubmissionStore(Protocol):
     """What submission needs of `storage.store.Store`."""
+
+    @property
+    def settings(self) -> Settings: ...
 
     @property
     def addresses(self) -> AddressBook: ...
@@ -164,7 +168,7 @@ class Submission:
         self._pool = pool
         self._policy = policy
         self._limit = SendingLimit(store.counters)
-        self._resolver = Resolver(store.addresses)
+        self._resolver = Resolver(store.addresses, store.settings)
         self._users: Batched[str, User] = Batched(store.users.many)
         self._senders = Senders(self._resolver, policy.rewrite)
 
@@ -324,7 +328,7 @@ class Submission:
         except NotFound:
             event(_logger, logging.INFO, "no copy", user=user.id, reason="no mailbox for sent mail")
             return None
-        return SentCopy(mailbox.id, NewMessage(content, flags=("\\Seen",)), user.limits.quota or self._policy.quota)
+        return SentCopy(mailbox.id, NewMessage(content, flags=("\\Seen",)), user.quota(self._policy.quota))
 
     async def _queued(self, mail: NewMail, copy: SentCopy | None, arrival: Arrival) -> str:
         """Mail goes out even if its copy cannot be kept."""

@@ -25,6 +25,7 @@ from duckmail.services.breaches import Breaches
 from duckmail.services.folders import default_folders
 from duckmail.services.names import is_email, is_username
 from duckmail.services.passwords import MAX_PASSWORD, Passwords, require_supported
+from duckmail.services.pgp import Pgp
 from storage.addresses import Addresses
 from storage.removals import Removed, Restored
 from storage.users import Folder, Removal
@@ -95,6 +96,7 @@ class Users:
         authlog: AuthLog | None = None,
         targets: TargetPasswords | None = None,
         breaches: Breaches | None = None,
+        pgp: Pgp | None = None,
     ) -> None:
         """
         Args:
@@ -103,6 +105,7 @@ class Users:
             authlog: where changes of accounts are told.
             targets: seals the passwords in them.
             breaches: where passwords are looked up that have to be safe.
+            pgp: checks keys that mail is encrypted to; without it none is taken.
         """
         self._records = records
         self._addresses = addresses
@@ -112,6 +115,12 @@ class Users:
         self._authlog = authlog
         self._targets = targets or TargetPasswords()
         self._breaches = breaches
+        self._pgp = pgp
+
+    async def _key(self, key: str) -> tuple[str, ...]:
+        if key and self._pgp is None:
+            raise InvalidInput("PGP keys cannot be checked")
+        return await self._pgp.info(key) if key and self._pgp is not None else ()
 
     async def create(self, new: NewUser, by: Principal, trace: Trace = _NOWHERE) -> str:
         """Makes the account with its address and default mailboxes; gives its id.
@@ -127,6 +136,7 @@ class Users:
         address = self._main_address(username, new.address)
         hashed = await self._hash(new.password, new.hashed, new.safe)
         user = _with(User(id="", username=username, address=address), new.attributes)
+        user = replace(user, key_info=await self._key(user.pub_key))
         user = replace(user, targets=self._targets.sealed(user.targets))
         if new.temporary and hashed:
             user = replace(user, temp_password_hash=hashed, temp_password_expires=datetime.now(UTC) + TEMPORARY)
@@ -191,7 +201,7 @@ class Users:
         return Account(found, used.get(user, 0), self._allowed(found))
 
     def _allowed(self, user: User) -> Limits:
-        return replace(user.limits.effective, quota=user.limits.quota or self._quota)
+        return replace(user.allowed, quota=user.quota(self._quota))
 
     async def resolve(self, username: str, by: Principal) -> str:
         """The id of the account with this user name; case and dots do not matter. Raises: NotFound, NotPermitted."""
@@ -262,6 +272,8 @@ class Users:
             known = (await self._records.get(user)).targets
             values["targets"] = self._targets.sealed(targets, known)
             added = [target for target in targets if target not in set(map(shown, known))]
+        if "pub_key" in values:
+            values["key_info"] = await self._key(str(values["pub_key"]))
         if password is not None:
             values["password_hash"] = await self._hash(password, hashed, safe)
             values["temp_password_hash"] = ""

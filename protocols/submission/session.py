@@ -58,6 +58,7 @@ class Session(SmtpSession[QueueRecipient]):
     def __init__(self, connection: Connection, settings: SubmissionSettings, services: SubmissionServices) -> None:
         super().__init__(connection, settings, services.budget, _logger, MAX_LINE)
         self._plaintext_login = settings.plaintext_login
+        self._limits = settings
         self._login_until = time.monotonic() + settings.login_timeout
         self._services = services
         self._principal: Principal | None = None
@@ -187,7 +188,7 @@ class Session(SmtpSession[QueueRecipient]):
         parameters = transaction.mail.parameters
         given = command.parse_rcpt(argument, SUBMISSION_RCPT, parameters.smtputf8)
         named = transaction.recipients
-        if len(named) >= self._settings.max_recipients:
+        if len(named) >= self._limits.recipients:
             # RFC 5321 §4.5.3.1.10: 452, and the client sends the rest in another transaction.
             return reply(452, "4.5.3", "Too many recipients")
         address = self._complete(given.recipient)

@@ -1,14 +1,23 @@
 """Limits and timeouts of submission."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from duckmail.model.settings import Settings
 from protocols.smtp.settings import MINUTE, SmtpSettings
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionSettings(SmtpSettings):
-    """`plaintext_login`: AUTH works without TLS. `login_timeout`: from the greeting to the end of AUTH, in seconds."""
+    """`plaintext_login`: AUTH works without TLS. `login_timeout`: from the greeting to the end of AUTH, in seconds.
+    `changing`: what may allow another number of recipients while the server runs.
+    """
 
     max_recipients: int = 400
     plaintext_login: bool = False
     login_timeout: float = 10 * MINUTE
+    changing: Settings = field(default_factory=Settings)
+
+    @property
+    def recipients(self) -> int:
+        """Of one message."""
+        return self.changing.given("const:max:rcpt_to", self.max_recipients)

@@ -124,7 +124,7 @@ async def test_all_violations_are_reported_together(api: Api) -> None:
             "featureFlags": {"indexing": 2},
             "mailboxes": {"sent": "a//b"},
             "emptyAddress": "",
-            "encryptMessages": True,
+            "encryptMessages": 2,
             "unknown": 1,
         },
     )
@@ -143,7 +143,7 @@ async def test_all_violations_are_reported_together(api: Api) -> None:
         "name": '"name" must be a string',
         "featureFlags,indexing": '"featureFlags.indexing" must be a boolean',
         "mailboxes,sent": '"mailboxes.sent" can not contain // or end with /',
-        "encryptMessages": '"encryptMessages" must be [false]',
+        "encryptMessages": '"encryptMessages" must be a boolean',
         "ip": '"Client IP" must be a valid ip address of one of the following versions [ipv4, ipv6] '
         "with a forbidden CIDR",
         "unknown": '"unknown" is not allowed',

@@ -15,6 +15,7 @@ from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.auth import ACCOUNT, NETWORK, Auth, Throttle
 from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
+from duckmail.services.pgp import Pgp
 from duckmail.services.tokens import Tokens
 from duckmail.services.users import Users
 from storage import addresses, addressregister, authlog, filters, mailboxes, tokens, users
@@ -90,7 +91,9 @@ async def open_accounts(
         async with Tasks("accounts") as tasks:
             records, found = Records(db, transactions), Addresses(db)
             passwords, counters = Passwords(pool), Counters(redis, prefix)
-            service = Users(records, found, passwords, "example.com", targets=TargetPasswords(Sealer([bytes(32)])))
+            service = Users(
+                records, found, passwords, "example.com", targets=TargetPasswords(Sealer([bytes(32)])), pgp=Pgp(pool)
+            )
             log = AuthLog(AuthEvents(db), records)
             asps = ApplicationPasswords(Asps(db), records, found, passwords, log)
             auth = Auth(

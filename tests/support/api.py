@@ -37,11 +37,13 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
 from duckmail.services.sending import Policy
 from duckmail.services.sessions import Sessions
+from duckmail.services.settings import ServerSettings
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.transfer import Transfer
 from duckmail.services.updates import Updates
+from duckmail.services.usage import Usages
 from duckmail.services.webauthn import RelyingParty, WebAuthn
 from duckmail.services.webhooks.webhooks import Webhooks
 from storage.addressrecords import AddressRecords
@@ -168,10 +170,12 @@ async def open_api(
             messages=message_services(store, around),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store, task_list),
+            settings=ServerSettings(store.setting_records, store.settings),
             tasks=task_list,
             tokens=accounts.tokens,
             updates=Updates(store, Sessions(store)),
             transfer=Transfer(store),
+            usages=Usages(accounts.counters, store.filters),
             users=accounts.users,
             webauthn=WebAuthn(
                 store.webauthn,

@@ -79,4 +79,4 @@ class Archive:
 
     async def _quota(self, user: str) -> int:
         account = await self._store.users.get(user)
-        return account.limits.quota or self._default_quota
+        return account.quota(self._default_quota)

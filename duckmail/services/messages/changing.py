@@ -59,6 +59,11 @@ class Changing:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def _batch(self) -> int:
+        """Messages in one transaction."""
+        return min(self._store.settings.given("const:max:bulk_batch_size", CHUNK), CHUNK)
+
     async def update(self, user: str, mailbox: str, uids: Ranges, changes: MessageChanges, by: Principal) -> int:
         """How many messages there are among `uids`; all of them are as asked now.
 
@@ -86,7 +91,7 @@ class Changing:
         await self._apply(user, mailbox, found, changes)
         keys = key(user, mailbox), key(user, target)
         pairs: list[tuple[int, int]] = []
-        for chunk in _chunks(found):
+        for chunk in _chunks(found, self._batch):
             done: CopyResult = await self._store.committer.submit(Move(*keys, chunk))
             pairs += zip(done.source, done.target, strict=True)
         if not pairs:
@@ -122,7 +127,7 @@ class Changing:
         box = key(user, mailbox)
         gone = 0
         for kept, some in ((archive, [uid for uid in uids if uid not in drafts]), (False, sorted(drafts))):
-            for chunk in await self._store.messages.chunks(user, mailbox, some):
+            for chunk in await self._store.messages.chunks(user, mailbox, some, self._batch):
                 gone += len(await self._store.committer.submit(Expunge(box, chunk, any_flags=True, archive=kept)))
         return gone
 
@@ -134,13 +139,13 @@ class Changing:
         """For callers that know whose mailboxes they are. Raises: LimitReached, Unavailable, CommitUnknown."""
         keys = key(user, mailbox), key(user, target.id)
         done: list[CopyResult] = [
-            await self._store.committer.submit(Move(*keys, chunk)) for chunk in _chunks(list(uids))
+            await self._store.committer.submit(Move(*keys, chunk)) for chunk in _chunks(list(uids), self._batch)
         ]
         return sum(len(each.source) for each in done)
 
     async def _apply(self, user: str, mailbox: str, uids: Sequence[int], changes: MessageChanges) -> None:
         box = key(user, mailbox)
-        for chunk in _chunks(uids):
+        for chunk in _chunks(uids, self._batch):
             for operation, flags in ((FlagOperation.ADD, changes.add), (FlagOperation.REMOVE, changes.remove)):
                 if flags:
                     await self._store.committer.submit(StoreFlags(box, chunk, FlagChange(operation, flags)))
@@ -154,5 +159,5 @@ class Changing:
         return found
 
 
-def _chunks(uids: Sequence[int]) -> list[Sequence[int]]:
-    return [uids[start : start + CHUNK] for start in range(0, len(uids), CHUNK)]
+def _chunks(uids: Sequence[int], most: int) -> list[Sequence[int]]:
+    return [uids[start : start + most] for start in range(0, len(uids), most)]

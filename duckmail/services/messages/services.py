@@ -53,7 +53,7 @@ def message_services(store: Store, around: Around) -> MessageServices:
     changing = Changing(store)
     finding, archive = Finding(store, changing), Archive(store, policy.quota)
     # From is the account's, whatever it says: so the reference does it.
-    senders = Senders(Resolver(store.addresses), rewrite=True)
+    senders = Senders(Resolver(store.addresses, store.settings), rewrite=True)
     composer = Composer(Originals(store, threads), around.files, senders, threads, policy.hostname, policy.largest)
     sending = Sending(
         store,

@@ -14,6 +14,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.compose import Composer
 from duckmail.services.messages.access import owned_mailbox
 from duckmail.services.messages.changing import Changing
+from duckmail.services.pgp import Pgp
 from storage.store import Store
 
 _IN_BASE64 = ALPHABET + b"=\r\n\t "
@@ -65,6 +66,7 @@ class Uploading:
         self._composer = composer
         self._changing = changing
         self._threads = threads
+        self._pgp = Pgp(threads)
         self._largest = largest
         self._quota = quota
 
@@ -85,11 +87,14 @@ class Uploading:
                 raise EmptyMessage
         if len(raw) > self._largest:
             raise TooLarge
+        if account.encrypt_messages and account.pub_key and "\\Draft" not in new.flags:
+            sealed = await self._pgp.encrypted(raw, account.pub_key)
+            raw = raw if sealed is None else bytearray(sealed)
         content = await self._store.contents.prepare(raw)
         message = NewMessage(
             content, new.flags, new.date, details=replace(details, meta_data=new.meta_data, bimi=new.bimi)
         )
-        quota = account.limits.quota or self._quota
+        quota = account.quota(self._quota)
         (kept,) = await self._store.append(user, box.id, [message], quota)
         uploaded = Uploaded(box.id, kept.uid, content.size)
         return await self._replace(user, uploaded, new.replaces) if new.replaces else uploaded

@@ -4,10 +4,11 @@ The schedule counts attempts, but never ends before its own time is over: retrie
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from duckmail.model.queue import Notify, Outcome, QueueRecipient, State
+from duckmail.model.settings import Settings
 
 JITTER = 0.1  # what failed together does not come back all at once
 # RFC 5321 §4.5.4.1: after some hours the sender may be told. The attempt that falls at four hours may come early.
@@ -19,9 +20,15 @@ EXPIRED = "4.4.7"  # RFC 3463 §3.5: delivery time expired
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`waits`: seconds after each failed attempt; after the last one the message has failed."""
+    """`configured`: seconds after each failed attempt, unless `settings` have others."""
 
-    waits: Sequence[float]
+    configured: Sequence[float]
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def waits(self) -> Sequence[float]:
+        """Seconds after each failed attempt; after the last one the message has failed."""
+        return self.settings.defer_times or self.configured
 
     @property
     def life(self) -> timedelta:
