@@ -101,7 +101,7 @@ BODIES: Mapping[str, Callable[[Things], Json]] = {
     "POST /dkim": lambda of: {"domain": "example.net", "selector": "mallory"},
     "POST /certs": lambda of: {"servername": "mail.mallory.example", "acme": True},
     "POST /webhooks": lambda of: {"type": ["*"], "user": of["user"], "url": "https://mallory.example/"},
-    "POST /settings/{key}": lambda of: {"value": 1},
+    "POST /settings/{key}": lambda of: {"value": 100},
 }
 QUERIES: Mapping[str, Callable[[Things], tuple[str, ...]]] = {
     "GET /users": lambda of: (f"?query={of['username']}",),

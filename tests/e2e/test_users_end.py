@@ -17,6 +17,7 @@ from storage.fsck import check
 from storage.mongo.client import object_id
 from storage.removals import LEFT, OWNED
 from storage.store import INDEXES
+from storage.urlkeys import UrlKeys
 from tests.support.house import House, open_house
 from tests.support.stores import Ears, message
 
@@ -56,13 +57,16 @@ async def one_of_everything(house: House, username: str) -> str:
         await mail.append("INBOX", [NewMessage(await mail.prepare(message(number)), delivery_key=ObjectId().binary)])
     await mail.append("Gone", [NewMessage(await mail.prepare(message(7)))])
     await made("DELETE", f"/mailboxes/{gone}", {})
+    inbox = await mail.mailbox("INBOX")
+    await mail.annotations.change(inbox, {"/private/comment": b"mine"})
+    await UrlKeys(services.store.database).ensure(user, inbox.id, b"sealed")
+    await services.store.positions.save(user, {})
     view = await mail.open("INBOX", ears := Ears())
     await mail.store_flags(view, Ranges.of(1), FlagChange(FlagOperation.ADD, ("\\Deleted",)))
     await mail.expunge(view)
     await mail.copy(view, Ranges.of(2), "Work")
     mail.close_view(view, ears)
     await services.store.address_register.note({(user, "friend@example.net"): ("friend@example.net", "Friend")})
-    await services.store.database["webauthnkeys"].insert_one({"user": object_id(user), "id": ObjectId().binary})
     content = await services.store.contents.prepare(message(9))
     recipients = [QueueRecipient("far@away.example")]
     await services.queue.submit(NewMail(user, Origin.API, OutboundEnvelope("a@b.example"), recipients, content))

@@ -7,10 +7,11 @@ from api.schemas.users import CreateUser, ListUsers, UpdateUser
 from protocols.imap.registry import COMMANDS
 from tests.support.hostile import DOMAIN, House
 
-# Command -> a right argument for each place, and what may stand there: s(tring), l(ist), f(lags), o(ther).
+# Command -> a right argument for each place, and what may stand there: s(tring), l(ist), f(lags),
+# p(attern or list of them), o(ther).
 PLACES: dict[str, str] = {
     **dict.fromkeys(("CAPABILITY", "NOOP", "LOGOUT", "STARTTLS", "NAMESPACE", "CHECK", "CLOSE", "UNSELECT"), ""),
-    **dict.fromkeys(("EXPUNGE", "IDLE"), ""),
+    **dict.fromkeys(("EXPUNGE", "IDLE", "UNAUTHENTICATE", "RESETKEY"), ""),
     "LOGIN": "s:nobody s:wrong",
     "AUTHENTICATE": "s:UNKNOWN",
     "ID": "l:NIL",
@@ -18,18 +19,36 @@ PLACES: dict[str, str] = {
     **dict.fromkeys(("SELECT", "EXAMINE", "DELETE", "SUBSCRIBE", "UNSUBSCRIBE"), "s:nowhere"),
     "CREATE": "s:INBOX",
     "RENAME": "s:nowhere s:elsewhere",
-    **dict.fromkeys(("LIST", "LSUB"), 's:"" s:*'),
+    "LIST": 's:"" p:*',
+    **dict.fromkeys(("LSUB", "XLIST"), 's:"" s:*'),
     "STATUS": "s:INBOX l:(MESSAGES)",
     "APPEND": "s:nowhere o:{1+}\r\nx",
     **dict.fromkeys(("FETCH", "UID FETCH"), "o:1 l:(UID)"),
     **dict.fromkeys(("STORE", "UID STORE"), "o:1 o:+FLAGS f:(\\Seen)"),
     **dict.fromkeys(("COPY", "UID COPY", "MOVE", "UID MOVE"), "o:1 s:nowhere"),
     **dict.fromkeys(("SEARCH", "UID SEARCH"), "o:HEADER s:a s:b"),
+    **dict.fromkeys(("SORT", "UID SORT"), "l:(DATE) s:UTF-8 o:ALL"),
+    **dict.fromkeys(("THREAD", "UID THREAD"), "o:REFERENCES s:UTF-8 o:ALL"),
+    "ESEARCH": "o:ALL",
+    **dict.fromkeys(("REPLACE", "UID REPLACE"), "o:1 s:nowhere o:{1+}\r\nx"),
     "UID EXPUNGE": "o:1",
+    "COMPRESS": "s:DEFLATE",
+    "GENURLAUTH": "s:imap://x s:INTERNAL",
+    "URLFETCH": "s:imap://x",
+    "GETQUOTA": "s:nobody",
+    "GETQUOTAROOT": "s:INBOX",
+    "GETMETADATA": "s:INBOX p:/private/comment",
+    "SETMETADATA": "s:INBOX l:()",
 }
 WRONG = {"nil": "NIL", "list": "(x)", "empty-list": "()", "open-list": "(", "open-string": '"', "nothing": ""}
 # An atom NIL is a string where a string may be an atom (RFC 3501 §9, astring): it must be no more than that.
-RIGHT = {"s": ("nil",), "l": ("nil", "empty-list"), "f": ("nil", "empty-list", "list")}
+RIGHT = {
+    "s": ("nil",),
+    "l": ("nil", "empty-list"),
+    "f": ("nil", "empty-list", "list"),
+    "p": ("nil", "list"),
+}
+MORE = ("ENABLE", "AUTHENTICATE", "RESETKEY", "URLFETCH")  # may have one more argument
 BEFORE_LOGIN = ("LOGIN", "AUTHENTICATE", "STARTTLS")
 
 
@@ -42,7 +61,7 @@ def calls(name: str) -> list[tuple[str, bool]]:
         for wrong, text in WRONG.items():
             refused = wrong not in RIGHT.get(kind, ())
             found.append((" ".join([name, *right[:index], text, *right[index + 1 :]]), refused))
-    found.append((" ".join([name, *right, "x"]), name not in ("ENABLE", "AUTHENTICATE")))
+    found.append((" ".join([name, *right, "x"]), name not in MORE))
     return [call for call in found if call[0] != "LOGIN nobody "]
 
 
