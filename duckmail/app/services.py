@@ -35,6 +35,8 @@ from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.mail import Mail
+from duckmail.services.mailauth.verifier import Policy as MailauthPolicy
+from duckmail.services.mailauth.verifier import Verifier
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.messages.services import Around, MessageServices, message_services
@@ -335,7 +337,17 @@ def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Deliv
         arrivals=Arrivals(store.counters),
         register=register,
         settings=store.settings,
+        verifier=_verifier(ground),
     )
+
+
+def _verifier(ground: _Ground) -> Verifier | None:
+    settings = ground.config.mailauth
+    if not settings.enabled:
+        return None
+    sealers = frozenset(domain.lower() for domain in settings.arc_sealers)
+    policy = MailauthPolicy(settings.server or ground.hostname, settings.timeout, settings.junk, sealers)
+    return Verifier(ground.outside.dns, ground.threads, policy)
 
 
 def _around(ground: _Ground, queue: Queue, tasks: TaskList, register: AddressRegister) -> Around:

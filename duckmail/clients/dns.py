@@ -1,4 +1,4 @@
-"""The DNS look-ups that sending mail needs: a domain's mail exchangers, a host's addresses."""
+"""DNS look-ups: a domain's mail exchangers and a host's addresses for sending, records for checking who sends."""
 
 import asyncio
 import ipaddress
@@ -16,6 +16,7 @@ TIMEOUT = 3.0  # seconds for the first try of one server; c-ares doubles it with
 TRIES = 2  # rounds over all name servers
 DEADLINE = 20.0  # seconds for one question, whatever c-ares does
 CONCURRENCY = 50  # questions at one time
+MAX_RECORDS = 100  # of one name and kind that are looked at
 MAX_EXCHANGERS = 20  # a domain with more is either very large or hostile: the best ones are enough
 
 # Answers that will be the same tomorrow: there is no such name, it has no such records, it cannot be a name.
@@ -144,6 +145,28 @@ class Dns:
         records = [record.data for record in answer.answer]
         return [(data.priority, data.exchange) for data in records if isinstance(data, pycares.MXRecordData)]
 
+    async def answers(self, name: str, kind: str) -> list[str]:
+        """As `records`, of a name as DNS has it, as they come, and telling where there is no such name.
+
+        `kind`: A, AAAA, MX (`10 host`), PTR, TXT (strings joined, octets as Latin-1).
+
+        Raises:
+            NotFound: there is no such name.
+            Unavailable: no clear answer for now.
+        """
+        try:
+            async with self._turns, asyncio.timeout(self._deadline):
+                answer = await self._ask(name, kind)
+        except aiodns.error.DNSError as error:
+            if error.args[0] in _NO_RECORDS:
+                return []
+            if _is_final(error):
+                raise NotFound("There is no such name") from None
+            raise Unavailable("DNS does not answer", reason=str(error)) from error
+        except TimeoutError:
+            raise Unavailable("DNS does not answer") from None
+        return [text for record in answer.answer if (text := _text(record.data)) is not None][:MAX_RECORDS]
+
     def _ask(self, name: str, kind: str) -> asyncio.Future[pycares.DNSResult]:
         if self._resolver is None:
             self._resolver = aiodns.DNSResolver(self._nameservers or None, timeout=self._timeout, tries=self._tries)
@@ -172,6 +195,20 @@ def _texts(answer: pycares.DNSResult | BaseException) -> list[str]:
         return []
     kinds = (pycares.ARecordData, pycares.AAAARecordData)
     return [record.data.addr for record in answer.answer if isinstance(record.data, kinds)]
+
+
+def _text(data: object) -> str | None:
+    """A record as text; None for kinds that nobody asks for, such as a CNAME ahead of the answer."""
+    match data:
+        case pycares.ARecordData() | pycares.AAAARecordData():
+            return data.addr
+        case pycares.TXTRecordData():
+            return data.data.decode("latin-1")
+        case pycares.MXRecordData():
+            return f"{data.priority} {data.exchange.removesuffix('.').lower()}"
+        case pycares.PTRRecordData():
+            return data.dname.removesuffix(".").lower()
+    return None
 
 
 def _name(domain: str) -> str:

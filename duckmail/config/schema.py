@@ -117,10 +117,37 @@ class Lmtp(Section):
     spam_peers: Tuple[Network] = Field(
         default=("127.0.0.0/8", "::1", "unix"),
         description="Whose word counts, of those who may connect, when a header says that a message is spam: "
-        "X-Rspamd-Action, X-Spam-Flag, X-Spam-Status, X-Spam. Empty: nobody's.",
+        "X-Rspamd-Action, X-Spam-Flag, X-Spam-Status, X-Spam; and from whom a message came, by XFORWARD or in the top "
+        "Received field. Empty: nobody's.",
     )
     over_quota: Literal["reject", "defer"] = Field(
         default="reject", description="Mail for a full account: 552, it goes back; or 452, the relay tries again."
+    )
+
+
+class Mailauth(Section):
+    """Who incoming mail is from: SPF, DKIM, DMARC, ARC and reverse DNS, written into Authentication-Results."""
+
+    enabled: bool = Field(
+        default=False, description="Check mail that comes by LMTP. Name servers are those of outbound.nameservers."
+    )
+    timeout: Duration = Field(
+        default=8.0,
+        description="How long the checks of one message may delay it; what DNS has not answered by then is temperror.",
+        ge=0.1,
+        le=60,
+    )
+    server: Hostname = Field(
+        default="", description="The authserv-id in Authentication-Results. Empty: server.hostname."
+    )
+    junk: bool = Field(
+        default=True,
+        description="Mail that fails DMARC counts as spam where the author's domain asks for quarantine or reject.",
+    )
+    arc_sealers: Tuple[str] = Field(
+        default=(),
+        description="Domains of forwarders and lists whose ARC seals are believed: mail that only they have handled, "
+        "by an unbroken chain, is not junk for failing DMARC.",
     )
 
 
@@ -390,6 +417,7 @@ class Config(Section):
     redis: Redis = Redis()
     imap: Imap = Imap()
     lmtp: Lmtp = Lmtp()
+    mailauth: Mailauth = Mailauth()
     pop3: Pop3 = Pop3()
     submission: Submission = Submission()
     outbound: Outbound = Outbound()

@@ -56,45 +56,60 @@ _BLANKS = re.compile(rb"[ \t]+")
 
 
 class BodyHash:
-    """SHA-256 of a body in its relaxed form, piece by piece. Every line ends in CRLF (`LineEnds`)."""
+    """SHA-256 of a body in its canonical form, piece by piece. Every line ends in CRLF (`LineEnds`).
 
-    def __init__(self) -> None:
+    `simple`: the form is `simple` instead of `relaxed`. `limit`: octets of the form that are hashed (RFC 6376 §3.5 l=).
+    """
+
+    def __init__(self, simple: bool = False, limit: int | None = None) -> None:
         self._hash = hashlib.sha256()
+        self._simple = simple
+        self._limit = limit
         self._newlines = 0  # not hashed yet: at the end of the body they do not count
         self._blank = False  # nor this blank: at the end of its line it does not count
         self._any = False
+        self.length = 0  # octets of the form, when all of it has been fed and `digest` was called
 
     def feed(self, piece: bytes) -> None:
-        # RFC 6376 §3.4.4: blanks at the end of lines are left out, all others are one space.
-        relaxed = piece.replace(b"\t", b" ")
-        if self._blank:
-            relaxed = b" " + relaxed
-        while b"  " in relaxed:
-            relaxed = relaxed.replace(b"  ", b" ")
-        relaxed = relaxed.replace(b" \r\n", b"\r\n")
-        core = relaxed.rstrip(b" \r\n")
-        tail = relaxed[len(core) :]
+        formed, white = (piece, b"\r\n") if self._simple else (self._relax(piece), b" \r\n")
+        core = formed.rstrip(white)
+        tail = formed[len(core) :]
         newlines = tail.count(b"\n")
         if core:
             # Counted, not kept: a body of empty lines alone would be copied with every piece.
             self._flush()
-            self._hash.update(core)
+            self._update(core)
             self._any = True
             self._newlines = newlines
         else:
             self._newlines += newlines
         self._blank = tail.endswith(b" ")
 
+    def _relax(self, piece: bytes) -> bytes:
+        """RFC 6376 §3.4.4: blanks at the end of lines are left out, all others are one space."""
+        relaxed = piece.replace(b"\t", b" ")
+        if self._blank:
+            relaxed = b" " + relaxed
+        while b"  " in relaxed:
+            relaxed = relaxed.replace(b"  ", b" ")
+        return relaxed.replace(b" \r\n", b"\r\n")
+
     def _flush(self) -> None:
         while self._newlines:
             some = min(self._newlines, len(_NEWLINES) // 2)
-            self._hash.update(_NEWLINES[: 2 * some])
+            self._update(_NEWLINES[: 2 * some])
             self._newlines -= some
 
+    def _update(self, octets: bytes) -> None:
+        room = len(octets) if self._limit is None else max(0, self._limit - self.length)
+        self._hash.update(octets if room >= len(octets) else octets[:room])
+        self.length += len(octets)
+
     def digest(self) -> bytes:
-        """RFC 6376 §3.4.4: empty lines at the end are ignored; a body of nothing else is empty."""
-        if self._any:
-            self._hash.update(b"\r\n")
+        """RFC 6376 §3.4.4: empty lines at the end are ignored; a body of nothing else is empty, or (§3.4.3) one CRLF in
+        the simple form. Once."""
+        if self._any or self._simple:
+            self._update(b"\r\n")
         return self._hash.digest()
 
 
@@ -123,11 +138,11 @@ def read_header(block: bytes) -> Header | None:
         # RFC 6376 §5.4.2: of several with one name the last comes first.
         found = by_name.get(name, [])[::-1]
         names += [name] * (len(found) + (name in _OVERSIGNED))
-        lines += [_relaxed(raw) for raw in found]
+        lines += [relaxed(raw) for raw in found]
     return Header(tuple(names), b"".join(lines))
 
 
-def _relaxed(raw: bytes) -> bytes:
+def relaxed(raw: bytes) -> bytes:
     """RFC 6376 §3.4.2: the name in lower case, the body on one line, each run of blanks one space."""
     name, _, body = raw.partition(b":")
     value = _BLANKS.sub(b" ", body.replace(b"\r\n", b"")).strip(b" ")
@@ -159,7 +174,7 @@ def signature(identity: Identity, header: Header, body: bytes, at: datetime, sig
         )
     )
     # RFC 6376 §3.7: the field itself comes last, with an empty b= and without its line end.
-    signed = sign(header.relaxed + _relaxed(unsigned).removesuffix(b"\r\n"))
+    signed = sign(header.relaxed + relaxed(unsigned).removesuffix(b"\r\n"))
     text = b64encode(signed)
     pieces = [text[at : at + _SIGNATURE_LINE] for at in range(0, len(text), _SIGNATURE_LINE)]
     return unsigned + b"\r\n\t".join(pieces) + b"\r\n"

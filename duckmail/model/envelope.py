@@ -15,8 +15,9 @@ class Envelope:
     `helo`: what it called itself. `size`: octets as declared, 0 when not. `body`: `7BIT`, `8BITMIME`, `BINARYMIME`.
     `ident`: the relay's own name for the message (XFORWARD IDENT), or empty. `connection`: its id, for the log.
     `key`: names this message and no other, for its accounts to get it once; b"": its octets do, if they can.
-    `trusted`: what the header says of spam comes from a relay that may say so. `vouched`: its author is an account
-    here, which was checked when it was sent, or this server.
+    `client_address`, `client_helo`: of whom the relay has the message from, as it says (XFORWARD), or empty.
+    `trusted`: what the relay says of the client, and what the header says of spam, comes from one that may say so.
+    `vouched`: its author is an account here, which was checked when it was sent, or this server.
     """
 
     sender: str
@@ -32,6 +33,8 @@ class Envelope:
     key: bytes = b""
     trusted: bool = False
     vouched: bool = False
+    client_address: str = ""
+    client_helo: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
+from duckmail.services.mailauth.verifier import Checked, Verifier
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.targets import usable
@@ -128,6 +129,7 @@ class Delivery:
         arrivals: counts what each account gets; None: nobody does.
         register: notes who writes to whom.
         settings: what addresses that only forward may do, and how long domains are remembered.
+        verifier: finds out who a message is from; None: nobody does.
     """
 
     def __init__(
@@ -141,12 +143,14 @@ class Delivery:
         arrivals: Arrivals | None = None,
         register: AddressRegister | None = None,
         settings: Settings | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self._store = store
         self._sorter = sorter
         self._received = received
         self._arrivals = arrivals
         self._register = register
+        self._verifier = verifier
         self._pool = pool
         self._quota = quota
         self._settings = settings or Settings()
@@ -268,12 +272,15 @@ class Delivery:
     ) -> list[Verdict]:
         header = header_of(raw)
         digest = await self._digest(envelope, raw, header)
-        content = await self._store.contents.prepare(raw)
+        content, checked = await asyncio.gather(self._store.contents.prepare(raw), self._check(envelope, raw))
         spam = Spam()
         lookup: Lookup | None = None
         if envelope.trusted and mentions(header):
             lookup = Lookup(block_of(raw))
             spam = spam_verdict(lookup)
+        if checked is not None:
+            spam = checked.judged(spam)
+        lines = checked.lines if checked is not None else b""
         # The first address named of each account is the one that its copy is delivered to.
         first: dict[str, Recipient] = {}
         for recipient in recipients:
@@ -282,7 +289,7 @@ class Delivery:
         sorted_: list[tuple[Recipient, NewMessage]] = []
         for account, recipient in first.items():
             key = delivery_key(account, envelope.sender, digest) if digest else None
-            message = NewMessage(content, prefix=prefix(envelope, recipient), delivery_key=key)
+            message = NewMessage(content, prefix=prefix(envelope, recipient, lines), delivery_key=key)
             # Nearly everybody: nothing of his own decides, and what the relay says of spam is below his level. A level
             # of 100 is above every score, one of 0 never.
             if recipient.rules is None and spam.score < recipient.spam_level:
@@ -300,6 +307,12 @@ class Delivery:
         if self._register is not None and spam.score == 0:
             self._note(content, header, envelope, outcomes)
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
+
+    async def _check(self, envelope: Envelope, raw: bytes | bytearray) -> Checked | None:
+        """Who it is from. Mail out of the queue was looked at when it came, or is of this server."""
+        if self._verifier is None or envelope.vouched or envelope.protocol == "queue":
+            return None
+        return await self._verifier.check(envelope, raw, block_of(raw))
 
     async def _count(
         self, recipients: Mapping[str, Recipient], outcomes: Mapping[str, Appended | DuckmailError | None]
@@ -395,8 +408,10 @@ def delivery_key(account: str, sender: str, digest: bytes) -> bytes:
     return hashlib.sha256(b"\0".join((account.encode(), sender.encode(), digest))).digest()
 
 
-def prefix(envelope: Envelope, recipient: Recipient) -> bytes:
+def prefix(envelope: Envelope, recipient: Recipient, checked: bytes = b"") -> bytes:
     """The header lines that final delivery puts before the message of this recipient.
+
+    `checked`: those that say what was found out about the sender.
 
     Raises:
         InvalidInput: an address that would make anything else of it than two lines.
@@ -407,7 +422,7 @@ def prefix(envelope: Envelope, recipient: Recipient) -> bytes:
     lines = f"Return-Path: <{envelope.sender}>\r\nDelivered-To: {recipient.address}\r\n".encode()
     if len(lines) > PREFIX_LIMIT:
         raise InvalidInput("Addresses too long")
-    return lines
+    return lines + checked if len(lines) + len(checked) <= PREFIX_LIMIT else lines
 
 
 def block_of(raw: bytes | bytearray) -> bytes:

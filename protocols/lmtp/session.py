@@ -35,6 +35,7 @@ class Session(SmtpSession[Recipient]):
         self._trusted = connection.peer in settings.spam_peers
         self._own_rows: Rows = {OverQuota: (settings.over_quota, "5.2.2" if settings.over_quota >= 500 else "4.2.2")}
         self._ident = ""
+        self._client: dict[str, str] = {}
 
     @property
     def _rows(self) -> Mapping[str, Row["Session"]]:
@@ -51,6 +52,7 @@ class Session(SmtpSession[Recipient]):
     def _forget_client(self) -> None:
         super()._forget_client()
         self._ident = ""
+        self._client = {}
 
     # Commands
 
@@ -80,7 +82,9 @@ class Session(SmtpSession[Recipient]):
         raise CommandError(500, "5.5.1", "This is LMTP: use LHLO")
 
     async def xforward(self, argument: str) -> Reply:
-        self._ident = command.parse_xforward(argument).get("IDENT", self._ident)
+        given = command.parse_xforward(argument)
+        self._ident = given.get("IDENT", self._ident)
+        self._client |= given
         return OK
 
     async def mail(self, argument: str) -> Reply:
@@ -164,6 +168,8 @@ class Session(SmtpSession[Recipient]):
             ident=self._ident,
             connection=self._connection.id,
             trusted=self._trusted,
+            client_address=self._client.get("ADDR", "").upper().removeprefix("IPV6:"),
+            client_helo=self._client.get("HELO", ""),
         )
         try:
             return await self._delivery.deliver(envelope, transaction.collector.take(), transaction.recipients)
@@ -184,6 +190,7 @@ class Session(SmtpSession[Recipient]):
     async def _forget_transaction(self) -> None:
         if self._transaction is not None:
             self._ident = ""
+            self._client = {}
         await super()._forget_transaction()
 
 

@@ -15,7 +15,7 @@ import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-TYPES: Final = {"A": 1, "CNAME": 5, "MX": 15, "AAAA": 28}
+TYPES: Final = {"A": 1, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 _NAMES = {number: name for name, number in TYPES.items()}
 SERVFAIL: Final = "SERVFAIL"
 REFUSED: Final = "REFUSED"
@@ -75,8 +75,13 @@ class DnsServer(asyncio.DatagramProtocol):
 def _record(name: str, kind: str, value: Any) -> bytes:
     if kind == "MX":
         data = struct.pack("!H", value[0]) + _name(value[1])
-    elif kind == "CNAME":
+    elif kind in {"CNAME", "PTR"}:
         data = _name(value)
+    elif kind == "TXT":
+        # RFC 1035 §3.3.14: one or more strings of at most 255 octets.
+        octets = value.encode("latin-1")
+        strings = [octets[at : at + 255] for at in range(0, len(octets), 255)] or [b""]
+        data = b"".join(bytes([len(each)]) + each for each in strings)
     else:
         data = ipaddress.ip_address(value).packed
     return _name(name) + struct.pack("!HHIH", TYPES[kind], 1, 60, len(data)) + data

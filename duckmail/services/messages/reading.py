@@ -238,19 +238,21 @@ def _opened(
         recipient=decode(delivered.first(b"delivered-to") or b""),
         list_id=list_id,
         unsubscribe=_URI.findall(decode(header.first(b"list-unsubscribe") or b""))[:20],
-        verification=_verification(listed.header[len(prefix) :]) if prefix else None,
+        verification=_verification(prefix, listed.header[len(prefix) :]) if prefix else None,
         details=details,
     )
 
 
-def _verification(header: bytes) -> Verification:
-    """From what the relay that gave us the message wrote on top: its own results, and its Received field."""
+def _verification(prefix: bytes, header: bytes) -> Verification:
+    """From what this server wrote ahead of the message, or else the relay that gave it to us on top: its own results;
+    and from the relay's Received field. RFC 8601 §5: what is further below could be anybody's."""
     lookup = Lookup(header)
     received = header.lower().find(b"\nreceived:")
     received = 0 if header[:9].lower() == b"received:" else received
     tls = _TLS.search(lookup.first(b"received") or b"")
     passed: dict[str, str] = {}
-    for value in Lookup(header[: max(received, 0)] + b"\n").all(b"authentication-results"):
+    own = Lookup(prefix).all(b"authentication-results")
+    for value in own or Lookup(header[: max(received, 0)] + b"\n").all(b"authentication-results"):
         for method, result, rest in _RESULT.findall(decode(value)):
             domain = _DOMAIN.search(rest)
             if result == "pass" and domain:

@@ -1,0 +1,77 @@
+"""Who a message is from, as far as that can be checked: the results of the methods, in the words of RFC 8601 §2.7."""
+
+from dataclasses import dataclass, replace
+
+from duckmail.model.spam import FLAGGED, Spam
+
+
+@dataclass(frozen=True, slots=True)
+class SpfResult:
+    """`scope`: `mailfrom` or `helo`; `identity`: what was checked of it; `domain`: of it. `address`: the client's, ""
+    where a relay found the result."""
+
+    result: str
+    scope: str = "mailfrom"
+    identity: str = ""
+    domain: str = ""
+    address: str = ""
+    helo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DkimResult:
+    """`start`: the first characters of b=, which tell signatures apart (RFC 6008)."""
+
+    result: str
+    reason: str = ""
+    domain: str = ""
+    selector: str = ""
+    algorithm: str = ""
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DmarcResult:
+    """`policy`: what the author's domain wants done with what fails: `none`, `quarantine`, `reject`; "" unknown."""
+
+    result: str
+    domain: str = ""
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArcResult:
+    """`sealers`: the domains of the seals, from the first to the last hop."""
+
+    result: str
+    sealers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IprevResult:
+    result: str
+    address: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """What was found; None where a method could not be applied."""
+
+    dkim: tuple[DkimResult, ...] = ()
+    spf: SpfResult | None = None
+    dmarc: DmarcResult | None = None
+    arc: ArcResult | None = None
+    iprev: IprevResult | None = None
+
+    def judged(self, spam: Spam, sealers: frozenset[str]) -> Spam:
+        """`spam`, and at least flagged when the domain of the author disowns the message.
+
+        `sealers`: whose word is taken that it was in order when they got it (RFC 8617 §7.2).
+        """
+        dmarc, arc = self.dmarc, self.arc
+        if dmarc is None or dmarc.result != "fail" or dmarc.policy not in {"quarantine", "reject"}:
+            return spam
+        if arc is not None and arc.result == "pass" and arc.sealers and sealers.issuperset(arc.sealers):
+            return spam
+        return replace(spam, score=max(spam.score, FLAGGED))
