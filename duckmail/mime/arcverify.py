@@ -75,12 +75,10 @@ def check_chain(
 ) -> None:
     """Steps 4 and 6 of §5.2. `key`: finds the key of a signature. Raises: Unverified."""
     verify(received, newest, key(newest), body)
-    for last in range(len(sets), 0, -1):
-        covered = b"".join(
-            relaxed(field.raw)
-            for each in sets[:last]
-            for field in (each.results, each.message, *((each.seal,) if each is not sets[last - 1] else ()))
-        )
+    covered = b""
+    for each in sets:
         # §5.1.1: in the order of instances; the seal itself comes last, with an empty b= and without its line end.
-        seal = sets[last - 1].signature
+        covered += relaxed(each.results.raw) + relaxed(each.message.raw)
+        seal = each.signature
         check_octets(seal, key(seal), covered + relaxed(unsigned(seal.raw)).removesuffix(b"\r\n"))
+        covered += relaxed(each.seal.raw)

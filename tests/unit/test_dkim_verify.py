@@ -1,5 +1,6 @@
 """Verifying DKIM signatures and ARC chains: against what dkimpy makes, and what must not verify."""
 
+import contextlib
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ EDWARDS_P = b64encode(
     EDWARDS.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 ).decode()
 RECORD = f"v=DKIM1; p={RSA_P}"
+KEY = read_key([RECORD], "rsa")
 MESSAGE = (
     b"From: Anna <anna@example.com>\r\nTo: bert@example.net\r\nSubject:  a\r\n\tfolded   one\r\n"
     b"Message-ID: <1@example.com>\r\n\r\nHello  \t there \r\n\r\n trailing\t\r\n\r\n\r\n"
@@ -172,6 +174,26 @@ def test_what_a_signature_leaves_out_of_the_body_is_not_vouched_for() -> None:
     with pytest.raises(Unverified) as caught:
         check(raw + b"and more\r\n")
     assert caught.value.result == "policy"
+
+
+PIECES = st.sampled_from(
+    [b"DKIM-Signature: ", b"v=1; ", b"a=rsa-sha256; ", b"b=", b"AAAA", b"; ", b"h=from", b"\r\n", b" ", b"\xff",
+     b"d=x; s=y; ", b"bh=AA==; ", b"l=", b"9" * 30, b"i=", b"ARC-Seal: ", b"ARC-Message-Signature: ",
+     b"c=simple/", b"="]
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(PIECES, max_size=30).map(b"".join), st.text(max_size=60))
+def test_whatever_there_is_only_fails_to_verify(block: bytes, record: str) -> None:
+    received = parsed(b"DKIM-Signature: " + block + b"\r\n\r\nx")
+    for read in (lambda: read_sets(received, NOW), lambda: read_key([record, "p=" + record], "rsa")):
+        with contextlib.suppress(Unverified):
+            read()
+    for field in received.by_name[b"dkim-signature"]:
+        with contextlib.suppress(Unverified):
+            signature = read_signature(field, NOW)
+            verify(received, signature, KEY, received.hashes([signature])[signature.simple_body, signature.length])
 
 
 # -- ARC ---------------------------------------------------------------------------------------------------------------

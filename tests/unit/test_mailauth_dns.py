@@ -9,11 +9,13 @@ import pytest
 from duckmail.clients.dns import Dns
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.mailauth import DkimResult, DmarcResult, SpfResult
+from duckmail.runtime.threads import Pool
 from duckmail.services.mailauth import dmarc, iprev, spf
 from duckmail.services.mailauth.lookups import MAX_QUESTIONS, Lookups
 from tests.support.dns_server import SERVFAIL, SILENCE, Zone, dns_server
 
 CLIENT = "93.184.216.34"
+POOL = Pool("test", 1)
 
 
 @asynccontextmanager
@@ -119,6 +121,7 @@ def includes(number: int) -> str:
         pytest.param(
             {"example.com": "v=spf1 a:v1.example a:v2.example a:v3.example +all"}, "permerror", id="4.6.4-three-void"
         ),
+        pytest.param({"example.com": "v=spf1 " + "?ip4:192.0.2.1 " * 300 + "+all"}, "permerror", id="too-long"),
         pytest.param({"example.com": SERVFAIL}, "temperror", id="2.6.6-no-answer"),
         pytest.param({"example.com": SILENCE}, "temperror", id="2.6.6-silence"),
     ],
@@ -134,13 +137,13 @@ async def test_spf(records: Mapping[str, Sequence[str] | str], result: str) -> N
         whole = value in (SERVFAIL, SILENCE) or not isinstance(value, str)
         zone[name, "TXT"] = value if whole else [value]
     async with lookups(zone) as asked:
-        found = await spf.check(asked, CLIENT, "client.example", "anna@example.com")
+        found = await spf.check(asked, POOL, CLIENT, "client.example", "anna@example.com")
     assert (found.result, found.scope, found.domain) == (result, "mailfrom", "example.com")
 
 
 async def test_spf_of_the_null_sender_is_of_helo() -> None:
     async with lookups({("client.example", "TXT"): ["v=spf1 a:host.example -all"], **A}) as asked:
-        found = await spf.check(asked, CLIENT, "client.example", "")
+        found = await spf.check(asked, POOL, CLIENT, "client.example", "")
     assert (found.result, found.scope, found.identity) == ("pass", "helo", "client.example")
 
 
@@ -150,7 +153,7 @@ async def test_spf_of_ip6(end: str, result: str) -> None:
         ("example.com", "TXT"): ["v=spf1 a:six.example -all"], ("six.example", "AAAA"): ["2606:2800:220:1::1"],
     }  # fmt: skip
     async with lookups(zone) as asked:
-        assert (await spf.check(asked, "2606:2800:220:1" + end, "h.example", "a@example.com")).result == result
+        assert (await spf.check(asked, POOL, "2606:2800:220:1" + end, "h.example", "a@example.com")).result == result
 
 
 # -- DMARC -------------------------------------------------------------------------------------------------------------

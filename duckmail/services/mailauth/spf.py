@@ -1,19 +1,23 @@
 """SPF (RFC 7208), evaluated by pyspf without its resolver.
 
 pyspf asks as it goes and would block. Here it gets only what is known already; at the first thing that is not, it is
-left, the answer is fetched on the loop, and it starts anew. That costs a fraction of a millisecond for each record.
+left, the answer is fetched on the loop, and it starts anew: in a thread, since a record made for it takes long.
 """
+
+from typing import cast
 
 import spf
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.mailauth import SpfResult
+from duckmail.runtime.threads import Pool
 from duckmail.services.mailauth.lookups import Lookups
 
+MAX_RECORD = 4096  # octets; RFC 7208 §3.4 asks for fewer than 450
 MAX_ROUNDS = 130  # 10 mechanisms with 10 hosts each, and what is around them
 _RESULTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"})
 
-Answers = dict[tuple[str, str], list[object] | None]  # None: no clear answer
+Answers = dict[tuple[str, str], list[object] | Exception]
 
 
 class _Missing(BaseException):
@@ -36,8 +40,8 @@ class _Query(spf.query):  # type: ignore[misc]  # it has no types
         if (name, qtype) not in self.answers:
             raise _Missing(name, qtype)
         found = self.answers[name, qtype]
-        if found is None:
-            raise spf.TempError("DNS")
+        if isinstance(found, Exception):
+            raise found
         # RFC 7208 §4.6.4: at most two look-ups without an answer.
         if not found and not ignore_void:
             self.void_lookups += 1
@@ -50,7 +54,7 @@ class _Query(spf.query):  # type: ignore[misc]  # it has no types
         return ""
 
 
-async def check(lookups: Lookups, address: str, helo: str, sender: str) -> SpfResult:
+async def check(lookups: Lookups, threads: Pool, address: str, helo: str, sender: str) -> SpfResult:
     """The check of MAIL FROM, or of HELO where that is null (RFC 7208 §2.4).
 
     `address`: the client's.
@@ -60,26 +64,26 @@ async def check(lookups: Lookups, address: str, helo: str, sender: str) -> SpfRe
     base = (scope, sender or helo, domain.lower(), address, helo)
     answers: Answers = {}
     for _ in range(MAX_ROUNDS):
-        try:
-            result = _evaluate(answers, address, helo, sender)
-        except _Missing as missing:
-            answers[missing.name, missing.kind] = await _fetch(lookups, missing.name, missing.kind)
-            continue
-        return SpfResult(result, *base)
+        result = await threads.run(_evaluate, answers, address, helo, sender)
+        if isinstance(result, str):
+            return SpfResult(result, *base)
+        answers[result.name, result.kind] = await _fetch(lookups, result.name, result.kind)
     return SpfResult("permerror", *base)
 
 
-def _evaluate(answers: Answers, address: str, helo: str, sender: str) -> str:
+def _evaluate(answers: Answers, address: str, helo: str, sender: str) -> str | _Missing:
     query = _Query(i=address, s=sender, h=helo)
     query.answers = answers
     try:
         result = query.check()[0]
+    except _Missing as missing:
+        return missing
     except Exception:
         return "permerror"  # pyspf stumbles over some records (numbers, octets) instead of refusing them
     return result if result in _RESULTS else "permerror"
 
 
-async def _fetch(lookups: Lookups, name: str, kind: str) -> list[object] | None:
+async def _fetch(lookups: Lookups, name: str, kind: str) -> list[object] | Exception:
     """As pyspf has them: TXT as tuples of octets, MX with preference, the others as text."""
     if kind not in {"A", "AAAA", "MX", "PTR", "TXT"}:
         return []
@@ -88,8 +92,10 @@ async def _fetch(lookups: Lookups, name: str, kind: str) -> list[object] | None:
     except NotFound:
         return []
     except Unavailable:
-        return None
+        return cast("Exception", spf.TempError("DNS"))
     if kind == "TXT":
+        if any(len(text) > MAX_RECORD for text in found):
+            return cast("Exception", spf.PermError("record too long"))
         return [(text.encode("latin-1", "replace"),) for text in found]
     if kind == "MX":
         pairs = [text.partition(" ") for text in found]

@@ -84,7 +84,7 @@ class Verifier:
         received = await self._threads.run(Received, block, partial(dkimverify.pieces, raw, len(block) + 4))
         (dkim, arc), sent, reverse = await asyncio.gather(
             self._signatures(received, lookups),
-            _spf(lookups, envelope, sender, block),
+            _spf(lookups, self._threads, envelope, sender, block),
             _iprev(lookups, sender),
         )
         judged = None
@@ -184,11 +184,11 @@ def _verified(
 # -- the others --------------------------------------------------------------------------------------------------------
 
 
-async def _spf(lookups: Lookups, envelope: Envelope, sender: Client, block: bytes) -> SpfResult | None:
+async def _spf(lookups: Lookups, threads: Pool, envelope: Envelope, sender: Client, block: bytes) -> SpfResult | None:
     if sender.signed_in:
         return None
     if sender.address:
-        return await spf.check(lookups, sender.address, sender.helo, envelope.sender)
+        return await spf.check(lookups, threads, sender.address, sender.helo, envelope.sender)
     return None if sender.known else relayed_spf(envelope, block)
 
 
