@@ -157,6 +157,19 @@ class Mailboxes:
             rows = await cursor.to_list(None)
         return int(rows[0]["used"]) if rows else 0
 
+    async def stamps(self, users: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Of each account a value that differs when a mailbox, or the folder tree, has changed. Raises: Unavailable."""
+        wanted = [object_id(user) for user in users]
+        pipeline: list[Document] = [
+            {"$match": {"user": {"$in": wanted}}},
+            {"$group": {"_id": "$user", "sum": {"$sum": "$modseq"}}},
+        ]
+        async with operation(5):
+            sums = await (await self._mailboxes.aggregate(pipeline)).to_list(None)
+            trees = await self._users.find({"_id": {"$in": wanted}}, {"tree": 1}).to_list(None)
+        by_user = {row["_id"]: int(row["sum"]) for row in sums}
+        return {str(row["_id"]): (int(row.get("tree", 0)), by_user.get(row["_id"], 0)) for row in trees}
+
     async def modseqs(self, mailboxes: Iterable[str]) -> dict[str, int]:
         """The modseq of each mailbox as of now; a deleted mailbox gives -1, an unknown one is absent."""
         query = {"_id": {"$in": [object_id(mailbox) for mailbox in mailboxes]}}

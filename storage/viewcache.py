@@ -25,6 +25,7 @@ from storage.views import Delta, Rows, View, ViewListener
 log = logging.getLogger("duckmail.storage")
 
 POLL_SECONDS = 2.0
+FOLLOWED_AT_ONCE = 1000  # users in one query
 UNUSED_OCTETS = 64 * 1024 * 1024  # of views that no session holds
 VIEW_OCTETS = 1024  # of one beside its arrays
 
@@ -54,6 +55,8 @@ class ViewCache:
         self._entries: dict[Key, _Entry] = {}  # held by somebody, or being opened
         self._unused: OrderedDict[Key, _Entry] = OrderedDict()  # the longest unused first
         self._unused_octets = 0
+        self._followers: dict[str, set[Callable[[], None]]] = {}  # by user: who hears that something changed
+        self._stamps: dict[str, tuple[int, int]] = {}  # of users that are followed, as last seen
         self.watch: Callable[[str], None] = lambda _user: None  # set by the notifier: somebody holds this user's view
         self.unwatch: Callable[[str], None] = lambda _user: None
 
@@ -136,6 +139,33 @@ class ViewCache:
         entry = self._find((user, mailbox))
         return entry.view if entry else None
 
+    def follow(self, user: str, bell: Callable[[], None]) -> None:
+        """From now on `bell` hears when a mailbox of the user, or its folder tree, may have changed; until `unfollow`.
+        It must neither block nor raise."""
+        self._followers.setdefault(user, set()).add(bell)
+        self.watch(user)
+
+    def unfollow(self, user: str, bell: Callable[[], None]) -> None:
+        self._followers[user].discard(bell)
+        if not self._followers[user]:
+            del self._followers[user]
+        self.unwatch(user)
+
+    def _ring(self, user: str) -> None:
+        for bell in self._followers.get(user, ()):
+            bell()
+
+    async def _look_at_followed(self) -> None:
+        """Rings for the users of whom something has changed since the last look. Raises: Unavailable."""
+        users = list(self._followers)
+        found: dict[str, tuple[int, int]] = {}
+        for start in range(0, len(users), FOLLOWED_AT_ONCE):
+            found |= await self._mailboxes.stamps(users[start : start + FOLLOWED_AT_ONCE])
+        for user, stamp in found.items():
+            if self._stamps.get(user) != stamp:
+                self._ring(user)
+        self._stamps = found
+
     async def sync(self, view: View) -> None:
         """Brings the view up to all that was committed before the call."""
         key = (view.mailbox.user, view.mailbox.id)
@@ -146,6 +176,7 @@ class ViewCache:
     def committed(self, delta: Delta) -> None:
         """A change of this process is durable: the view follows at once, or a sync is started."""
         key = (delta.mailbox.user, delta.mailbox.id)
+        self._ring(delta.mailbox.user)
         entry = self._find(key)
         if entry is None or entry.view is None:
             return
@@ -156,6 +187,7 @@ class ViewCache:
 
     def changed(self, user: str, mailbox: str, modseq: int | None = None) -> None:
         """Somebody says that the mailbox changed: syncs in the background if it is in use and behind."""
+        self._ring(user)
         view = self.peek(user, mailbox)
         if view is not None and view.in_use and (modseq is None or modseq > view.mailbox.modseq):
             self._tasks.start(self._sync_quietly(view), f"sync {mailbox}")
@@ -170,10 +202,9 @@ class ViewCache:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             used = {key[1]: key for key, entry in self._entries.items() if entry.view is not None and entry.view.in_use}
-            if not used:
-                continue
             try:
-                modseqs = await self._mailboxes.modseqs(used)
+                await self._look_at_followed()
+                modseqs = await self._mailboxes.modseqs(used) if used else {}
             except DuckmailError as error:
                 log.warning("poll failed", extra={"fields": error.fields})
                 continue

@@ -5,7 +5,7 @@ through it, by path or by a view that `open` gave.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, TemporaryError, Unavailable
 from duckmail.model import search
@@ -147,6 +147,13 @@ class Mail:
         finally:
             self.close_view(view, listener)
         return await self._store.messages.size(self._user, mailbox.id, doomed)
+
+    def follow(self, bell: Callable[[], None]) -> None:
+        """`bell` hears when any mailbox of the account may have changed; until `unfollow`."""
+        self._store.views.follow(self._user, bell)
+
+    def unfollow(self, bell: Callable[[], None]) -> None:
+        self._store.views.unfollow(self._user, bell)
 
     # -- one mailbox in use ----------------------------------------------------------------------------------------
 

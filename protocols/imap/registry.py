@@ -25,6 +25,7 @@ from protocols.imap.commands.move import MOVE, UID_MOVE
 from protocols.imap.commands.multisearch import ESEARCH
 from protocols.imap.commands.namespace import NAMESPACE
 from protocols.imap.commands.noop import CHECK, NOOP
+from protocols.imap.commands.notify import NOTIFY
 from protocols.imap.commands.quota import GETQUOTA, GETQUOTAROOT
 from protocols.imap.commands.rename import RENAME
 from protocols.imap.commands.replace import REPLACE, UID_REPLACE
@@ -74,6 +75,7 @@ COMMANDS: tuple[Command, ...] = (
     RESETKEY,
     URLFETCH,
     IDLE,
+    NOTIFY,
     # RFC 3501 §6.4: selected
     CHECK,
     CLOSE,

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic
+from typing import Protocol
 
 from duckmail.errors import DuckmailError, ReadOnly
 from duckmail.model.account import Principal
@@ -49,6 +50,14 @@ class State(Enum):
     LOGOUT = auto()
 
 
+class Notifying(Protocol):
+    """NOTIFY in force (RFC 5465). `wake`: the selected mailbox has changed; it must neither block nor raise."""
+
+    def wake(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ImapServices:
     """What the sessions of a server share.
@@ -83,6 +92,7 @@ class Session:
         self.enabled: set[str] = set()
         self.wake: Callable[[], None] | None = None
         self.end: Callable[[str], None] = self.bye
+        self.notifying: Notifying | None = None
         self.tag = ""  # of the command in progress
         self.uploads: list[bytearray] = []
         self.upload_hold = AsyncExitStack()
@@ -132,6 +142,7 @@ class Session:
 
     async def log_out(self) -> None:
         """The connection as it was before the login, with as much time for the next one. Raises: as `deselect`."""
+        await self.stop_notifying()
         await self.deselect()
         self._slot.close()
         self._slot = ExitStack()
@@ -215,6 +226,19 @@ class Session:
             self.selected.view_changed(expunged)
         if self.wake is not None:
             self.wake()
+        if self.notifying is not None:
+            self.notifying.wake()
+
+    async def stop_notifying(self) -> None:
+        """As after NOTIFY NONE."""
+        notifying, self.notifying = self.notifying, None
+        if notifying is not None:
+            await notifying.stop()
+
+    @property
+    def selected_at(self) -> int:
+        """UIDNEXT of the selected mailbox when it was selected."""
+        return self._claimed
 
     async def deselect(self) -> None:
         """Leaves the selected mailbox, if any. What this session has announced is not \\Recent to the next one."""
@@ -254,15 +278,15 @@ class Session:
         count = min(SLICE, len(self._pending))
         self.writer.updates(selected, [self._pending.popleft() for _ in range(count)], modseq=self.condstore)
 
-    def push_updates(self) -> bool:
-        """The same in IDLE, from a call that cannot wait: one slice; whether there is more. EXPUNGE may be sent there.
+    def push_updates(self, *, expunge: bool = True) -> bool:
+        """The same from a call that cannot wait: one slice; whether there is more. In IDLE EXPUNGE may be sent.
 
         New changes are only asked for when the last ones are out: their sequence numbers build on those.
         """
         if self.selected is None:
             return False
         if not self._pending:
-            self._pending.extend(self.selected.updates(expunge=True))
+            self._pending.extend(self.selected.updates(expunge=expunge))
         self._write_slice(self.selected)
         self.writer.push()
         return bool(self._pending) or self.selected.has_updates()
@@ -288,6 +312,7 @@ class Session:
     async def close(self) -> None:
         """Gives back all that the session holds; the connection is not its own."""
         try:
+            await self.stop_notifying()
             await self.deselect()
         finally:
             await self.end_upload()

@@ -1,0 +1,219 @@
+"""What NOTIFY (RFC 5465) asked for is told the moment it is known, between commands as well as in IDLE.
+
+A session knows each mailbox as it was told of it last; what happened is the difference to the mailboxes of now. So
+nothing is queued for a client that reads slowly: it is told later, in fewer words. One that wants more of its new
+messages than `MOST_OCTETS` is told NOTIFICATIONOVERFLOW.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+from duckmail.errors import DuckmailError
+from duckmail.model.mailbox import SEPARATOR, Mailbox
+from duckmail.model.ranges import Ranges
+from duckmail.runtime.tasks import Tasks
+from protocols.imap.fetching import Plan
+from protocols.imap.selected import Selected
+from protocols.imap.session import Session, State
+from protocols.imap.wire.notify import Group, Request, Scope
+from protocols.imap.wire.response import list_response, mailbox_name, status_response
+from protocols.imap.writer import Writer
+
+PAUSE = 0.05  # seconds between two looks, and while the client is busy
+RETRY = 2.0  # seconds, while the store does not answer
+MOST_MESSAGES = 1000  # fetched for one look
+MOST_OCTETS = 1024 * 1024
+_COUNTED = frozenset({"MESSAGENEW", "MESSAGEEXPUNGE"})
+
+
+class _Overflow(Exception):
+    """More than a session is told without asking."""
+
+
+class _Gathering(Writer):
+    """Holds what is written to it. Raises: _Overflow."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.connection, session.settings.write_timeout)
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+        if len(self.data) > MOST_OCTETS:
+            raise _Overflow
+
+    async def room(self) -> None:
+        """There is, up to the limit."""
+
+
+class Notifier:
+    """NOTIFY in force for one session, from `start` to `stop`."""
+
+    def __init__(self, session: Session, request: Request) -> None:
+        self._session = session
+        self._mail = session.mail
+        self._request = request
+        self._known: dict[str, Mailbox] = {}  # by id
+        self._bell = asyncio.Event()
+        self._tasks = Tasks("notify")
+        self._following = False
+        self._selected: Selected | None = session.selected
+        self._fetched = session.selected.uidnext if session.selected else 0  # below it no message is fetched
+
+    def wake(self) -> None:
+        self._bell.set()
+
+    async def start(self) -> None:
+        """From here on nothing is missed. Raises: Unavailable."""
+        self._mail.follow(self.wake)
+        self._following = True
+        for mailbox in await self._mail.mailboxes():
+            self._known[mailbox.id] = mailbox
+            group = self._group(mailbox)
+            if self._request.status and group and _COUNTED & group.events and not self._is_selected(mailbox):
+                self._session.writer.untagged(self._status(mailbox, group))
+                await self._session.writer.room()
+        self._tasks.start(self._run(), "session")
+
+    async def stop(self) -> None:
+        if self._following:
+            self._following = False
+            self._mail.unfollow(self.wake)
+        await self._tasks.aclose()
+
+    async def _run(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            try:
+                await self._tell()
+            except _Overflow:
+                # RFC 5465 §5.8: and then it is as after NOTIFY NONE.
+                self._session.writer.status("OK", "Too much to tell", "NOTIFICATIONOVERFLOW")
+                self._session.writer.push()
+                return
+            except DuckmailError:
+                await asyncio.sleep(RETRY)
+                self._bell.set()
+            await asyncio.sleep(PAUSE)
+
+    async def _tell(self) -> None:
+        now = {mailbox.id: mailbox for mailbox in await self._mail.mailboxes()}
+        await self._quiet()
+        writer = self._session.writer
+        for line in self._news(now):
+            writer.untagged(line)
+        self._known = now
+        writer.push()
+        group, selected = self._request.selected, self._session.selected
+        if group is None or not group.events or selected is None or selected.view.gone:
+            return
+        self._session.push_updates(expunge=group.scope is Scope.SELECTED)
+        if self._session.half_pushed:
+            self._bell.set()
+        elif group.fetch:
+            await self._fetch(selected, group)
+
+    async def _quiet(self) -> None:
+        """Until no command is in progress and the client reads; then nothing is written but by us until we wait."""
+        session = self._session
+        while session.state is State.LOGOUT or not session.input.waiting or session.connection.write_paused:  # noqa: ASYNC110
+            await asyncio.sleep(PAUSE)
+
+    # Mailboxes
+
+    def _group(self, mailbox: Mailbox) -> Group | None:
+        """RFC 5465 §6: the first group that names it counts."""
+        return next((group for group in self._request.groups if _names(group, mailbox)), None)
+
+    def _is_selected(self, mailbox: Mailbox) -> bool:
+        selected = self._session.selected
+        return selected is not None and selected.view.mailbox.id == mailbox.id
+
+    def _status(self, mailbox: Mailbox, group: Group) -> bytes:
+        """RFC 5465 §5.1-§5.3."""
+        items: list[tuple[str, int | bytes]] = [
+            ("MESSAGES", mailbox.messages), ("UIDNEXT", mailbox.uidnext), ("UIDVALIDITY", mailbox.uidvalidity)
+        ]  # fmt: skip
+        if "FLAGCHANGE" in group.events:
+            items.append(("UNSEEN", mailbox.unseen))
+        if self._session.condstore:
+            items.append(("HIGHESTMODSEQ", mailbox.modseq))
+        return status_response(mailbox.path, items, self._session.utf8)
+
+    def _news(self, now: dict[str, Mailbox]) -> Iterator[bytes]:
+        for gone in self._known.keys() - now.keys():
+            mailbox = self._known[gone]
+            group = self._group(mailbox)
+            if group is not None and "MAILBOXNAME" in group.events:
+                yield list_response(["\\NonExistent"], mailbox.path, self._session.utf8)  # RFC 5465 §5.4
+        for mailbox in now.values():
+            before = self._known.get(mailbox.id)
+            group = self._group(mailbox) or (self._group(before) if before else None)
+            if before != mailbox and group is not None:
+                yield from self._changes(before, mailbox, group)
+
+    def _changes(self, before: Mailbox | None, mailbox: Mailbox, group: Group) -> Iterator[bytes]:
+        utf8 = self._session.utf8
+        attributes = [mailbox.special_use] if mailbox.special_use else []
+        if before is None:
+            if "MAILBOXNAME" in group.events:
+                yield list_response(attributes, mailbox.path, utf8)
+        elif before.path != mailbox.path and "MAILBOXNAME" in group.events:
+            # RFC 5465 §5.4: a rename is told with the old name.
+            old = b'("OLDNAME" (%b))' % mailbox_name(before.path, utf8)
+            yield list_response(attributes, mailbox.path, utf8, extended=old)
+        if before and before.subscribed != mailbox.subscribed and "SUBSCRIPTIONCHANGE" in group.events:
+            subscribed = ["\\Subscribed"] if mailbox.subscribed else []
+            yield list_response([*attributes, *subscribed], mailbox.path, utf8)  # RFC 5465 §5.5
+        if not self._is_selected(mailbox) and _tells(before, mailbox, group):
+            yield self._status(mailbox, group)
+
+    # The selected mailbox
+
+    async def _fetch(self, selected: Selected, group: Group) -> None:
+        """RFC 5465 §5.2: of new messages what MessageNew asked for."""
+        if selected is not self._selected:
+            self._selected, self._fetched = selected, self._session.selected_at
+        announced = selected.uidnext
+        uids = selected.live(Ranges.from_pairs([(self._fetched, announced - 1)])) if self._fetched < announced else []
+        if len(uids) > MOST_MESSAGES:
+            raise _Overflow
+        numbers = [selected.number(uid) for uid in uids]
+        plan, gathered = Plan(group.fetch, uid=True, modseq=self._session.condstore), _Gathering(self._session)
+        async for batch in self._mail.fetch(selected.view, uids, plan.needs):
+            for message in batch:
+                await plan.write(gathered, selected, message, seen=False, condstore=self._session.condstore)
+        await self._quiet()
+        if self._session.selected is not selected or numbers != [selected.number(uid) for uid in uids]:
+            self._bell.set()  # what was written is not true any more
+            return
+        self._session.writer.write(bytes(gathered.data))
+        self._session.writer.push()
+        self._fetched = announced
+
+
+def _names(group: Group, mailbox: Mailbox) -> bool:
+    match group.scope:
+        case Scope.PERSONAL | Scope.INBOXES:  # RFC 5465 §6.2: filters may deliver to any mailbox
+            return True
+        case Scope.SUBSCRIBED:
+            return mailbox.subscribed
+        case Scope.MAILBOXES:
+            return mailbox.path in group.paths
+        case Scope.SUBTREE:
+            path = mailbox.path
+            return path in group.paths or any(path.startswith(each + SEPARATOR) for each in group.paths)
+        case _:
+            return False
+
+
+def _tells(before: Mailbox | None, mailbox: Mailbox, group: Group) -> bool:
+    """Whether STATUS has something to tell."""
+    if not _COUNTED & group.events:
+        return False
+    if before is None:
+        return mailbox.uidnext > 1
+    if "FLAGCHANGE" in group.events:
+        return mailbox.modseq != before.modseq
+    return (mailbox.uidnext, mailbox.messages) != (before.uidnext, before.messages)
