@@ -33,8 +33,6 @@ class Positions:
         self._positions = database["positions"]
         self._messages = database["messages"]
         self._expunged = database["expunged"]
-        self._mailboxes = database["mailboxes"]
-        self._users = database["users"]
 
     async def save(self, user: str, position: Position) -> str:
         """Its key, 24 hexadecimal digits. Raises: Unavailable."""
@@ -88,19 +86,6 @@ class Positions:
             low = int(found[0]["modseq"])
             uids = [uid for first, last in found[0]["uids"] for uid in range(int(first), int(last) + 1)]
             yield list(zip(uids, map(str, found[0]["messages"]), strict=False))
-
-    async def stamps(self, users: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Of each account a value that differs when anything changed. Raises: Unavailable."""
-        wanted = [object_id(user) for user in users]
-        pipeline: list[Document] = [
-            {"$match": {"user": {"$in": wanted}}},
-            {"$group": {"_id": "$user", "sum": {"$sum": "$modseq"}}},
-        ]
-        async with operation(5):
-            sums = await (await self._mailboxes.aggregate(pipeline)).to_list(None)
-            trees = await self._users.find({"_id": {"$in": wanted}}, {"tree": 1}).to_list(None)
-        by_user = {row["_id"]: int(row["sum"]) for row in sums}
-        return {str(row["_id"]): (int(row.get("tree", 0)), by_user.get(row["_id"], 0)) for row in trees}
 
 
 def _columns(spot: Spot) -> Iterable[object]:

@@ -89,7 +89,7 @@ class Updates:
             try:
                 found: dict[str, tuple[int, int]] = {}
                 for start in range(0, len(users), BATCH):
-                    found |= await self._store.positions.stamps(users[start : start + BATCH])
+                    found |= await self._store.mailboxes.stamps(users[start : start + BATCH])
             except Unavailable as error:  # the next look comes soon
                 event(_logger, logging.DEBUG, "updates not looked for", fields=error.fields)
                 continue

@@ -92,7 +92,6 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("UIDONLY", _logged_in, ("ENABLE", "UID FETCH", "UID STORE", "UID SEARCH", "UID COPY")),  # RFC 9586
     Capability("PARTIAL", _logged_in, ("UID FETCH", "SEARCH", "UID SEARCH")),  # RFC 9394
     Capability("NOTIFY", _logged_in, ("NOTIFY",)),  # RFC 5465
-    Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 6855
     Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
     Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469
     Capability("URLAUTH", _logged_in, ("GENURLAUTH", "RESETKEY", "URLFETCH")),  # RFC 4467

@@ -76,10 +76,13 @@ class Notifier:
         self._tasks.start(self._run(), "session")
 
     async def stop(self) -> None:
+        self._unfollow()
+        await self._tasks.aclose()
+
+    def _unfollow(self) -> None:
         if self._following:
             self._following = False
             self._mail.unfollow(self.wake)
-        await self._tasks.aclose()
 
     async def _run(self) -> None:
         while True:
@@ -91,6 +94,7 @@ class Notifier:
                 # RFC 5465 §5.8: and then it is as after NOTIFY NONE.
                 self._session.writer.status("OK", "Too much to tell", "NOTIFICATIONOVERFLOW")
                 self._session.writer.push()
+                self._unfollow()
                 return
             except DuckmailError:
                 await asyncio.sleep(RETRY)

@@ -33,6 +33,7 @@ PLACES: dict[str, str] = {
     **dict.fromkeys(("REPLACE", "UID REPLACE"), "o:1 s:nowhere o:{1+}\r\nx"),
     "UID EXPUNGE": "o:1",
     "COMPRESS": "s:DEFLATE",
+    "NOTIFY": "o:NONE",
     "GENURLAUTH": "s:imap://x s:INTERNAL",
     "URLFETCH": "s:imap://x",
     "GETQUOTA": "s:nobody",
