@@ -145,7 +145,7 @@ async def test_the_address_of_a_profile_is_ones_own(house: House) -> None:
 
 async def test_there_are_so_many(house: House) -> None:
     user = await house.make_user()
-    house.services.asps.most = 2
+    assert (await house.call("POST", "/settings/const:asp:limit", {"value": 2})).status == 200
     for _ in range(2):
         await _make(house, user)
     more = await house.call("POST", f"/users/{user}/asps", {"description": "x"})

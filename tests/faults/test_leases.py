@@ -90,10 +90,12 @@ async def test_a_dead_process_blocks_no_mailbox_for_long(mongo_uri: str, databas
             await store.client.admin.command({**limit, "transactionLifetimeLimitSeconds": before})
 
 
-async def test_who_dies_in_a_migration_holds_up_the_next_start_for_seconds(mongo_uri: str, database_name: str) -> None:
-    await killed_at(MIGRATING, "migrating", mongo_uri, database_name)
+async def test_who_dies_in_a_migration_holds_up_the_next_start_for_seconds(
+    mongo_uri: str, new_database_name: str
+) -> None:
+    await killed_at(MIGRATING, "migrating", mongo_uri, new_database_name)
     begun = time.monotonic()
-    async with open_store(mongo_uri, database_name) as store:
+    async with open_store(mongo_uri, new_database_name) as store:
         assert time.monotonic() - begun < 15
         assert await store.database["schema"].count_documents({"_id": "lease"}) == 0
 
