@@ -9,7 +9,7 @@ import pytest
 
 from duckmail.errors import Unavailable
 from duckmail.model.queue import State
-from duckmail.services.queue import runner as module
+from duckmail.services import leased
 from storage import queue as records
 from storage.queue import Claim, LeaseLost
 from tests.support.outbound import DEFER, Outbound, World, outbound
@@ -126,7 +126,7 @@ async def test_renewed_leases_last(idle: Outbound, short_leases: None) -> None:
 async def test_a_runner_renews_what_it_works_on(
     mongo_uri: str, database_name: str, world: World, short_leases: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(leased, "RENEW_SECONDS", 0.1)
     world.go.clear()
     async with (
         outbound(mongo_uri, database_name, world, slot="one") as one,
@@ -142,8 +142,8 @@ async def test_a_runner_renews_what_it_works_on(
 async def test_who_cannot_renew_stops_sending_before_the_lease_ends(
     mongo_uri: str, database_name: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RENEW_SECONDS", 0.05)
-    monkeypatch.setattr(module, "UNSURE_SECONDS", 0.2)
+    monkeypatch.setattr(leased, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(leased, "UNSURE_SECONDS", 0.2)
 
     async def never(_: object) -> set[str]:
         raise Unavailable
