@@ -85,7 +85,10 @@ def free_ports(count: int) -> list[int]:
 class Serve:
     """One `duckmail serve` process with a data folder and ports of its own; databases too where `mongo` is empty."""
 
-    def __init__(self, folder: Path, mongo: str, redis: str, extra: str = "", host: str = HOST) -> None:
+    def __init__(
+        self, folder: Path, mongo: str, redis: str, extra: str = "", host: str = HOST, first: str = ""
+    ) -> None:
+        """`first`: a statement that its process executes before anything else."""
         self.folder = folder
         self.host = host
         self.imap, self.lmtp, self.pop3, self.submission = free_ports(4)
@@ -98,6 +101,7 @@ class Serve:
         self.config: Config = parse(text + extra, "faults", folder)
         self.log = folder / "log"
         self.starts = 0
+        self._first = first
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -116,7 +120,10 @@ class Serve:
 
     def command(self, *words: str) -> list[str]:
         """A duckmail command with this configuration."""
-        return [sys.executable, "-P", "-m", "duckmail.cli", *words, "--config", str(self.file)]
+        program = (
+            ["-c", f"{self._first}; from duckmail.cli import main; main()"] if self._first else ["-m", "duckmail.cli"]
+        )
+        return [sys.executable, "-P", *program, *words, "--config", str(self.file)]
 
     async def ready(self) -> float:
         """Waits for IMAP's greeting; the seconds that took. Raises: AssertionError with the end of its log."""
@@ -140,7 +147,7 @@ class Serve:
         """SIGTERM; its exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (status := self._process.poll()) is None:
                 await asyncio.sleep(0.02)
         return status
@@ -159,14 +166,14 @@ class Serve:
 class Rig:
     """A MongoDB, a Valkey, and `processes` servers on them. `redis` False: the servers look for a Valkey in vain."""
 
-    def __init__(self, data: Path, processes: int = 1, *, redis: bool = True, extra: str = "") -> None:
+    def __init__(self, data: Path, processes: int = 1, *, redis: bool = True, extra: str = "", first: str = "") -> None:
         run = make_socket_folder(data)
         self.data = data
         self.mongod = Mongod(data / "mongod", run)
         self.valkey = Valkey(data / "valkey", run)
         self._redis = redis
         uris = self.mongod.uri, self.valkey.url
-        self.serves = [Serve(data / f"serve{n}", *uris, extra, f"serve{n}.{HOST}") for n in range(processes)]
+        self.serves = [Serve(data / f"serve{n}", *uris, extra, f"serve{n}.{HOST}", first) for n in range(processes)]
 
     async def start(self) -> None:
         await self.start_mongod()
@@ -232,13 +239,14 @@ async def rig(
     attributes: Mapping[str, Mapping[str, object]] | None = None,
     redis: bool = True,
     extra: str = "",
+    first: str = "",
     data: Path | None = None,
 ) -> AsyncIterator[Rig]:
     """A running rig with accounts, in a folder of its own that is removed behind it."""
     folder = data or new_data_folder()
     # The lock is what tells a folder in use from one that a killed run has left.
     with DataLock(folder):
-        one = Rig(folder, processes, redis=redis, extra=extra)
+        one = Rig(folder, processes, redis=redis, extra=extra, first=first)
         try:
             await one.start()
             await one.add_accounts(accounts, attributes)

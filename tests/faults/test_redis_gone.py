@@ -1,9 +1,12 @@
-"""Redis stopped, killed or frozen: mail, logins and pushes between two processes go on (P5)."""
+"""Redis stopped, killed or frozen: mail, logins and pushes between two processes go on (P5).
+
+Nothing here is measured: what Redis has to bring is proved by servers that never poll, what must come without it by
+servers that do. Whoever waits for a Redis that does not answer waits for ever.
+"""
 
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,30 +14,24 @@ import pytest
 from tests.faults.rig import HOST, PASSWORD, Rig, rig
 from tests.faults.wire import Exists, Fetched, Imap, events, imap, lmtp, ok
 
-PUSH_SECONDS = 3.0  # polling looks every 2 s
-PROMPT_SECONDS = 0.5  # what Redis, or the same process, brings; a pause of the machine included
+SECONDS = 60.0  # polling looks every 2
+NO_POLLS = "from storage import viewcache; viewcache.POLL_SECONDS = 3600.0"
 
 
 def mail(number: str) -> bytes:
     return f"From: a@b.example\r\nMessage-ID: <{number}@b.example>\r\nSubject: {number}\r\n\r\nhello\r\n".encode()
 
 
-async def heard(client: Imap, wanted: type) -> float:
-    """Seconds until an idling client is told such a thing."""
-    begun = time.monotonic()
-    while True:
-        response = await client.response(PUSH_SECONDS + 5)
-        if any(isinstance(event, wanted) for event in events([response])):
-            return time.monotonic() - begun
+async def heard(client: Imap, wanted: type) -> None:
+    """Returns when an idling client is told such a thing."""
+    while not any(isinstance(event, wanted) for event in events([await client.response(SECONDS)])):
+        pass
 
 
-async def round_trip(servers: Rig, label: str) -> dict[str, float]:
-    """Everything that Redis has a part in, between two processes; how long each took, in seconds."""
+async def round_trip(servers: Rig, label: str, *, pushed: bool = True) -> None:
+    """Everything that Redis has a part in, between two processes. `pushed`: the other one is told of it unasked."""
     one, two = servers.serves[0], servers.serves[-1]
-    took: dict[str, float] = {}
-    begun = time.monotonic()
     async with imap(one.imap, "anna", PASSWORD) as near, imap(two.imap, "anna", PASSWORD) as far:
-        took["two logins"] = time.monotonic() - begun
         async with imap(one.imap) as nobody:
             refused = await nobody.command("LOGIN anna wrong")
         assert refused.status == "NO"
@@ -42,38 +39,33 @@ async def round_trip(servers: Rig, label: str) -> dict[str, float]:
         for client in (near, far):
             await ok(client, "SELECT INBOX")
             await client.idle()
-        begun = time.monotonic()
         async with lmtp(one.lmtp) as relay:
             outcome = await relay.deliver("a@b.example", [f"anna@{HOST}", f"bert@{HOST}"], mail(label))
-        took["delivery"] = time.monotonic() - begun
         assert [code for code, _ in outcome.values()] == [250, 250]
-        took["push in the same process"], took["push to the other"] = await asyncio.gather(
-            heard(near, Exists), heard(far, Exists)
-        )
+        await heard(near, Exists)
+        if pushed:
+            await heard(far, Exists)
         await near.done()
-        begun = time.monotonic()
         await ok(near, "STORE * +FLAGS (\\Flagged)")
-        took["store"] = time.monotonic() - begun
-        took["store seen by the other"] = await heard(far, Fetched)
+        if pushed:
+            await heard(far, Fetched)
         await far.done()
         await ok(near, "STORE * +FLAGS (\\Answered)")
         told = events((await ok(far, "NOOP")).untagged)
-        assert any(isinstance(event, Fetched) and "\\answered" in (event.flags or ()) for event in told)
-    print(label, {what: round(seconds, 3) for what, seconds in took.items()})
-    return took
+        if pushed:
+            assert any(isinstance(event, Fetched) and "\\answered" in (event.flags or ()) for event in told)
+        else:
+            assert any(isinstance(event, Exists) for event in told)
 
 
-def check(took: dict[str, float], push: float) -> None:
-    assert took["push to the other"] < push
-    assert took["store seen by the other"] < push
-    assert took["push in the same process"] < PROMPT_SECONDS
-    assert took["delivery"] < 2
-    assert took["store"] < 2
-    assert took["two logins"] < 4
+async def killed(servers: Rig) -> None:
+    os.kill(servers.valkey.child.pid, signal.SIGKILL)
+    while servers.valkey.child.status() is None:
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
-async def servers() -> AsyncIterator[Rig]:
+async def polling() -> AsyncIterator[Rig]:
     async with rig(2) as running:
         yield running
 
@@ -81,28 +73,31 @@ async def servers() -> AsyncIterator[Rig]:
 async def test_stopped_for_the_whole_run() -> None:
     async with rig(2, redis=False) as running:
         for number in range(2):
-            check(await round_trip(running, f"never-{number}"), PUSH_SECONDS)
+            await round_trip(running, f"never-{number}")
 
 
-async def test_with_redis_nobody_waits_for_the_poll(servers: Rig) -> None:
-    check(await round_trip(servers, "with"), PROMPT_SECONDS)
-
-
-async def test_killed_in_the_middle_and_back(servers: Rig) -> None:
-    check(await round_trip(servers, "before"), PROMPT_SECONDS)
-    os.kill(servers.valkey.child.pid, signal.SIGKILL)
-    while servers.valkey.child.status() is None:
-        await asyncio.sleep(0.01)
-    check(await round_trip(servers, "gone"), PUSH_SECONDS)
-    await servers.valkey.start()
-    await asyncio.sleep(3)  # a reconnect is tried every second
-    check(await round_trip(servers, "back"), PROMPT_SECONDS)
-
-
-async def test_frozen_in_the_middle(servers: Rig) -> None:
-    """It takes connections and never answers: worse than gone."""
-    os.kill(servers.valkey.child.pid, signal.SIGSTOP)
+async def test_killed_in_the_middle(polling: Rig) -> None:
+    await round_trip(polling, "before")
+    await killed(polling)
     try:
-        check(await round_trip(servers, "frozen"), PUSH_SECONDS)
+        await round_trip(polling, "gone")
     finally:
-        os.kill(servers.valkey.child.pid, signal.SIGCONT)
+        await polling.valkey.start()
+
+
+async def test_frozen_in_the_middle(polling: Rig) -> None:
+    """It takes connections and never answers: worse than gone."""
+    os.kill(polling.valkey.child.pid, signal.SIGSTOP)
+    try:
+        await round_trip(polling, "frozen")
+    finally:
+        os.kill(polling.valkey.child.pid, signal.SIGCONT)
+
+
+async def test_with_redis_nobody_waits_for_the_poll_nor_within_a_process_without() -> None:
+    async with rig(2, first=NO_POLLS) as running:
+        await round_trip(running, "with")
+        await killed(running)
+        await round_trip(running, "gone", pushed=False)
+        await running.valkey.start()
+        await round_trip(running, "back")

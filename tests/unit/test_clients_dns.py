@@ -1,6 +1,6 @@
 """Mail exchangers and addresses, asked of a real server on loopback."""
 
-import time
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -39,9 +39,9 @@ ZONE: Zone = {
 
 
 @asynccontextmanager
-async def resolver(zone: Zone = ZONE) -> AsyncIterator[tuple[Dns, DnsServer]]:
+async def resolver(zone: Zone = ZONE, timeout: float = 30) -> AsyncIterator[tuple[Dns, DnsServer]]:
     async with dns_server(zone) as server:
-        dns = Dns([server.address], timeout=0.3, tries=1, deadline=5)
+        dns = Dns([server.address], timeout=timeout, tries=1, deadline=60)
         try:
             yield dns, server
         finally:
@@ -90,9 +90,11 @@ async def test_exchangers_not_found(domain: str) -> None:
             await dns.exchangers(domain)
 
 
-@pytest.mark.parametrize("domain", ["broken.example", "refusing.example", "slow.example"])
-async def test_exchangers_unavailable(domain: str) -> None:
-    async with resolver() as (dns, _):
+@pytest.mark.parametrize(
+    ("domain", "timeout"), [("broken.example", 30), ("refusing.example", 30), ("slow.example", 0.3)]
+)
+async def test_exchangers_unavailable(domain: str, timeout: float) -> None:
+    async with resolver(timeout=timeout) as (dns, _):
         with pytest.raises(Unavailable):
             await dns.exchangers(domain)
 
@@ -149,11 +151,10 @@ async def test_no_addresses(host: str, error: type[Exception]) -> None:
 
 async def test_a_question_has_a_deadline() -> None:
     async with dns_server(ZONE) as server:
-        dns = Dns([server.address], timeout=30, tries=3, deadline=0.2)
-        begun = time.monotonic()
-        with pytest.raises(Unavailable):
-            await dns.exchangers("slow.example")
-        assert time.monotonic() - begun < 5
+        dns = Dns([server.address], timeout=300, tries=3, deadline=0.2)
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable):
+                await dns.exchangers("slow.example")
         await dns.close()
 
 

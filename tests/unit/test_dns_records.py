@@ -42,7 +42,7 @@ def records(store: Store) -> DomainRecords:
 @asynccontextmanager
 async def resolver(zone: str) -> AsyncIterator[tuple[Dns, ZoneServer]]:
     async with zone_server(zone) as server:
-        dns = Dns([server.address], timeout=0.5, tries=1, deadline=5)
+        dns = Dns([server.address], timeout=30, tries=1, deadline=60)
         try:
             yield dns, server
         finally:

@@ -97,7 +97,7 @@ async def test_a_killed_server_comes_back_with_its_data(data: Path) -> None:
         pids = [server.child.pid for server in servers.servers]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(server.child.pid in pids for server in servers.servers):
                 await asyncio.sleep(0.05)
         assert await things.find_one({}) == {"_id": 1}
@@ -116,7 +116,7 @@ async def test_logs_are_limited_while_the_servers_run(
         await client.execute_command("BGREWRITEAOF")  # makes Valkey write a line
     finally:
         await client.aclose()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not all((folder / name).exists() for name in ("mongod.log", "valkey.log")):
             await asyncio.sleep(0.02)
     assert (folder / "mongod.log.1").exists()
@@ -172,7 +172,7 @@ async def test_children_die_with_a_killed_owner_and_the_folder_is_free(data: Pat
     assert len(pids) == 2
     owner.kill()
     owner.communicate()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not all(map(_gone, pids)):
         assert time.monotonic() < deadline, "the servers outlive their owner"
         await asyncio.sleep(0.02)

@@ -79,8 +79,8 @@ def test_the_parser_stops_behind_the_set() -> None:
     "text", [b"1," * 32_000 + b"1", b"1:4294967295," * 5_000 + b"*", b"," * 64_000, b"1:" * 32_000]
 )
 def test_a_full_line_is_cheap(text: bytes) -> None:
-    """H5: cost grows with what was written: milliseconds; the limit is for slow machines."""
+    """H5: cost grows with what was written: milliseconds; a quadratic reader takes minutes."""
     start = time.process_time()
     with suppress(ValueError):
         SequenceSet.parse(text).resolve(1_000_000)
-    assert time.process_time() - start < 0.25
+    assert time.process_time() - start < 5

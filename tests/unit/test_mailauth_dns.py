@@ -1,6 +1,6 @@
 """SPF, DMARC and iprev against zones of a real server: what RFC 7208, RFC 9989 and RFC 8601 say comes of them."""
 
-import time
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -19,9 +19,10 @@ POOL = Pool("test", 1)
 
 
 @asynccontextmanager
-async def lookups(zone: Zone, seconds: float = 10.0) -> AsyncIterator[Lookups]:
+async def lookups(zone: Zone, seconds: float = 60.0) -> AsyncIterator[Lookups]:
     async with dns_server(zone) as server:
-        dns = Dns([server.address], timeout=0.3, tries=1, deadline=5)
+        # What is silent in the zone is so for ever; all else is waited for, however busy the machine is.
+        dns = Dns([server.address], timeout=0.3 if SILENCE in zone.values() else 30, tries=1, deadline=60)
         try:
             yield Lookups(dns, seconds)
         finally:
@@ -56,11 +57,12 @@ async def test_questions_are_bounded_in_number_and_time() -> None:
             assert not await asked.texts(f"n{number}.example")
         with pytest.raises(Unavailable):
             await asked.texts("a.example")
-    async with lookups(zone, 0.1) as asked:
-        started = time.monotonic()
-        with pytest.raises(Unavailable):
-            await asked.texts("slow.example")
-        assert time.monotonic() - started < 0.29
+    async with dns_server(zone) as server:
+        dns = Dns([server.address], timeout=300, tries=1, deadline=600)
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable):
+                await Lookups(dns, 0.1).texts("slow.example")
+        await dns.close()
 
 
 # -- SPF ---------------------------------------------------------------------------------------------------------------
@@ -252,10 +254,10 @@ async def test_dmarc(
 async def test_dmarc_walks_up_a_long_name_in_eight_questions() -> None:
     """RFC 9989 §4.10: the name itself, then the last seven labels and what is above."""
     async with dns_server({("_dmarc.example.com", "TXT"): ["v=DMARC1; p=reject"]}) as server:
-        dns = Dns([server.address], timeout=0.3, tries=1, deadline=5)
+        dns = Dns([server.address], timeout=30, tries=1, deadline=60)
         try:
             name = "a.b.c.d.e.f.g.h.i.j.example.com"
-            records = await dmarc.walk(Lookups(dns, 5), name)
+            records = await dmarc.walk(Lookups(dns, 60), name)
         finally:
             await dns.close()
         assert [each for each, _ in records] == ["example.com"]

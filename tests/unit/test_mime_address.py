@@ -84,7 +84,7 @@ def test_parsing_is_linear(piece: bytes) -> None:
     """A quadratic parser would take hours for these 400 KB."""
     begin = time.process_time()
     addresses(piece * (400_000 // len(piece)))
-    assert time.process_time() - begin < 4
+    assert time.process_time() - begin < 30
 
 
 def test_twenty_thousand_addresses() -> None:

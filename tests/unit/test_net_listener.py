@@ -19,6 +19,7 @@ from protocols.net.listener import Listeners, Service
 from protocols.net.peer import Networks
 from protocols.net.sockets import ListenError, ListeningSocket, listen
 from tests.support.net import client, client_context, echo, on_both_loops, serving, shared_contexts
+from tests.support.waiting import PATIENCE
 
 LOOPBACK = Networks(["127.0.0.0/8"])
 FULL = b"* BYE full\r\n"
@@ -48,9 +49,11 @@ async def test_total_limit_tells_and_closes(tls: bool) -> None:
             for _ in range(3):
                 async with client(port, **options) as (three, _):
                     assert await three.read() == FULL
-        await asyncio.sleep(0.1)
-        async with client(port, **options) as (four, _):
-            assert await four.readline() == b"hello\r\n"
+        async with asyncio.timeout(PATIENCE):
+            while True:  # until the places of those who left are free again
+                async with client(port, **options) as (four, _):
+                    if await four.readline() == b"hello\r\n":
+                        break
 
 
 @on_both_loops
@@ -73,8 +76,9 @@ async def test_network_limit_counts_the_proxied_address() -> None:
         assert await first_line("2001:db8:0:2::1", keep) == b"[2001:db8:0:2::1]:1000\r\n"
         for writer in keep:
             writer.close()
-        await asyncio.sleep(0.1)
-        assert await first_line("192.0.2.1", keep) == b"192.0.2.1:1000\r\n"
+        async with asyncio.timeout(PATIENCE):
+            while await first_line("192.0.2.1", keep) != b"192.0.2.1:1000\r\n":
+                keep[-1].close()
         keep[-1].close()
 
 
@@ -144,8 +148,8 @@ async def test_header_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(say_peer, proxy_peers=LOOPBACK) as (_, port), client(port) as (reader, writer):
         writer.write(b"PROXY TCP4 ")
         started = time.monotonic()
-        assert await _all(reader) == b""
-        assert 0.1 < time.monotonic() - started < 3
+        assert await _all(reader) == b""  # of itself it stays open
+        assert time.monotonic() - started > 0.1
 
 
 @on_both_loops
@@ -247,10 +251,10 @@ async def test_drain_says_goodbye_and_waits() -> None:
     async with client(port) as (reader, _):
         await reader.readline()
         started = time.monotonic()
-        draining = asyncio.get_running_loop().create_task(listeners.drain(10))
+        draining = asyncio.get_running_loop().create_task(listeners.drain(600))
         assert await reader.read() == b"* BYE shutdown\r\n"
-    await draining
-    assert 0.2 <= time.monotonic() - started < 2
+    await asyncio.wait_for(draining, 60)
+    assert time.monotonic() - started >= 0.2
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
 
@@ -262,7 +266,7 @@ async def test_drain_aborts_what_is_left() -> None:
     async def serve(connection: Connection) -> None:
         connection.write(b"hello\r\n")
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(3600)
         except asyncio.CancelledError:
             cancelled.append(connection.is_closing)
             raise
@@ -273,7 +277,7 @@ async def test_drain_aborts_what_is_left() -> None:
         await reader.readline()
         started = time.monotonic()
         await listeners.drain(0.3)
-        assert 0.3 <= time.monotonic() - started < 1.5
+        assert time.monotonic() - started >= 0.3
         assert await _all(reader) == b""
     assert cancelled == [True]
     assert listeners.connections == 0
@@ -283,13 +287,19 @@ async def test_drain_aborts_what_is_left() -> None:
 async def test_session_that_starts_while_draining_is_told_at_once() -> None:
     told = []
 
+    begun, go = asyncio.Event(), asyncio.Event()
+
     async def serve(connection: Connection) -> None:
-        await asyncio.sleep(0.1)
+        begun.set()
+        await go.wait()
         connection.on_drain = lambda: told.append(True)
 
     async with serving(serve) as (listeners, port), client(port):
+        await begun.wait()
+        draining = asyncio.get_running_loop().create_task(listeners.drain(60))
         await asyncio.sleep(0.05)
-        await listeners.drain(2)
+        go.set()
+        await draining
     assert told == [True]
 
 
@@ -301,16 +311,15 @@ async def test_failing_drain_callback_harms_nobody() -> None:
     async def serve(connection: Connection) -> None:
         connection.on_drain = fail if await connection.receive(10) == b"fail" else connection.close
         connection.write(b"ready\r\n")
-        await connection.receive(10)
+        await connection.receive(600)
 
     async with serving(serve) as (listeners, port), client(port) as (one, w1), client(port) as (two, w2):
         w1.write(b"fail")
         w2.write(b"close")
         assert await one.readline() == await two.readline() == b"ready\r\n"
-        started = time.monotonic()
-        await listeners.drain(5)
-        assert time.monotonic() - started < 3
+        draining = asyncio.get_running_loop().create_task(listeners.drain(600))
         assert await _all(two) == b""
+        await draining
 
 
 # Addresses

@@ -28,6 +28,7 @@ from tests.support.net import (
     serving,
     shared_contexts,
 )
+from tests.support.waiting import until
 
 LOOPBACK = Networks(["127.0.0.0/8"])
 V1 = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 993\r\n"
@@ -54,7 +55,7 @@ def _upgrade_and_ask(port: int, first: bytes, pause: float = 0.0) -> bytes:
 
     `pause`: seconds between the server's word and the ClientHello.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
         plain.sendall(first)
         answer = b""
         while not answer.endswith(b"OK begin\r\n"):
@@ -102,7 +103,7 @@ async def test_unread_plaintext_is_discarded(behind: bytes) -> None:
         connection.write(b"got " + await connection.receive(10))
 
     def attack(port: int) -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
             plain.sendall(b"STARTTLS\r\n")
             answer = plain.recv(100)
             plain.sendall(behind)
@@ -129,7 +130,7 @@ async def test_end_is_announced_to_the_client() -> None:
 
     def read_all(port: int) -> bytes:
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
             client_context().wrap_socket(plain, suppress_ragged_eofs=False) as secure,
         ):
             return secure.recv(100) + secure.recv(100)
@@ -156,11 +157,7 @@ async def test_plaintext_after_the_answer_spoils_the_handshake() -> None:
         await reader.readline()
         writer.write(b"a1 LOGIN user password\r\n")
         await reader.read()
-        for _ in range(100):
-            if lost:
-                break
-            await asyncio.sleep(0.01)
-    assert lost
+        await until(lambda: lost)
 
 
 @on_both_loops
@@ -178,12 +175,7 @@ async def test_client_that_leaves_in_the_handshake() -> None:
         async with client(port) as (reader, writer):
             writer.write(b"STARTTLS\r\n")
             await reader.readline()
-        for _ in range(100):
-            if lost and not listeners.connections:
-                break
-            await asyncio.sleep(0.01)
-        assert lost
-        assert listeners.connections == 0
+        await until(lambda: lost and not listeners.connections)
 
 
 @on_both_loops
@@ -194,8 +186,8 @@ async def test_handshake_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None
         client(port) as (reader, _),
     ):
         started = time.monotonic()
-        await _closed(reader)
-        assert 0.2 < time.monotonic() - started < 5
+        await _closed(reader)  # of itself it stays open
+        assert time.monotonic() - started > 0.2
 
 
 async def _closed(reader: asyncio.StreamReader) -> None:

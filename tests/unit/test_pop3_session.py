@@ -17,6 +17,7 @@ from protocols.pop3.session import State
 from storage.blobs.files import WINDOW
 from tests.support.pop3 import SETTINGS, Pop3House, open_pop3
 from tests.support.stores import message
+from tests.support.waiting import until
 
 BEFORE, AFTER = {State.AUTHORIZATION}, {State.TRANSACTION}
 LARGE = b"Subject: large\r\n\r\n" + b".line of sixteen\r\n" * 60_000
@@ -73,11 +74,11 @@ async def test_refused_logins(house: Pop3House) -> None:
 
 async def test_one_time_limit_for_all_before_login(house: Pop3House) -> None:
     begun = time.monotonic()
-    client = house.connect(replace(SETTINGS, login_timeout=0.4))
+    client = house.connect(replace(SETTINGS, login_timeout=1.0))
     while not client.task.done():
         client.connection.incoming.write(b"CAPA\r\n" if time.monotonic() - begun < 0.2 else b"C")
         await asyncio.sleep(0.02)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30, "it would go on like that"
     assert (await client.client.unread()).endswith(b"IMPLEMENTATION duckmail-1.0\r\n.\r\n"), "it ends without a word"
 
 
@@ -88,15 +89,15 @@ async def test_one_octet_now_and_then_is_no_command(house: Pop3House) -> None:
     while not client.task.done():
         client.connection.incoming.write(b"N")
         await asyncio.sleep(0.02)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30, "it would go on like that"
     assert await client.client.unread() == b""
 
 
 async def test_each_command_begins_the_time_anew(house: Pop3House) -> None:
-    client = house.connect(replace(SETTINGS, idle_timeout=0.4, login_timeout=30))
+    client = house.connect(replace(SETTINGS, idle_timeout=2.0, login_timeout=30))
     await client.login()
     for _ in range(4):
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.6)
         assert await client.ask("NOOP") == "+OK"
     assert await client.quit() == "+OK Bye"
 
@@ -197,7 +198,7 @@ async def test_a_client_that_does_not_read_is_left(house: Pop3House) -> None:
     client = house.connect(replace(SETTINGS, write_timeout=0.2))
     await client.login()
     await client.send("RETR 1", "QUIT")
-    await asyncio.wait_for(client.task, 10)
+    await asyncio.wait_for(client.task, 30)
     assert len(client.connection.outgoing.buffer) == 0, "cut: what could not be sent is dropped"
     assert [flags for _, flags in await house.stored("INBOX")] == [0]
     again = house.connect()
@@ -210,9 +211,10 @@ async def test_octets_wait_for_their_reader(house: Pop3House) -> None:
     client = house.connect()
     await client.login()
     await client.send("RETR 1")
-    await asyncio.sleep(0.3)
+    await until(lambda: len(client.connection.outgoing.buffer) > 256 * 1024)
+    await asyncio.sleep(0.1)  # in which more could come
     waiting = len(client.connection.outgoing.buffer)
-    assert 256 * 1024 < waiting < 800 * 1024
+    assert waiting < 800 * 1024
     assert (await client.line()) == f"+OK {len(LARGE)} octets"
     assert await client.body() == LARGE
     assert await client.quit() == "+OK Bye"
@@ -224,7 +226,7 @@ async def test_the_server_stops_while_a_message_is_sent(house: Pop3House) -> Non
     client = house.connect()
     await client.login()
     await client.send("RETR 1", "DELE 1", "QUIT")
-    await asyncio.sleep(0.2)
+    await until(lambda: client.connection.outgoing.buffer)
     assert client.connection.on_drain is not None
     client.connection.on_drain()
     assert (await client.line()).startswith("+OK")
@@ -262,7 +264,7 @@ async def test_half_a_message_is_never_taken_for_a_whole(house: Pop3House, caplo
     while line := await client.client.line(10):
         said += line
     assert not said.endswith(b".\r\n")
-    await asyncio.wait_for(client.task, 10)
+    await asyncio.wait_for(client.task, 30)
     assert await house.store.database["maildrops"].count_documents({}) == 0
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 

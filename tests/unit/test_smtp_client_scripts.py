@@ -365,11 +365,9 @@ async def test_a_server_that_takes_nothing_is_left() -> None:
 
 
 async def test_one_message_has_one_deadline() -> None:
-    slow = "S: 220-x\nWAIT 0.3\n" * 5
+    slow = "S: 220-x\nWAIT 0.3\n" * 1000  # five minutes
     async with scripted(slow, leaves=True) as server:
-        begun = asyncio.get_running_loop().time()
         got = await outcome(server, settings={"message_timeout": 0.5})
-        assert asyncio.get_running_loop().time() - begun < 1.2
     assert (got.code, got.status) == (0, "4.4.2")
 
 

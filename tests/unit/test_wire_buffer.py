@@ -90,7 +90,7 @@ def test_peek_take_drop_clear() -> None:
 
 
 def test_one_octet_at_a_time_is_linear() -> None:
-    def cost(size: int) -> float:
+    def once(size: int) -> float:
         buffer = ReceiveBuffer()
         start = time.process_time()
         for _ in range(size):
@@ -98,5 +98,7 @@ def test_one_octet_at_a_time_is_linear() -> None:
             assert buffer.next_line(1 << 20) is None
         return time.process_time() - start
 
-    cost(1000)
+    def cost(size: int) -> float:
+        return min(once(size) for _ in range(3))  # a busy machine only ever adds
+
     assert cost(256_000) < 40 * max(cost(16_000), 0.002)  # 16 when linear, over 100 when each octet searches all

@@ -1,0 +1,28 @@
+"""Waiting for a condition, with a patience that a slow and crowded machine does not use up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from storage.mongo.client import Client
+
+PATIENCE = 30.0  # seconds; what is waited for comes at once, or never
+
+
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Looks until `condition` holds. Raises: TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def transactions_stand(client: Client) -> AsyncIterator[None]:
+    """As production has it: a transaction that nobody ends holds its documents for a minute, the embedded servers' 5 s
+    are over sooner. That is longer than any change tries, so one that succeeds did not wait for MongoDB to give up."""
+    limit: dict[str, object] = {"setParameter": 1, "transactionLifetimeLimitSeconds": 60}
+    before = (await client.admin.command(limit))["was"]
+    try:
+        yield
+    finally:
+        await client.admin.command({**limit, "transactionLifetimeLimitSeconds": before})
