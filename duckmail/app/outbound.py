@@ -15,6 +15,7 @@ from duckmail.services.queue.runner import Runner
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Slots
 from duckmail.services.recipients import Resolver
+from duckmail.services.srs import SenderRewriting
 from protocols.smtp.client import SmtpCourier
 from protocols.smtp.client_settings import SmtpClientSettings
 
@@ -35,11 +36,13 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         outside.dns,
         outside.contexts,
     )
+    srs = services.srs
+    resolver = Resolver(store.addresses, store.settings, (srs.domain,) if srs else ())
     slots = Slots(config.concurrency, config.per_host)
     tools = Tools(
         store=store,
         router=Router(
-            Resolver(store.addresses, store.settings),
+            resolver,
             relay,
             mx=config.mx,
             tls=config.tls,
@@ -52,6 +55,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         schedule=Schedule(config.schedule, store.settings),
         contents=Batched(store.contents.load),
         signer=Signer(store.dkim, store.addresses, services.sealer, services.threads, services.hostname),
+        rewriting=SenderRewriting(srs, resolver),
     )
     runner = Runner(tools, services.slot, config.concurrency)
     services.queue.woken = runner.wake

@@ -52,6 +52,8 @@ from duckmail.services.sending import Policy as SendingPolicy
 from duckmail.services.sessions import Sessions
 from duckmail.services.settings import ServerSettings
 from duckmail.services.sorting import Sorting
+from duckmail.services.srs import KEYS as SRS_KEYS
+from duckmail.services.srs import Srs
 from duckmail.services.submission import Policy, Submission
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import Jobs
@@ -109,6 +111,7 @@ class Services:
     maildrops: Maildrops
     mfa: TwoFactor
     sealer: Sealer
+    srs: Srs | None
     target_passwords: TargetPasswords
     sessions: Sessions
     updates: Updates
@@ -243,6 +246,7 @@ def _services(ground: _Ground) -> Services:
         messages=messages,
         mfa=TwoFactor(store.mfa, auth, authlog, ground.sealer, threads),
         sealer=ground.sealer,
+        srs=_srs(ground),
         target_passwords=targets,
         maildrops=Maildrops(
             store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
@@ -338,7 +342,13 @@ def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Deliv
         register=register,
         settings=store.settings,
         verifier=_verifier(ground),
+        srs=_srs(ground),
     )
+
+
+def _srs(ground: _Ground) -> Srs | None:
+    domain = ground.config.outbound.srs_domain
+    return Srs(domain, lambda: ground.sealer.derived(SRS_KEYS)) if domain else None
 
 
 def _verifier(ground: _Ground) -> Verifier | None:

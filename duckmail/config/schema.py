@@ -226,6 +226,12 @@ class Outbound(Section):
     tls_authorities: File = Field(
         default=None, description="PEM file: the authorities trusted beside the system's for certificates of others."
     )
+    srs_domain: str = Field(
+        default="",
+        description="Domain of the envelope senders of forwarded mail (SRS), whose own domains do not name this server "
+        "in SPF. Its MX has to lead here: bounces come back to it. Empty: the sender stays what it is.",
+        max_length=253,
+    )
     schedule: Tuple[Duration] = Field(
         default=(300.0, 420.0, 480.0, 1500.0, 4500.0, 7200.0, *(11 * (14400.0,))),
         description="How long to wait after each failed attempt; after the last one the sender is told.",

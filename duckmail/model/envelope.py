@@ -43,7 +43,7 @@ class Recipient:
 
     `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 when no limit is within reach.
     `targets`: of an address without an INBOX, the addresses that its mail goes on to; `account` is then the address's
-    own id.
+    own id. `bounces`: it takes mail of the null sender alone.
     `rules`: what else decides about mail of this account, None for nothing. `spam_level`: as accounts have it.
     `received_max`: messages a minute, 0 for no limit.
     """
@@ -53,6 +53,7 @@ class Recipient:
     inbox: str = ""
     quota: int = 0
     targets: tuple[str, ...] = ()
+    bounces: bool = False
     rules: Rules | None = None
     spam_level: int = 50
     received_max: int = 0

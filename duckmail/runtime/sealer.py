@@ -5,6 +5,7 @@
 - Losing the file loses what was sealed: it belongs into the backup, apart from the database.
 """
 
+import hmac
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ class Sealer:
         self._take(keys)
 
     def _take(self, keys: Sequence[bytes]) -> None:
+        self._keys = keys
         self._ciphers = {_name(key): AESGCM(key) for key in keys}
         self._current = _name(keys[0])
 
@@ -42,6 +44,12 @@ class Sealer:
         """Whether it is sealed with the key that seals now."""
         self._refresh()
         return sealed[: 1 + _NAME] == _VERSION + self._current
+
+    def derived(self, purpose: str) -> list[bytes]:
+        """Keys of 32 octets for something else than sealing: one of each key, the first of the one that seals now."""
+        self._refresh()
+        # RFC 5869 §3.3: keys that are uniform need no extraction; one block of the expansion is enough.
+        return [hmac.digest(key, purpose.encode() + b"\x01", sha256) for key in self._keys]
 
     def seal(self, secret: bytes, context: str) -> bytes:
         self._refresh()

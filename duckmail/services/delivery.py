@@ -41,6 +41,7 @@ from duckmail.services.arrivals import Arrivals
 from duckmail.services.mailauth.verifier import Checked, Verifier
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.sorting import Arrived, Prepared
+from duckmail.services.srs import Srs
 from duckmail.services.targets import usable
 from storage.addresses import AddressRecord
 
@@ -129,6 +130,7 @@ class Delivery:
         arrivals: counts what each account gets; None: nobody does.
         register: notes who writes to whom.
         settings: what addresses that only forward may do, and how long domains are remembered.
+        srs: knows what bounces of forwarded mail are for; None: nothing is.
         verifier: finds out who a message is from; None: nobody does.
     """
 
@@ -144,6 +146,7 @@ class Delivery:
         register: AddressRegister | None = None,
         settings: Settings | None = None,
         verifier: Verifier | None = None,
+        srs: Srs | None = None,
     ) -> None:
         self._store = store
         self._sorter = sorter
@@ -151,6 +154,7 @@ class Delivery:
         self._arrivals = arrivals
         self._register = register
         self._verifier = verifier
+        self._srs = srs
         self._pool = pool
         self._quota = quota
         self._settings = settings or Settings()
@@ -176,7 +180,8 @@ class Delivery:
             return known[1]
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
-                recipient = await self._look_up(address, size)
+                bounced = self._srs.recipient(address) if self._srs is not None else None
+                recipient = bounced or await self._look_up(address, size)
         except TimeoutError:
             metrics.RECIPIENTS["unavailable"].inc()
             raise Unavailable(address=address, reason="look-up timed out") from None

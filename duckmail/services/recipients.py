@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from duckmail.model import address as addresses
@@ -32,8 +32,10 @@ class AddressBook(Protocol):
 class Resolver:
     """Resolves addresses with one query, two when only a wildcard may match; concurrent ones share their queries."""
 
-    def __init__(self, book: AddressBook, settings: Settings | None = None) -> None:
+    def __init__(self, book: AddressBook, settings: Settings | None = None, own: Collection[str] = ()) -> None:
+        """`own`: domains of this server that need no address, as in `normalise_domain`."""
         self._book = book
+        self._own = frozenset(own)
         known = settings or Settings()
         self._exact: Batched[str, AddressRecord] = Batched(book.find)
         self._aliases: _Remembered[str | None] = _Remembered(book.alias_target, known)
@@ -48,6 +50,8 @@ class Resolver:
         name = addresses.normalise_domain(domain)
         if not name or len(name) > _MAX_DOMAIN or "*" in name:
             return False
+        if name in self._own:
+            return True
         return await self._local.get(name) or await self._aliases.get(name) is not None
 
     async def resolve(self, address: str) -> AddressRecord | None:

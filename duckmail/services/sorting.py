@@ -389,7 +389,9 @@ class Sorting:
     async def _only_forward(
         self, mail: Arrived, recipient: Recipient, rules: Rules, key: bytes | None, outgoing: _Outgoing
     ) -> None:
-        """Raises: InvalidInput: it goes round in circles; NotPermitted: it is spam; RateLimited."""
+        """Raises: InvalidInput: it goes round in circles; NotPermitted: it is spam, or no bounce; RateLimited."""
+        if recipient.bounces and mail.envelope.sender:
+            raise NotPermitted("This address takes bounces only")
         if mail.spam.points > NEVER_FORWARDED:
             raise NotPermitted("Spam is not forwarded")
         if self._forwarding.circles(mail.raw, recipient.account):

@@ -43,6 +43,7 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.sorting import Sorting
+from duckmail.services.srs import SenderRewriting, Srs
 from storage.store import Store
 from tests.support.stores import message, new_account, open_store
 
@@ -210,6 +211,7 @@ async def outbound(
     concurrency: int = 20,
     per_host: int = 5,
     patience: float = 60.0,
+    srs_domain: str = "",
 ) -> AsyncIterator[Outbound]:
     pool = Pool("queue", 2)
     with contextlib.closing(pool):
@@ -218,12 +220,14 @@ async def outbound(
             slots = Slots(concurrency, per_host, patience)
             reports = Reports(store, "mx.example.com", times)
             queue = Queue(store, reports)
+            srs = Srs(srs_domain, lambda: [bytes(32)]) if srs_domain else None
+            resolver = Resolver(store.addresses, own=(srs_domain,) if srs_domain else ())
             delivery = Delivery(
-                store, pool, sorter=Sorting(store, queue, Forwarding("mx.example.com"), pool, "mx.example.com")
+                store, pool, srs=srs, sorter=Sorting(store, queue, Forwarding("mx.example.com"), pool, "mx.example.com")
             )
             tools = Tools(
                 store=store,
-                router=Router(Resolver(store.addresses), relay, mx=mx, passwords=TargetPasswords(Sealer([bytes(32)]))),
+                router=Router(resolver, relay, mx=mx, passwords=TargetPasswords(Sealer([bytes(32)]))),
                 local=LocalCourier(delivery, OctetBudget(64 << 20)),
                 remote=Remote(world, world, slots, "may", world),
                 slots=slots,
@@ -231,6 +235,7 @@ async def outbound(
                 schedule=times,
                 contents=Batched(store.contents.load),
                 signer=Signer(store.dkim, store.addresses, SEALER, pool, "mx.example.com"),
+                rewriting=SenderRewriting(srs, resolver),
             )
             runner = Runner(tools, slot, concurrency, poll=0.02)
             queue.woken = runner.wake

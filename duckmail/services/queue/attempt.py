@@ -25,6 +25,7 @@ from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.routing import NO_ROUTE, Local, Refused, Route, Router, Stranded
 from duckmail.services.queue.schedule import JITTER, Schedule, delayed
 from duckmail.services.queue.slots import Slots
+from duckmail.services.srs import SenderRewriting
 from storage.contents.stored import StoredContent
 from storage.mongo.client import Document
 from storage.queue import Claim
@@ -60,6 +61,7 @@ class Tools:
     schedule: Schedule
     contents: Batched[str, StoredContent]
     signer: Signer
+    rewriting: SenderRewriting
 
 
 class Attempt:
@@ -78,6 +80,7 @@ class Attempt:
         self.reported = False  # what became of it put a report into the queue
         self._letter: Letter | None = None
         self._signed: Letter | None = None  # what other servers get
+        self._forwarded: Letter | None = None  # and what those get that nobody has named as his own relay
         self._loops = False
         # The same for all, so that what failed together is tried together.
         self._factor = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 -- no secret
@@ -137,7 +140,9 @@ class Attempt:
         if self._letter is None or self._loops:
             return
         try:
-            self._signed = await self._tools.signer.letter(self._message, self._letter)
+            signed = await self._tools.signer.letter(self._message, self._letter)
+            self._forwarded = await self._tools.rewriting.letter(self._message, signed)
+            self._signed = signed
         except DuckmailError as error:
             # Without its signature it might be taken for a forgery, and refused for ever.
             event(_logger, logging.ERROR, "not signed", id=self._message.id, fields=error.fields)
@@ -202,9 +207,10 @@ class Attempt:
         if isinstance(route, Local):
             async with self._tools.slots.take():
                 return await self._tools.local.deliver(self._message, self._letter, recipients)
-        if self._signed is None:
+        letter = self._signed if recipients[0].via else self._forwarded
+        if letter is None:
             return [Outcome(r.address, 0, "4.7.5", "The message cannot be signed for now") for r in recipients]
-        return await self._tools.remote.send(route, self._signed, recipients)
+        return await self._tools.remote.send(route, letter, recipients)
 
     def _settle(self, position: int, outcome: Outcome, taken: State) -> None:
         settled = self._tools.schedule.settle(
