@@ -54,7 +54,9 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         reports=services.reports,
         schedule=Schedule(config.schedule, store.settings),
         contents=Batched(store.contents.load),
-        signer=Signer(store.dkim, store.addresses, services.sealer, services.threads, services.hostname),
+        signer=Signer(
+            store.dkim, store.addresses, services.sealer, services.threads, services.hostname, arc=config.arc_domain
+        ),
         rewriting=SenderRewriting(srs, resolver),
     )
     runner = Runner(tools, services.slot, config.concurrency)

@@ -232,6 +232,12 @@ class Outbound(Section):
         "in SPF. Its MX has to lead here: bounces come back to it. Empty: the sender stays what it is.",
         max_length=253,
     )
+    arc_domain: str = Field(
+        default="",
+        description="Domain with a DKIM key here, which seals forwarded mail (ARC): what [mailauth] has found out is "
+        "told to the next server. Empty: it is not sealed.",
+        max_length=253,
+    )
     schedule: Tuple[Duration] = Field(
         default=(300.0, 420.0, 480.0, 1500.0, 4500.0, 7200.0, *(11 * (14400.0,))),
         description="How long to wait after each failed attempt; after the last one the sender is told.",

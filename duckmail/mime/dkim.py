@@ -158,16 +158,25 @@ class Identity:
     algorithm: str
 
 
-def signature(identity: Identity, header: Header, body: bytes, at: datetime, sign: Callable[[bytes], bytes]) -> bytes:
+def signature(
+    identity: Identity,
+    header: Header,
+    body: bytes,
+    at: datetime,
+    sign: Callable[[bytes], bytes],
+    *,
+    opening: str = "DKIM-Signature: v=1",
+) -> bytes:
     """The whole field with its line end.
 
     Args:
         body: the digest.
         sign: the signature of the octets that the header comes to. RFC 8463 §3: Ed25519 signs their SHA-256.
+        opening: its name and first tag.
     """
     unsigned = b"".join(
         (
-            f"DKIM-Signature: v=1; a={identity.algorithm}-sha256; c=relaxed/relaxed;\r\n".encode(),
+            f"{opening}; a={identity.algorithm}-sha256; c=relaxed/relaxed;\r\n".encode(),
             f"\td={identity.domain}; s={identity.selector}; t={int(at.timestamp())};\r\n\th=".encode(),
             _folded(header.names),
             b";\r\n\tbh=" + b64encode(body) + b";\r\n\tb=",

@@ -306,7 +306,7 @@ class Delivery:
             stored = await self._store.append_many(items)
             outcomes |= {item[0]: outcome for item, outcome in zip(items, stored, strict=True)}
         if sorted_:
-            mail = Arrived(envelope, raw, content, lookup or Lookup(block_of(raw)), spam)
+            mail = Arrived(envelope, raw, content, lookup or Lookup(block_of(raw)), spam, lines=lines)
             outcomes |= await self._sort(mail, sorted_)
         await self._count(first, outcomes)
         if self._register is not None and spam.score == 0:

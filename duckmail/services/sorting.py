@@ -118,13 +118,22 @@ class Arrived:
     """A message as it has come, for all its recipients."""
 
     def __init__(
-        self, envelope: Envelope, raw: bytes | bytearray, content: Prepared, header: Lookup, spam: Spam
+        self,
+        envelope: Envelope,
+        raw: bytes | bytearray,
+        content: Prepared,
+        header: Lookup,
+        spam: Spam,
+        *,
+        lines: bytes = b"",
     ) -> None:
+        """`lines`: of the header, what was found out about who it is from."""
         self.envelope = envelope
         self.raw = raw
         self.content = content
         self.header = header
         self.spam = spam
+        self.lines = lines
 
     @cached_property
     def from_domain(self) -> str:
@@ -272,7 +281,9 @@ class Sorting:
         raw = await self._pgp.encrypted(mail.raw, rules.pub_key)
         if raw is None:
             return mail
-        return Arrived(mail.envelope, raw, await self._store.contents.prepare(raw), mail.header, mail.spam)
+        return Arrived(
+            mail.envelope, raw, await self._store.contents.prepare(raw), mail.header, mail.spam, lines=mail.lines
+        )
 
     async def _action(self, mail: Arrived, recipient: Recipient, rules: Rules) -> FilterAction:
         listed = ""
@@ -336,7 +347,9 @@ class Sorting:
 
     def _forwarded(self, mail: Arrived, recipient: Recipient, targets: Sequence[str], user: str = "") -> NewMail:
         """Raises: InvalidInput, LimitReached: it cannot be queued so."""
-        letter = self._forwarding.mail(mail.envelope, recipient, mail.raw, mail.content, targets, user=user)
+        letter = self._forwarding.mail(
+            mail.envelope, recipient, mail.raw, mail.content, targets, user=user, lines=mail.lines
+        )
         self._queue.document(letter)
         return letter
 

@@ -31,6 +31,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import Delivery
 from duckmail.services.dkim.signer import Signer
 from duckmail.services.mail import Mail
+from duckmail.services.mailauth.verifier import Verifier
 from duckmail.services.queue.attempt import Tools
 from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.local import LocalCourier
@@ -212,6 +213,8 @@ async def outbound(
     per_host: int = 5,
     patience: float = 60.0,
     srs_domain: str = "",
+    arc: str = "",
+    verifier: Verifier | None = None,
 ) -> AsyncIterator[Outbound]:
     pool = Pool("queue", 2)
     with contextlib.closing(pool):
@@ -223,7 +226,11 @@ async def outbound(
             srs = Srs(srs_domain, lambda: [bytes(32)]) if srs_domain else None
             resolver = Resolver(store.addresses, own=(srs_domain,) if srs_domain else ())
             delivery = Delivery(
-                store, pool, srs=srs, sorter=Sorting(store, queue, Forwarding("mx.example.com"), pool, "mx.example.com")
+                store,
+                pool,
+                srs=srs,
+                verifier=verifier,
+                sorter=Sorting(store, queue, Forwarding("mx.example.com"), pool, "mx.example.com"),
             )
             tools = Tools(
                 store=store,
@@ -234,7 +241,7 @@ async def outbound(
                 reports=reports,
                 schedule=times,
                 contents=Batched(store.contents.load),
-                signer=Signer(store.dkim, store.addresses, SEALER, pool, "mx.example.com"),
+                signer=Signer(store.dkim, store.addresses, SEALER, pool, "mx.example.com", arc=arc),
                 rewriting=SenderRewriting(srs, resolver),
             )
             runner = Runner(tools, slot, concurrency, poll=0.02)

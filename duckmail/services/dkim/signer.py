@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,7 +10,8 @@ from typing import Protocol
 
 from duckmail.mime import dkim as field
 from duckmail.mime import outgoing
-from duckmail.mime.header import Lookup
+from duckmail.mime.arcseal import Chain, continued, sealed
+from duckmail.mime.header import Lookup, fields
 from duckmail.mime.lineends import LineEnds
 from duckmail.model import address as addresses
 from duckmail.model.queue import Letter, Origin, QueuedMessage
@@ -42,14 +43,19 @@ class Domains(Protocol):
 
 
 class Signer:
-    """`hostname`: of this server, whose own messages are signed with the keys of its name, or of the domain above."""
+    """`hostname`: of this server, whose own messages are signed with the keys of its name, or of the domain above.
+    `arc`: the domain with whose key forwarded mail is sealed, "" for none.
+    """
 
-    def __init__(self, records: Records, domains: Domains, sealer: Sealer, threads: Pool, hostname: str) -> None:
+    def __init__(
+        self, records: Records, domains: Domains, sealer: Sealer, threads: Pool, hostname: str, *, arc: str = ""
+    ) -> None:
         self._records = records
         self._domains = domains
         self._sealer = sealer
         self._threads = threads
         self._hostname = addresses.normalise_domain(hostname)
+        self._arc = addresses.normalise_domain(arc)
         self._known: OrderedDict[str, tuple[float, str, tuple[SigningKey, ...]]] = OrderedDict()
         self._opened: OrderedDict[str, keys.PrivateKey] = OrderedDict()
 
@@ -64,18 +70,21 @@ class Signer:
         if block is None or header is None:
             return letter
         domain, found = await self._keys(self._author(message, block))
-        if not found:
+        results, chain = self._chain(message, block)
+        sealing, sealers = await self._keys(self._arc) if chain is not None else ("", [])
+        if not found and not sealers:
             return letter
-        opened = [await self._open(key) for key in found]
         body = await self._hash(reader)
         now = datetime.now(UTC)
-        name = addresses.ascii_domain(domain)
-        lines = b"".join(
-            field.signature(
-                field.Identity(name, key.selector, key.algorithm), header, body, now, partial(keys.sign, one)
-            )
-            for key, one in zip(found, opened, strict=True)
-        )
+        lines = b""
+        for key in found:
+            lines += field.signature(_identity(domain, key), header, body, now, await self._sign(key))
+        if chain is not None and sealers:
+            # RFC 8617 §4: a hop adds one set, so of two keys the one that all verifiers know.
+            key = sealers[0]
+            sign = await self._sign(key)
+            identity = _identity(sealing, key)
+            lines = sealed(chain, identity, header, body, results=results, at=now, sign=sign) + lines
         # A new field goes on top, where no relay looks for what it has to keep in order (RFC 6376 §5.6).
         return replace(letter, prefix=lines + letter.prefix, size=letter.size + len(lines))
 
@@ -93,6 +102,20 @@ class Signer:
         except outgoing.Malformed:
             found = []
         return addresses.normalise_domain(addresses.split(found[-1])[1]) if found else ""
+
+    def _chain(self, message: QueuedMessage, block: bytes) -> tuple[bytes, Chain | None]:
+        """What we have found out about a forwarded message, and the chain that says it to the next hop; None: it is not
+        sealed."""
+        if not self._arc or message.origin is not Origin.FORWARD:
+            return b"", None
+        # In our own lines: whatever the message says itself is anybody's.
+        results = next(
+            (each for each in fields(message.prefix) if each.name.lower() == b"authentication-results"), None
+        )
+        if results is None:
+            return b"", None
+        written = results.raw.partition(b":")[2].strip()
+        return written, continued(block, results.value)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
@@ -129,6 +152,9 @@ class Signer:
     async def _is_ours(self, domain: str, alias: str | None) -> bool:
         return domain == self._hostname or alias is not None or await self._domains.has_domain(domain)
 
+    async def _sign(self, key: SigningKey) -> Callable[[bytes], bytes]:
+        return partial(keys.sign, await self._open(key))
+
     async def _open(self, key: SigningKey) -> keys.PrivateKey:
         opened = self._opened.get(key.id)
         if opened is None:
@@ -150,6 +176,10 @@ class Signer:
             else:
                 await self._threads.run(hashed.feed, piece)
         return hashed.digest()
+
+
+def _identity(domain: str, key: SigningKey) -> field.Identity:
+    return field.Identity(addresses.ascii_domain(domain), key.selector, key.algorithm)
 
 
 class _Reader:

@@ -44,8 +44,10 @@ class Forwarding:
         targets: Sequence[str],
         *,
         user: str = "",
+        lines: bytes = b"",
     ) -> NewMail:
-        """What goes into the queue. `targets`: mail addresses, and URLs. `user`: the account that sends it."""
+        """What goes into the queue. `targets`: mail addresses, and URLs. `user`: the account that sends it. `lines`:
+        what was found out about it."""
         addresses = [target for target in targets if "://" not in target]
         recipients = [QueueRecipient(target) for target in addresses]
         recipients += [QueueRecipient(recipient.address, via=target) for target in targets if "://" in target]
@@ -61,7 +63,7 @@ class Forwarding:
             recipients=recipients,
             content=content,
             vouched=envelope.vouched,
-            prefix=self._received(envelope, recipient) + SEEN + b": " + self._mark(recipient.account) + b"\r\n",
+            prefix=self._received(envelope, recipient) + lines + SEEN + b": " + self._mark(recipient.account) + b"\r\n",
         )
 
     def _mark(self, owner: str) -> bytes:
