@@ -1,13 +1,20 @@
 """Messages that were removed, and can be brought back for a while."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bson.objectid import ObjectId
 
 from storage.listing import PROJECTION
+from storage.messages import LOADED
 from storage.mongo.client import Collection, Database, Document, object_id, operation
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], Document], ...] = (("archived", [("user", 1), ("_id", 1)], {}),)
+
+
+def is_draft(document: Document) -> bool:
+    """Of one with `flags`, which are names here."""
+    return "\\draft" in map(str.lower, document["flags"])
 
 
 class Archived:
@@ -34,6 +41,12 @@ class Archived:
         async with operation():
             document = await self._archived.find_one(query, {"mailbox": 1})
         return None if document is None else str(document["mailbox"])
+
+    async def documents(self, user: str, ids: Sequence[str]) -> list[Document]:
+        """Those of `ids` that there are, as `Messages.loaded` needs them. Raises: NotFound (no id), Unavailable."""
+        query = {"_id": {"$in": [object_id(identifier) for identifier in ids]}, "user": object_id(user)}
+        async with operation():
+            return await self._archived.find(query, {**LOADED, "flags": 1}).sort("_id", 1).to_list(None)
 
     async def between(self, user: str, start: datetime, end: datetime, limit: int) -> list[tuple[ObjectId, str]]:
         """Id and mailbox of up to `limit` that were archived from `start` to `end`. Raises: Unavailable."""

@@ -76,11 +76,16 @@ def to_mailbox(document: Document) -> Mailbox:
         subscribed=bool(document["subscribed"]),
         hidden=bool(document["hidden"]),
         retention=int(document["retention"]),
+        encrypt_messages=bool(document.get("encryptMessages")),
     )
 
 
 def _fields(changes: MailboxChanges) -> Document:
-    named = {"subscribed": changes.subscribed, "hidden": changes.hidden}
+    named = {
+        "subscribed": changes.subscribed,
+        "hidden": changes.hidden,
+        "encryptMessages": changes.encrypt_messages,
+    }
     fields: Document = {name: value for name, value in named.items() if value is not None}
     if changes.retention is not None:
         fields["retention"] = Int64(changes.retention)
@@ -178,7 +183,14 @@ class Mailboxes:
         return {str(row["_id"]): -1 if "gone" in row else int(row["modseq"]) for row in documents}
 
     async def create(
-        self, user: str, path: str, special_use: str | None = None, retention: int = 0, *, hidden: bool = False
+        self,
+        user: str,
+        path: str,
+        special_use: str | None = None,
+        retention: int = 0,
+        *,
+        hidden: bool = False,
+        encrypt_messages: bool = False,
     ) -> Mailbox:
         """Without a `retention` of its own it has that of the account.
 
@@ -195,6 +207,8 @@ class Mailboxes:
                     raise SpecialUseTaken
             kept = retention or int(account.get("retention", 0))
             document = new_document(owner, path, special_use, int(account["uidvalidity"]), kept, hidden=hidden)
+            if encrypt_messages:
+                document["encryptMessages"] = True
             if account.get("audits"):
                 document["audits"] = account["audits"]
             await self._mailboxes.insert_one(document, session=session)

@@ -31,6 +31,7 @@ LISTED = (
 
 _ALWAYS = {"_id": 1, "uid": 1, "content": 1, "prefix": 1, "size": 1}
 _META = {"idate": 1, "savedate": 1, "emailid": 1, "thread": 1}
+LOADED = {**_ALWAYS, **_META}  # for `Messages.loaded`
 
 
 class Messages:
@@ -49,6 +50,11 @@ class Messages:
         async for documents in self._documents(user, mailbox, uids, projection):
             for chunk in _by_octets(documents) if Needs.CONTENT in needs else [documents]:
                 yield await self._complete(chunk, needs)
+
+    async def loaded(self, documents: Sequence[Document]) -> AsyncIterator[list[StoredMessage]]:
+        """Messages with `LOADED`, of whatever collection, and their contents; in batches as `fetch`."""
+        for chunk in _by_octets(documents):
+            yield await self._complete(chunk, Needs.META | Needs.CONTENT)
 
     async def listed(self, user: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[list[Document]]:
         """The raw fields that search decides on (`LISTED`, dates, sizes), in batches."""

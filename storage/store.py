@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from duckmail.errors import DuckmailError, Unavailable
 from duckmail.model.events import SILENT, Events
-from duckmail.model.message import Appended, Content, NewMessage
+from duckmail.model.message import Appended, Content, NewMessage, StoredMessage
 from duckmail.model.settings import Settings
 from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
@@ -54,6 +54,7 @@ from storage.changes.base import Key
 from storage.changes.copy import undo_query
 from storage.changes.replace import Replace
 from storage.changes.restore import Restore
+from storage.changes.rewriting import Rewritten, content_fields
 from storage.committer import Committer
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
@@ -145,6 +146,7 @@ class Store:
         self.transactions = Transactions(self.client)
         self.lease = Lease(self.database, self.transactions, Slot(slot))
         self.tasks = Tasks("storage")
+        self.pool = threads
         self.settings = Settings()
         self.setting_records = settings.SettingRecords(self.database)
         self.contents = Contents(self.database, threads)
@@ -276,6 +278,7 @@ class Store:
         Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
         """
         pairs = [(new, _prepared(new.content)) for new in messages]
+        await self.contents.keep(content for _, content in pairs)
         change = Append(Key(object_id(user), object_id(mailbox)), pairs, quota, queued)
         results: list[Appended] = await self.committer.submit(change)
         return results
@@ -285,16 +288,20 @@ class Store:
 
         Raises: NoSuchMessage, NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
         """
-        append = Append(target, [(new, _prepared(new.content))], quota)
+        content = _prepared(new.content)
+        await self.contents.keep([content])
+        append = Append(target, [(new, content)], quota)
         appended: Appended = await self.committer.submit(Replace(source, uid, append, self.contents))
         return appended
 
-    async def restore(self, user: str, mailbox: str, ids: Sequence[str], quota: int) -> list[tuple[str, int]]:
+    async def restore(
+        self, user: str, mailbox: str, ids: Sequence[str], quota: int, rewritten: Rewritten | None = None
+    ) -> list[tuple[str, int]]:
         """Archived messages come back into a mailbox, at most `changes.restore.MOST`; (id, UID) of those there were.
 
         Raises: NoSuchMailbox, OverQuota, LimitReached, Unavailable, CommitUnknown.
         """
-        change = Restore(key(user, mailbox), [object_id(identifier) for identifier in ids], quota)
+        change = Restore(key(user, mailbox), [object_id(identifier) for identifier in ids], quota, rewritten)
         restored: list[tuple[str, int]] = await self.committer.submit(change)
         return restored
 
@@ -308,7 +315,18 @@ class Store:
 
         Raises: Unavailable, CommitUnknown.
         """
-        return await self.entrance.put(document, _prepared(content))
+        prepared = _prepared(content)
+        await self.contents.keep([prepared])
+        return await self.entrance.put(document, prepared)
+
+    async def rewrite(self, message: StoredMessage, content: Content) -> Document:
+        """What `content` makes of a message that is copied or moved (`changes.rewriting.Rewritten`); it is durable.
+
+        Raises: Unavailable.
+        """
+        prepared = _prepared(content)
+        await self.contents.insert_many([prepared])
+        return content_fields(message, prepared)
 
     async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
         """(user, mailbox, message, quota) each on its own, together in as few transactions as can be."""

@@ -34,7 +34,7 @@ LARGEST_MESSAGE = 256 << 20
 # In this order: each names only what came before it. Documents as they are, secrets as hashes or sealed.
 PLAIN: tuple[str, ...] = ("addresses", "asps", "addressregister", "autoreplies", "filters")
 _PRIVATE = ("audits", "sessionVersion", "logoutReason")
-_MAILBOX = ("path", "specialUse", "subscribed", "hidden", "retention")
+_MAILBOX = ("path", "specialUse", "subscribed", "hidden", "retention", "encryptMessages")
 _MESSAGE = ("idate", "prefix", "meta", "expires")
 
 
@@ -232,6 +232,8 @@ class Import:
             use, kept = entry.get("specialUse"), int(entry.get("retention", 0))
             made = new_document(owner, path, use, int(account["uidvalidity"]) + 1, kept, hidden=bool(entry["hidden"]))
             made |= {"_id": identifier, "subscribed": bool(entry["subscribed"])}
+            if entry.get("encryptMessages"):
+                made["encryptMessages"] = True
             if account.get("audits"):
                 made["audits"] = account["audits"]
             await mailboxes.insert_one(made, session=session)

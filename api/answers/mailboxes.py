@@ -13,6 +13,7 @@ class GetMailboxesResponseResultsItem(Answer):
     subscribed: bool
     retention: int = absent()
     hidden: bool
+    encryptMessages: bool
     total: int = absent()
     unseen: int = absent()
     size: int = absent()
@@ -37,6 +38,7 @@ class GetMailboxResponse(Answer):
     modifyIndex: int
     subscribed: bool
     hidden: bool
+    encryptMessages: bool
     total: int
     unseen: int
 

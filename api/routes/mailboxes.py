@@ -17,6 +17,7 @@ async def list_mailboxes(call: Call, request: ListMailboxes) -> Json:
                 **_described(mailbox),
                 **({"retention": mailbox.retention} if mailbox.retention else {}),
                 "hidden": mailbox.hidden,
+                "encryptMessages": mailbox.encrypt_messages,
                 **(_counters(mailbox) if request.counters else {}),
                 **({"size": mailbox.size} if request.sizes and mailbox.size else {}),
             }
@@ -47,7 +48,12 @@ def _counters(mailbox: Mailbox) -> Json:
 
 async def create(call: Call, request: CreateMailbox) -> Json:
     made = await call.services.mailboxes.create(
-        request.user, request.path, call.by, retention=request.retention, hidden=request.hidden
+        request.user,
+        request.path,
+        call.by,
+        retention=request.retention,
+        hidden=request.hidden,
+        encrypt_messages=request.encrypt_messages,
     )
     return {"success": True, "id": made.id}
 
@@ -58,13 +64,19 @@ async def read(call: Call, request: ReadMailbox) -> Json:
         mailbox = await service.resolve(request.user, request.path, call.by)
     else:
         mailbox = await service.get(request.user, request.mailbox, call.by)
-    return {"success": True, **_described(mailbox), "hidden": mailbox.hidden, **_counters(mailbox)}
+    return {
+        "success": True,
+        **_described(mailbox),
+        "hidden": mailbox.hidden,
+        "encryptMessages": mailbox.encrypt_messages,
+        **_counters(mailbox),
+    }
 
 
 async def update(call: Call, request: UpdateMailbox) -> Json:
     if request.model_fields_set <= {"user", "mailbox"}:
         raise ApiError(400, "", "Nothing was changed")
-    changes = MailboxChanges(**request.given("subscribed", "hidden", "retention"))
+    changes = MailboxChanges(**request.given("subscribed", "hidden", "retention", "encrypt_messages"))
     await call.services.mailboxes.update(request.user, request.mailbox, request.path, changes, call.by)
     return {"success": True}
 

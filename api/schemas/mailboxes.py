@@ -37,6 +37,7 @@ class ListMailboxes(OfUser):
 class CreateMailbox(OfUser):
     path: Path
     hidden: Flag = False
+    encrypt_messages: Flag = False
     retention: Annotated[int, number(0)] = 0
 
 
@@ -60,3 +61,4 @@ class UpdateMailbox(OneMailbox):
     retention: Annotated[int, number(0)] = 0
     subscribed: Flag = True
     hidden: Flag = False
+    encrypt_messages: Flag = False

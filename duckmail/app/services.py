@@ -48,6 +48,7 @@ from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
+from duckmail.services.relocation import Relocation
 from duckmail.services.sending import Policy as SendingPolicy
 from duckmail.services.sessions import Sessions
 from duckmail.services.settings import ServerSettings
@@ -129,11 +130,11 @@ class Services:
     slot: str
 
     def mail(self, principal: Principal) -> Mail:
-        return mail_of(self.store, self.config, principal)
+        return mail_of(self.store, self.config, self.messages.relocation, principal)
 
 
-def mail_of(store: Store, config: Config, principal: Principal) -> Mail:
-    return Mail(store, principal, config.limits.quota)
+def mail_of(store: Store, config: Config, relocation: Relocation, principal: Principal) -> Mail:
+    return Mail(store, principal, config.limits.quota, relocation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,9 @@ def _services(ground: _Ground) -> Services:
         srs=_srs(ground),
         target_passwords=targets,
         maildrops=Maildrops(
-            store, lambda principal: mail_of(store, config, principal), expunge=config.pop3.delete == "expunge"
+            store,
+            lambda principal: mail_of(store, config, messages.relocation, principal),
+            expunge=config.pop3.delete == "expunge",
         ),
         sessions=sessions,
         updates=Updates(store, sessions),

@@ -5,13 +5,21 @@ import secrets
 
 _FIELD = re.compile(rb".*?\r\n(?![ \t])", re.S)
 _ENCRYPTED = re.compile(rb"^content-type:\s*(?:multipart/encrypted|application/(?:x-)?pkcs7-mime)\b", re.I)
+_BEGIN, _END = b"-----BEGIN PGP MESSAGE-----", b"-----END PGP MESSAGE-----"
+BLANKS = 64  # octets of blanks that may be around an armored message
 _OF_MIME = (b"content-", b"mime-version:")
 
 
 def is_encrypted(raw: bytes | bytearray) -> bool:
-    """Whether its sender, or whoever sent it on, has encrypted it already, by OpenPGP or S/MIME."""
-    header, _ = _split(raw)
-    return any(_ENCRYPTED.match(field) for field in header)
+    """Whether its sender, or whoever sent it on, has encrypted it already, by OpenPGP or S/MIME.
+
+    A body that is one armored message and nothing else is so too.
+    """
+    header, body = _split(raw)
+    if any(_ENCRYPTED.match(field) for field in header):
+        return True
+    begins = body[: len(_BEGIN) + BLANKS].lstrip().startswith(_BEGIN)
+    return begins and body[-len(_END) - BLANKS :].rstrip().endswith(_END) and body.count(_BEGIN) == 1
 
 
 def entity(raw: bytes | bytearray) -> bytes:

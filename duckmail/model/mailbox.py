@@ -25,6 +25,7 @@ class Mailbox:
     `recentuid`: messages with a UID at or above it are \\Recent to the next read-write session.
     `keywords`: the append-only table that gives keyword bits their names.
     `vanishedfloor`: expunges with a modseq at or below it are no longer known one by one.
+    `encrypt_messages`: what comes here is encrypted to the account's key.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Mailbox:
     subscribed: bool = True
     hidden: bool = False
     retention: int = 0
+    encrypt_messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,10 @@ class MailboxChanges:
     subscribed: bool | None = None
     hidden: bool | None = None
     retention: int | None = None
+    encrypt_messages: bool | None = None
 
     def __bool__(self) -> bool:
-        return (self.subscribed, self.hidden, self.retention) != (None, None, None)
+        return any(value is not None for value in (self.subscribed, self.hidden, self.retention, self.encrypt_messages))
 
 
 @dataclass(frozen=True, slots=True)

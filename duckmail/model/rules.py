@@ -10,7 +10,7 @@ from duckmail.model.filters import Filter
 class Rules:
     """`tags`: of the account, for which domains are allowed or blocked. `forwards`: how many a day. `address`: the
     account's main one, "" without one; `name`: its owner's. `pub_key`: OpenPGP, armored, to which
-    mail is encrypted that is stored (`encrypt`) or sent on."""
+    mail is encrypted that is stored (`encrypt_messages`: in whatever mailbox) or sent on (`encrypt_forwarded`)."""
 
     filters: tuple[Filter, ...] = ()
     targets: tuple[str, ...] = ()
@@ -20,5 +20,5 @@ class Rules:
     address: str = ""
     name: str = ""
     pub_key: str = ""
-    encrypt: bool = False
+    encrypt_messages: bool = False
     encrypt_forwarded: bool = False

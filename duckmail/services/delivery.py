@@ -83,6 +83,8 @@ class Contents(Protocol):
 
     async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
 
+    async def examine(self, raw: bytes | bytearray, /) -> Prepared: ...
+
 
 class MessageStore(Protocol):
     """What delivery needs of `storage.store.Store`."""
@@ -277,7 +279,7 @@ class Delivery:
     ) -> list[Verdict]:
         header = header_of(raw)
         digest = await self._digest(envelope, raw, header)
-        content, checked = await asyncio.gather(self._store.contents.prepare(raw), self._check(envelope, raw))
+        content, checked = await asyncio.gather(self._prepared(raw, recipients), self._check(envelope, raw))
         spam = Spam()
         lookup: Lookup | None = None
         if envelope.trusted and mentions(header):
@@ -312,6 +314,11 @@ class Delivery:
         if self._register is not None and spam.score == 0:
             self._note(content, header, envelope, outcomes)
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
+
+    async def _prepared(self, raw: bytes | bytearray, recipients: Sequence[Recipient]) -> Prepared:
+        """Where rules may want another message, or none, stored, nothing of this one is stored yet."""
+        plain = all(recipient.rules is None for recipient in recipients)
+        return await (self._store.contents.prepare(raw) if plain else self._store.contents.examine(raw))
 
     async def _check(self, envelope: Envelope, raw: bytes | bytearray) -> Checked | None:
         """Who it is from. Mail out of the queue was looked at when it came, or is of this server."""

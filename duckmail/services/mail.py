@@ -26,11 +26,12 @@ from duckmail.model.ordering import SortBy, Threading, ThreadNode
 from duckmail.model.ranges import Ranges
 from duckmail.services import ordering, threading
 from duckmail.services.annotations import Annotations
+from duckmail.services.relocation import Relocation
 from duckmail.services.search import Search
 from storage.changes.base import CHUNK
 from storage.changes.copy import ATOMIC, Copy
 from storage.changes.expunge import Expunge
-from storage.changes.move import Move
+from storage.changes.rewriting import Rewritten
 from storage.changes.store import StoreFlags
 from storage.housekeeping import archive_stub
 from storage.store import Store, key
@@ -40,10 +41,16 @@ DAY = 24 * 3600
 
 
 class Mail:
-    """The mail of one account. `default_quota`: octets for accounts without a quota of their own, 0 for no limit."""
+    """The mail of one account. `default_quota`: octets for accounts without a quota of their own, 0 for no limit.
 
-    def __init__(self, store: Store, principal: Principal, default_quota: int = 0) -> None:
+    `relocation`: that of the process.
+    """
+
+    def __init__(
+        self, store: Store, principal: Principal, default_quota: int = 0, relocation: Relocation | None = None
+    ) -> None:
         self._store = store
+        self._relocation = relocation or Relocation(store)
         self._user = principal.user
         self._default_quota = default_quota
         self.annotations = Annotations(store.annotations, principal.user)
@@ -59,7 +66,13 @@ class Mail:
         return await self._store.mailboxes.by_path(self._user, normalise_path(path))
 
     async def create(
-        self, path: str, special_use: str | None = None, *, retention: int = 0, hidden: bool = False
+        self,
+        path: str,
+        special_use: str | None = None,
+        *,
+        retention: int = 0,
+        hidden: bool = False,
+        encrypt_messages: bool = False,
     ) -> Mailbox:
         """Makes it, and the parents it lacks (RFC 9051 §6.3.4: SHOULD create superior names).
 
@@ -75,7 +88,9 @@ class Mail:
                     await self._store.mailboxes.create(self._user, parent)
                 except AlreadyExists:
                     continue  # another session was faster; the parent is there
-        made = await self._store.mailboxes.create(self._user, path, special_use, retention, hidden=hidden)
+        made = await self._store.mailboxes.create(
+            self._user, path, special_use, retention, hidden=hidden, encrypt_messages=encrypt_messages
+        )
         await self._store.events.emit("mailbox.created", self._user, mailbox=made.id, path=path)
         return made
 
@@ -189,13 +204,14 @@ class Mail:
 
     async def prepare(self, raw: bytes | bytearray) -> Content:
         """Scans the message and stores its large parts; nothing names it yet."""
-        return await self._store.contents.prepare(raw)
+        return await self._store.contents.examine(raw)
 
     async def append(self, path: str, messages: Sequence[NewMessage]) -> list[Appended]:
         """All or none. Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown."""
         mailbox = await self.mailbox(path)
-        quota = await self._admit(messages)
-        return await self._store.append(self._user, mailbox.id, messages, quota)
+        user = await self._admit(messages)
+        stored = [await self._stored(user, mailbox, message) for message in messages]
+        return await self._store.append(self._user, mailbox.id, stored, user.quota(self._default_quota))
 
     async def replace(self, view: View, uid: int, path: str, message: NewMessage) -> Appended:
         """The message comes into the mailbox `path`, `uid` goes from this one: both or neither.
@@ -203,21 +219,28 @@ class Mail:
         Raises: NoSuchMessage, NotFound (the target), OverQuota, LimitReached, Unavailable, CommitUnknown.
         """
         source = key(self._user, self._mine(view).mailbox.id)
-        target = key(self._user, (await self.mailbox(path)).id)
-        done = await self._store.replace(source, uid, target, message, await self._admit([message]))
+        mailbox = await self.mailbox(path)
+        user = await self._admit([message])
+        stored = await self._stored(user, mailbox, message)
+        quota = user.quota(self._default_quota)
+        done = await self._store.replace(source, uid, key(self._user, mailbox.id), stored, quota)
         if view.position(uid) >= 0:
             await self._catch_up(view)
         return done
 
-    async def _admit(self, messages: Sequence[NewMessage]) -> int:
-        """Counts what comes by mail programs; the account's quota. Raises: RateLimited: it is too much for today."""
+    async def _stored(self, user: User, mailbox: Mailbox, message: NewMessage) -> NewMessage:
+        encryption = self._relocation.encryption
+        return await encryption.stored(user.id, user, message, mailbox=mailbox.encrypt_messages)
+
+    async def _admit(self, messages: Sequence[NewMessage]) -> User:
+        """Counts what comes by mail programs; whose it is. Raises: RateLimited: it is too much for today."""
         user: User = await self._store.users.get(self._user)
         octets = sum(each.content.size for each in messages)
         counter, most = f"imap:upload:{self._user}", user.allowed.imap_max_upload
         if (await self._store.counters.incr(counter, DAY, octets)).value > most:
             await self._store.counters.incr(counter, DAY, -octets)
             raise RateLimited("Upload limit reached, try again later", limit=most)
-        return user.quota(self._default_quota)
+        return user
 
     async def _quota(self) -> int:
         user: User = await self._store.users.get(self._user)
@@ -270,12 +293,21 @@ class Mail:
         wanted = uids.pick(source.uids)
         quota = await self._quota()
         keys = key(self._user, source.mailbox.id), key(self._user, target.id)
+        pub_key = await self._relocation.key(target)
         chunks = await self._store.messages.chunks(self._user, source.mailbox.id, wanted, most=ATOMIC)
+
+        async def rewritten(chunk: Sequence[int]) -> Rewritten:
+            return await self._relocation.rewritten(self._user, source.mailbox.id, chunk, pub_key)
+
+        submit = self._store.committer.submit
         if len(chunks) <= 1:
-            whole: CopyResult = await self._store.committer.submit(Copy(*keys, chunks[0] if chunks else [], quota))
-            return CopyResult(target.uidvalidity, whole.source, whole.target)
+            chunk = chunks[0] if chunks else []
+            copied = [await submit(Copy(*keys, chunk, quota, rewritten=await rewritten(chunk)))]
+            return _joined(target.uidvalidity, copied)
         async with self._store.undo(self._user, target.id) as undo:
-            copied = [await self._store.committer.submit(Copy(*keys, chunk, quota, undo)) for chunk in chunks]
+            copied = [
+                await submit(Copy(*keys, chunk, quota, undo, rewritten=await rewritten(chunk))) for chunk in chunks
+            ]
         return _joined(target.uidvalidity, copied)
 
     async def move(self, view: View, uids: Ranges, path: str) -> CopyResult:
@@ -283,8 +315,7 @@ class Mail:
         return await self._move(self._mine(view), uids, await self.mailbox(path))
 
     async def _move(self, source: View, uids: Ranges, target: Mailbox) -> CopyResult:
-        keys = key(self._user, source.mailbox.id), key(self._user, target.id)
-        moved = [await self._store.committer.submit(Move(*keys, chunk)) for chunk in _chunks(uids.pick(source.uids))]
+        moved = await self._relocation.move(self._user, source.mailbox.id, target, uids.pick(source.uids))
         result = _joined(target.uidvalidity, moved)
         if result.source and source.position(result.source[-1]) >= 0:
             await self._catch_up(source)

@@ -35,12 +35,23 @@ class Mailboxes:
         """By its path. Raises: NoSuchMailbox, InvalidInput, NotPermitted, Unavailable."""
         return await self._mail(user, by).mailbox(path)
 
-    async def create(self, user: str, path: str, by: Principal, *, retention: int = 0, hidden: bool = False) -> Mailbox:
-        """`retention`: milliseconds, 0 keeps mail for ever.
+    async def create(
+        self,
+        user: str,
+        path: str,
+        by: Principal,
+        *,
+        retention: int = 0,
+        hidden: bool = False,
+        encrypt_messages: bool = False,
+    ) -> Mailbox:
+        """`retention`: milliseconds, 0 keeps mail for ever. `encrypt_messages`: as in `Mailbox`.
 
         Raises: AlreadyExists, LimitReached, InvalidInput, Cannot, NoSuchAccount, NotPermitted, Unavailable.
         """
-        return await self._mail(user, by).create(path, retention=retention, hidden=hidden)
+        return await self._mail(user, by).create(
+            path, retention=retention, hidden=hidden, encrypt_messages=encrypt_messages
+        )
 
     async def update(self, user: str, mailbox: str, path: str, changes: MailboxChanges, by: Principal) -> None:
         """Moves it to `path` (with all below it), unless that is "" or where it is, and changes attributes.

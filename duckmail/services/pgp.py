@@ -1,13 +1,11 @@
-"""Mail that is encrypted to its owner's OpenPGP key, and the check of such keys.
+"""Mail that is encrypted to its owner's OpenPGP key, and the check of such keys."""
 
-What cannot be encrypted is not stored in plain text instead: the relay keeps it, and tries again.
-"""
-
+from datetime import UTC, datetime
 from email.utils import parseaddr
 
 from pysequoia import Cert, encrypt
 
-from duckmail.errors import InvalidInput, Unavailable
+from duckmail.errors import InvalidInput
 from duckmail.mime.pgp import enclosed, entity, is_encrypted
 from duckmail.runtime.threads import Pool
 
@@ -26,7 +24,10 @@ class Pgp:
         return await self._pool.run(_info, key)
 
     async def encrypted(self, raw: bytes | bytearray, key: str) -> bytes | None:
-        """`raw` encrypted to `key`; None where it is encrypted already. Raises: Unavailable."""
+        """`raw` encrypted to `key`; None where it is encrypted already.
+
+        Raises: InvalidInput: nothing can be encrypted to that key now: it has expired or been revoked, say.
+        """
         return await self._pool.run(_encrypted, raw, key)
 
 
@@ -35,7 +36,7 @@ def _info(key: str) -> tuple[str, str, str]:
         certificate = Cert.from_bytes(key.encode())
         encrypt(b"test", recipients=[certificate])
         names = [str(each) for each in certificate.user_ids]
-        if certificate.is_revoked:
+        if certificate.is_revoked or _is_over(certificate):
             raise InvalidInput("PGP key validation failed")
     except RuntimeError:  # its text is a trace of calls
         raise InvalidInput("PGP key validation failed") from None
@@ -47,6 +48,13 @@ def _encrypted(raw: bytes | bytearray, key: str) -> bytes | None:
     if is_encrypted(raw):
         return None
     try:
-        return enclosed(raw, encrypt(entity(raw), recipients=[Cert.from_bytes(key.encode())]))
-    except RuntimeError:
-        raise Unavailable("The message cannot be encrypted now", error="pgp") from None
+        certificate = Cert.from_bytes(key.encode())
+        if certificate.is_revoked or _is_over(certificate):
+            raise InvalidInput("The key is not valid any more")
+        return enclosed(raw, encrypt(entity(raw), recipients=[certificate]))
+    except RuntimeError:  # its text is a trace of calls
+        raise InvalidInput("Nothing can be encrypted to the key") from None
+
+
+def _is_over(certificate: Cert) -> bool:
+    return certificate.expiration is not None and certificate.expiration <= datetime.now(UTC)

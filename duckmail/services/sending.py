@@ -44,6 +44,7 @@ from duckmail.services import names
 from duckmail.services.access import require_account
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.compose import Composer, unique, wire_address
+from duckmail.services.encryption import Encryption
 from duckmail.services.files import UserFiles
 from duckmail.services.messages.access import owned_mailbox
 from duckmail.services.messages.changing import Changing, MessageChanges
@@ -51,6 +52,7 @@ from duckmail.services.queue.queue import NewMail, Queue, SentCopy
 from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import SendingLimit
 from duckmail.services.submission import checked_domain, needed
+from storage.contents.prepared import PreparedContent
 from storage.documents import to_details
 from storage.mongo.client import Document
 from storage.store import Store
@@ -134,9 +136,11 @@ class Sending:
         budget: OctetBudget,
         policy: Policy,
         *,
+        encryption: Encryption[PreparedContent],
         register: AddressRegister | None = None,
     ) -> None:
         self._store = store
+        self._encryption = encryption
         self._queue = queue
         self._composer = composer
         self._senders = senders
@@ -165,10 +169,10 @@ class Sending:
         quota = account.quota(self._policy.quota)
         if how.is_draft or how.upload_only:
             flags = ("\\Seen", "\\Draft") if how.is_draft else ("\\Seen",)
-            content = await self._store.contents.prepare(composed.raw)
-            new = NewMessage(content, flags, details=details)
+            content = await self._store.contents.examine(composed.raw)
+            new = await self._stored(account, mailbox, NewMessage(content, flags, details=details))
             (kept,) = await self._store.append(account.id, mailbox.id, [new], quota)
-            sent = Sent("", mailbox.id, kept.uid, content.size)
+            sent = Sent("", mailbox.id, kept.uid, new.content.size)
         else:
             recipients = composed.recipients if how.recipients is None else unique(map(wire_address, how.recipients))
             sender = how.sender or composed.sender
@@ -190,6 +194,9 @@ class Sending:
         if how.mailbox:
             return await self._store.mailboxes.get(account.id, how.mailbox)
         return await self._store.mailboxes.by_special_use(account.id, "\\Drafts" if how.is_draft else "\\Sent")
+
+    async def _stored(self, account: User, mailbox: Mailbox, new: NewMessage) -> NewMessage:
+        return await self._encryption.stored(account.id, account, new, mailbox=mailbox.encrypt_messages)
 
     # -- a draft ---------------------------------------------------------------------------------------------------
 
@@ -275,7 +282,7 @@ class Sending:
         await self._threads.run(outgoing.edit, kept, message, _unnamed(message), replaced, self._identified(message))
         if len(kept) > self._policy.largest:
             raise TooLarge
-        content = kept_content = await self._store.contents.prepare(kept)
+        content = kept_content = await self._store.contents.examine(kept)
         if any(one.name in _NOT_SENT for one in message.fields):
             content = await self._store.contents.prepare(await self._threads.run(_without, kept))
         new = NewMail(
@@ -288,12 +295,13 @@ class Sending:
             due=mail.due,
             key=mail.key,
         )
-        copy = SentCopy(mailbox.id, NewMessage(kept_content, mail.flags, details=mail.details), mail.quota)
+        kept_copy = await self._stored(account, mailbox, NewMessage(kept_content, mail.flags, details=mail.details))
+        copy = SentCopy(mailbox.id, kept_copy, mail.quota)
         identifier, stored = await self._committed(account, new, copy)
         if self._register is not None:
             for recipient in recipients:
                 self._register.note(account.id, recipient.address)
-        return Sent(identifier, mailbox.id, stored.uid if stored else 0, kept_content.size)
+        return Sent(identifier, mailbox.id, stored.uid if stored else 0, kept_copy.content.size)
 
     async def _committed(self, account: User, mail: NewMail, copy: SentCopy) -> tuple[str, Appended | None]:
         """Mail goes out even if its copy cannot be kept."""

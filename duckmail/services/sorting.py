@@ -40,7 +40,7 @@ from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import forwards_key
 from duckmail.services.autoreply import INTERVAL, compose, may_answer
-from duckmail.services.pgp import Pgp
+from duckmail.services.encryption import Encryption
 from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import NewMail, Queue
 from duckmail.services.targets import usable
@@ -68,6 +68,8 @@ class Prepared(Content, Protocol):
 class Mailboxes(Protocol):
     """What is needed of `storage.mailboxes.Mailboxes`."""
 
+    async def get(self, user: str, mailbox: str, /) -> Mailbox: ...
+
     async def by_special_use(self, user: str, special_use: str, /) -> Mailbox: ...
 
 
@@ -75,6 +77,8 @@ class Contents(Protocol):
     """What is needed of `storage.contents.Contents`."""
 
     async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
+
+    async def examine(self, raw: bytes | bytearray, /) -> Prepared: ...
 
 
 class Counters(Protocol):
@@ -177,7 +181,7 @@ class Sorting:
         self._queue = queue
         self._forwarding = forwarding
         self._pool = pool
-        self._pgp = Pgp(pool)
+        self._encryption: Encryption[Prepared] = Encryption(store.contents, pool)
         self._hostname = hostname
 
     async def rules(self, users: Mapping[str, User]) -> dict[str, Rules]:
@@ -193,8 +197,7 @@ class Sorting:
             own_tags = tuple(tag.lower() for tag in user.tags if tag.lower() in used) if used else ()
             own_filters = tuple(filters.get(user.id, ()))
             autoreply = autoreplies.get(user.id)
-            encrypts = user.encrypt_messages and bool(user.pub_key)
-            if own_filters or user.targets or autoreply or own_tags or encrypts:
+            if own_filters or user.targets or autoreply or own_tags or user.pub_key:
                 forwards = user.allowed.forwards
                 found[user.id] = Rules(
                     own_filters,
@@ -205,7 +208,7 @@ class Sorting:
                     user.address,
                     user.name,
                     user.pub_key,
-                    encrypt=encrypts,
+                    encrypt_messages=user.encrypt_messages,
                     encrypt_forwarded=user.encrypt_forwarded and bool(user.pub_key),
                 )
         return found
@@ -242,48 +245,60 @@ class Sorting:
         self, mail: Arrived, recipient: Recipient, rules: Rules, message: NewMessage, outgoing: _Outgoing
     ) -> Appended | None:
         action = await self._action(mail, recipient, rules)
-        sealed = await self._sealed(mail, rules)
+        sent = mail
         if not action.spam:
             targets = [*action.targets, *(() if action.delete else rules.targets)]
-            sent_on = await self._send_on(
-                sealed if rules.encrypt_forwarded else mail, recipient, rules, targets, outgoing
-            )
+            if targets and rules.encrypt_forwarded:
+                sent = await self._sealed(mail, recipient, rules)
+            sent_on = await self._send_on(sent, recipient, rules, targets, outgoing)
             message = replace(message, details=replace(message.details, forwarded=sent_on))
             await self._answer(mail, recipient, rules, outgoing)
         if action.delete:
             await self._submit(outgoing.letters, message.delivery_key)
             event(_logger, logging.INFO, "dropped", connection=mail.envelope.connection, recipient=recipient.address)
             return None
-        if rules.encrypt:
-            message = replace(message, content=sealed.content)
         flags = tuple(flag for flag, wanted in (("\\Seen", action.seen), ("\\Flagged", action.flag)) if wanted)
-        documents = [self._queue.document(letter) for letter in outgoing.letters]
-        for letter in outgoing.letters:
-            if letter.content is not mail.content:
-                await self._store.insert(letter.content)
+        message = replace(message, flags=flags)
+        sealed = None if sent is mail else sent.content
         for mailbox in dict.fromkeys((await self._mailbox(recipient, action), recipient.inbox)):
             try:
-                stored = await self._store.append(
-                    recipient.account, mailbox, [replace(message, flags=flags)], recipient.quota, queued=documents
-                )
+                stored = await self._append(recipient, rules, mailbox, message, outgoing.letters, sealed)
                 break
             except NotFound:
                 if mailbox == recipient.inbox:
                     raise  # a mailbox that is gone falls back to INBOX, that has to be there
-        if not stored[0].duplicate:
+        if not stored.duplicate:
             self._queue.taken(outgoing.letters)
-        return stored[0]
+        return stored
 
-    async def _sealed(self, mail: Arrived, rules: Rules) -> Arrived:
-        """Encrypted to the account's key where it wants that. Raises: Unavailable."""
-        if not (rules.encrypt or (rules.encrypt_forwarded and (rules.targets or rules.filters))):
+    async def _append(  # noqa: PLR0917 -- what one message is made of
+        self,
+        recipient: Recipient,
+        rules: Rules,
+        mailbox: str,
+        message: NewMessage,
+        letters: Sequence[NewMail],
+        sealed: Prepared | None,
+    ) -> Appended:
+        """`sealed`: encrypted already, for others. Raises: NotFound: the mailbox is gone; nothing was done."""
+        account = recipient.account
+        wants = False
+        if rules.pub_key and not rules.encrypt_messages:
+            wants = (await self._store.mailboxes.get(account, mailbox)).encrypt_messages
+        message = await self._encryption.stored(account, rules, message, mailbox=wants, sealed=sealed)
+        for letter in letters:
+            if letter.content is not message.content:
+                await self._store.insert(letter.content)
+        documents = [self._queue.document(letter) for letter in letters]
+        return (await self._store.append(account, mailbox, [message], recipient.quota, queued=documents))[0]
+
+    async def _sealed(self, mail: Arrived, recipient: Recipient, rules: Rules) -> Arrived:
+        """As others get it: encrypted to the account's key. Raises: Unavailable."""
+        content = await self._encryption.content(recipient.account, mail.content, rules.pub_key)
+        if content is mail.content:
             return mail
-        raw = await self._pgp.encrypted(mail.raw, rules.pub_key)
-        if raw is None:
-            return mail
-        return Arrived(
-            mail.envelope, raw, await self._store.contents.prepare(raw), mail.header, mail.spam, lines=mail.lines
-        )
+        raw = b"".join([piece async for piece in content.read()])
+        return Arrived(mail.envelope, raw, content, mail.header, mail.spam, lines=mail.lines)
 
     async def _action(self, mail: Arrived, recipient: Recipient, rules: Rules) -> FilterAction:
         listed = ""

@@ -40,6 +40,7 @@ from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.encryption import Encryption
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.senders import Senders
@@ -75,6 +76,8 @@ class Contents(Protocol):
     """What is needed of `storage.contents.Contents`."""
 
     async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
+
+    async def examine(self, raw: bytes | bytearray, /) -> Content: ...
 
 
 class SubmissionStore(Protocol):
@@ -168,6 +171,7 @@ class Submission:
         self._pool = pool
         self._policy = policy
         self._limit = SendingLimit(store.counters)
+        self._encryption: Encryption[Content] = Encryption(store.contents, pool)
         self._resolver = Resolver(store.addresses, store.settings)
         self._users: Batched[str, User] = Batched(store.users.many)
         self._senders = Senders(self._resolver, policy.rewrite)
@@ -328,7 +332,9 @@ class Submission:
         except NotFound:
             event(_logger, logging.INFO, "no copy", user=user.id, reason="no mailbox for sent mail")
             return None
-        return SentCopy(mailbox.id, NewMessage(content, flags=("\\Seen",)), user.quota(self._policy.quota))
+        new = NewMessage(content, flags=("\\Seen",))
+        new = await self._encryption.stored(user.id, user, new, mailbox=mailbox.encrypt_messages)
+        return SentCopy(mailbox.id, new, user.quota(self._policy.quota))
 
     async def _queued(self, mail: NewMail, copy: SentCopy | None, arrival: Arrival) -> str:
         """Mail goes out even if its copy cannot be kept."""

@@ -10,6 +10,7 @@ from duckmail.errors import NoSuchMailbox, OverQuota, Unavailable
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
+from storage.changes.rewriting import Rewritten, with_content
 from storage.mongo.client import Document
 from storage.views import Delta
 
@@ -17,20 +18,36 @@ ATOMIC = 2_000  # messages copied in one transaction; beyond it chunks under an 
 
 
 class Copy(Change):
-    """`uids`: ascending, at most `ATOMIC`. `undo`: the record that notes what this chunk copied, if it is one."""
+    """`uids`: ascending, at most `ATOMIC`. `undo`: the record that notes what this chunk copied, if it is one.
 
-    def __init__(self, source: Key, target: Key, uids: Sequence[int], quota: int, undo: ObjectId | None = None) -> None:
+    `rewritten`: the copies that have other contents.
+    """
+
+    def __init__(
+        self,
+        source: Key,
+        target: Key,
+        uids: Sequence[int],
+        quota: int,
+        undo: ObjectId | None = None,
+        *,
+        rewritten: Rewritten | None = None,
+    ) -> None:
         super().__init__(*dict.fromkeys((source, target)))
         self._source = source
         self._target = target
         self._uids = uids
         self._quota = quota
         self._undo = undo
+        self._rewritten = rewritten or {}
 
     async def apply(self, tx: Tx) -> Outcome:
         table, found = await read_source(tx, self._source, self._uids)
         if not found:
             return Outcome(CopyResult(0), commit=False)
+        found = [
+            with_content({**message, "_id": ObjectId()}, self._rewritten.get(str(message["_id"]))) for message in found
+        ]
         masks = [int(message["flags"]) for message in found]
         amounts = tally(masks, (int(message["size"]) for message in found))
         document = await tx.increment(self._target, {**amounts, "uidnext": len(found)})
@@ -44,7 +61,6 @@ class Copy(Change):
         copies = [
             {
                 **message,
-                "_id": ObjectId(),
                 "mailbox": self._target.mailbox,
                 "uid": Int64(base + rank),
                 "modseq": document["modseq"],

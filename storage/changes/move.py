@@ -1,28 +1,36 @@
-"""MOVE: the messages stay what they are and change place: new UIDs by rank, in place, at most 1,000 a transaction."""
+"""MOVE: the messages stay what they are and change place: new UIDs by rank, in place, at most 1,000 a transaction.
+
+Those that have another content in their new place go, and new ones come, in the same transaction and order.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from bson.int64 import Int64
-from pymongo import UpdateMany
+from pymongo import DeleteMany, InsertOne, UpdateMany
 
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, negative, tally, uid_query
 from storage.changes.copy import read_source
 from storage.changes.expunge import bury
+from storage.changes.rewriting import Rewritten, with_content
 from storage.mongo.client import Document
 from storage.views import Delta
 
 
 class Move(Change):
-    """`uids`: ascending, at most `CHUNK`. `source` and `target` may be the same mailbox (RFC 6851 §3.3)."""
+    """`uids`: ascending, at most `CHUNK`. `source` and `target` may be the same mailbox (RFC 6851 §3.3).
 
-    def __init__(self, source: Key, target: Key, uids: Sequence[int]) -> None:
+    `rewritten`: those that get other contents; their new sizes are not held against the quota.
+    """
+
+    def __init__(self, source: Key, target: Key, uids: Sequence[int], rewritten: Rewritten | None = None) -> None:
         super().__init__(*dict.fromkeys((source, target)))
         self._source = source
         self._target = target
         self._uids = uids
+        self._rewritten = rewritten or {}
 
     async def apply(self, tx: Tx) -> Outcome:
         # Read before the increments: if another change of the source comes between, they conflict and this runs anew.
@@ -30,11 +38,13 @@ class Move(Change):
         if not found:
             return Outcome(CopyResult(0), commit=False)
         masks = [int(message["flags"]) for message in found]
+        came = [with_content(message, self._rewritten.get(str(message["_id"]))) for message in found]
         amounts = tally(masks, (int(message["size"]) for message in found))
         if self._source == self._target:
             left = entered = await tx.increment(self._target, {"uidnext": len(found)})
         else:
             left = await tx.increment(self._source, negative(amounts))
+            amounts = tally(masks, (int(message["size"]) for message in came))
             entered = await tx.increment(self._target, {**amounts, "uidnext": len(found)})
         names = {name for mask in set(masks) for name in to_names(mask, table)}
         keywords = keywords_to_add(sorted(names), entered["keywords"])
@@ -42,7 +52,7 @@ class Move(Change):
         new_masks = {mask: translate(mask, table, [*entered["keywords"], *keywords]) for mask in set(masks)}
         base = int(entered["uidnext"]) - len(found)
         await bury(tx, self._source, found, int(left["modseq"]))
-        await tx.messages.bulk_write(self._updates(found, new_masks, base, entered), session=tx.session)
+        await tx.messages.bulk_write(self._writes(found, came, new_masks, base, entered), session=tx.session)
         expunged = [int(message["uid"]) for message in found]
         added = [(base + rank, new_masks[mask]) for rank, mask in enumerate(masks)]
         return Outcome(
@@ -50,23 +60,38 @@ class Move(Change):
             self._deltas(left, entered, keywords, expunged, added),
         )
 
-    def _updates(
-        self, found: Sequence[Document], new_masks: dict[int, int], base: int, entered: Document
-    ) -> list[UpdateMany]:
-        """One pipeline update per distinct mask; the new UID is the base plus the rank among all."""
+    def _writes(
+        self,
+        found: Sequence[Document],
+        came: Sequence[Document],
+        new_masks: dict[int, int],
+        base: int,
+        entered: Document,
+    ) -> list[UpdateMany | DeleteMany | InsertOne[Document]]:
+        """One pipeline update per distinct mask; the new UID is the base plus the rank among all.
+
+        `came`: the messages of `found`; those with other contents are other documents.
+        """
         uids = [Int64(message["uid"]) for message in found]
-        updates = []
+        place = {"mailbox": self._target.mailbox, "modseq": entered["modseq"], "savedate": datetime.now(UTC)}
+        stays = [new["_id"] == old["_id"] for old, new in zip(found, came, strict=True)]
+        writes: list[UpdateMany | DeleteMany | InsertOne[Document]] = []
         for old, new in new_masks.items():
-            mine = [int(message["uid"]) for message in found if int(message["flags"]) == old]
-            place = {
-                "uid": {"$add": [Int64(base), {"$indexOfArray": [uids, "$uid"]}]},
-                "mailbox": self._target.mailbox,
-                "modseq": entered["modseq"],
-                "flags": Int64(new),
-                "savedate": datetime.now(UTC),
-            }
-            updates.append(UpdateMany({**self._source.query, "uid": uid_query(mine)}, [{"$set": place}]))
-        return updates
+            mine = [int(each["uid"]) for each, same in zip(found, stays, strict=True) if same and each["flags"] == old]
+            if mine:
+                changes = {
+                    **place,
+                    "uid": {"$add": [Int64(base), {"$indexOfArray": [uids, "$uid"]}]},
+                    "flags": Int64(new),
+                }
+                writes.append(UpdateMany({**self._source.query, "uid": uid_query(mine)}, [{"$set": changes}]))
+        if gone := [int(each["uid"]) for each, same in zip(found, stays, strict=True) if not same]:
+            writes.append(DeleteMany({**self._source.query, "uid": uid_query(gone)}))
+        for rank, (message, same) in enumerate(zip(came, stays, strict=True)):
+            if not same:
+                own = {"uid": Int64(base + rank), "flags": Int64(new_masks[int(message["flags"])])}
+                writes.append(InsertOne({**message, **place, **own}))
+        return writes
 
     def _deltas(
         self,

@@ -9,25 +9,32 @@ from bson.objectid import ObjectId
 from duckmail.model.flags import to_mask
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally
 from storage.changes.copy import check_quota
+from storage.changes.rewriting import Rewritten, with_content
 from storage.views import Delta
 
 MOST = 150  # in one transaction: no message document is longer than about 50 KB
 
 
 class Restore(Change):
-    """`ids`: at most `MOST`. `quota`: octets the account may use, 0 for no limit. The result is (id, UID) of each."""
+    """`ids`: at most `MOST`. `quota`: octets the account may use, 0 for no limit. `rewritten`: those that get other
+    contents. The result is (id, UID) of each, by the ids that were given."""
 
-    def __init__(self, target: Key, ids: Sequence[ObjectId], quota: int) -> None:
+    def __init__(self, target: Key, ids: Sequence[ObjectId], quota: int, rewritten: Rewritten | None = None) -> None:
         super().__init__(target)
         self._target = target
         self._ids = ids
         self._quota = quota
+        self._rewritten = rewritten or {}
 
     async def apply(self, tx: Tx) -> Outcome:
         query = {"_id": {"$in": list(self._ids)}, "user": self._target.user}
         found = await tx.database["archived"].find(query, session=tx.session).sort("_id", 1).to_list(None)
         if not found:
             return Outcome([], commit=False)
+        former = [str(row["_id"]) for row in found]
+        found = [
+            with_content(row, self._rewritten.get(identifier)) for row, identifier in zip(found, former, strict=True)
+        ]
         # Archived with \Deleted, by EXPUNGE: it must not go again with the next one.
         names = [[name for name in row["flags"] if name.lower() != "\\deleted"] for row in found]
         amounts = tally((to_mask(each, ()) for each in names), (int(row["size"]) for row in found))
@@ -52,5 +59,5 @@ class Restore(Change):
         await tx.messages.insert_many(messages, session=tx.session, ordered=False)
         await tx.database["archived"].delete_many(query, session=tx.session)
         added = [(int(message["uid"]), int(message["flags"])) for message in messages]
-        pairs = [(str(message["_id"]), int(message["uid"])) for message in messages]
+        pairs = [(identifier, int(message["uid"])) for identifier, message in zip(former, messages, strict=True)]
         return Outcome(pairs, (Delta(after(document, {}, keywords), added=added),))

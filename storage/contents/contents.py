@@ -1,7 +1,7 @@
 """Contents in the database: prepared, inserted, loaded, searched."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
@@ -50,16 +50,33 @@ class Contents:
         Raises:
             Unavailable: the database does not answer; what was stored is left to the sweep.
         """
+        prepared = await self.examine(raw)
+        await self.keep([prepared])
+        return prepared
+
+    async def examine(self, raw: bytes | bytearray) -> PreparedContent:
+        """Analyses a message and stores nothing: perhaps it is not stored as it is."""
         if len(raw) <= INLINE_CPU:
             # One at a time, and the loop looks at its sockets in between: were sixteen messages that came together
             # analysed at a stretch, the commit under way would wait all that while for MongoDB's next answer.
             async with self._analysing:
-                prepared, new_parts = analyse(raw)
+                prepared = analyse(raw)
                 await asyncio.sleep(0)
-        else:
-            prepared, new_parts = await self._pool.run(analyse, raw)
-        await self.parts.store(new_parts)
-        return prepared
+            return prepared
+        return await self._pool.run(analyse, raw)
+
+    async def keep(self, prepared: Iterable[PreparedContent]) -> None:
+        """Makes the parts durable that are not yet. May be repeated, and done by several at once.
+
+        Raises:
+            Unavailable: the database does not answer; what was stored is left to the sweep.
+        """
+        for content in prepared:
+            if content.parts:
+                async with content.turn:
+                    if content.parts:
+                        await self.parts.store(content.parts)
+                        content.parts = ()
 
     async def insert_many(self, prepared: Sequence[PreparedContent]) -> None:
         """Inserts the documents that are not in the database yet; durable on return. May be repeated.
@@ -84,6 +101,7 @@ class Contents:
     async def _insert(self, contents: Sequence[PreparedContent], concern: Document) -> None:
         if not contents:
             return
+        await self.keep(contents)
         now = now_in_milliseconds()
         texts = [content.text_document for content in contents if content.text_document is not None]
         documents = [{**content.document, "touched": now} for content in contents]

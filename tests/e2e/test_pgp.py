@@ -1,21 +1,21 @@
 """Mail that is encrypted to its owner's key: stored, uploaded and sent on, and read with the key alone."""
 
-import email
-import email.policy
 from collections.abc import AsyncIterator
 
 import pytest
-from pysequoia import Tsk, decrypt
+from pysequoia import Tsk
 
 from duckmail.app.listeners import LMTP
 from duckmail.mime.pgp import enclosed, is_encrypted
 from tests.support.house import House, open_house
+from tests.support.pgp import opened, public
 
 TEXT = "the secret is héron\r\n"
 MAIL = (
     "From: Bert <bert@example.net>\r\nTo: anna@example.com\r\nSubject: hello\r\nMessage-ID: <1@example.net>\r\n"
     "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + TEXT
 )
+ARMORED = b"-----BEGIN PGP MESSAGE-----\r\n\r\nx\r\n-----END PGP MESSAGE-----\r\n"
 
 
 @pytest.fixture
@@ -27,10 +27,6 @@ async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
 @pytest.fixture(scope="module")
 def key() -> Tsk:
     return Tsk.generate("Anna <anna@example.com>")
-
-
-def public(key: Tsk) -> str:
-    return str(key.extract_certificate())
 
 
 async def deliver(house: House, mail: str = MAIL) -> None:
@@ -51,20 +47,6 @@ async def fetched(house: House, mailbox: str = "INBOX") -> bytes:
     while len(found) < size:
         found += (await lines.line()).encode("latin-1") + b"\r\n"
     return found
-
-
-def opened(raw: bytes, key: Tsk) -> bytes:
-    """The entity inside, after the structure around it was looked at."""
-    mail = email.message_from_bytes(raw, policy=email.policy.default)
-    assert mail.get_content_type() == "multipart/encrypted"
-    assert mail.get_param("protocol") == "application/pgp-encrypted"
-    control, data = mail.iter_parts()  # type: ignore[attr-defined]
-    assert control.get_content_type() == "application/pgp-encrypted"
-    assert control.get_payload(decode=True).strip() == b"Version: 1"
-    assert data.get_content_type() == "application/octet-stream"
-    inside = decrypt(data.get_payload(decode=True), decryptor=key.decryptor()).bytes
-    assert isinstance(inside, bytes)
-    return inside
 
 
 async def test_delivered_by_lmtp_and_read_by_imap(house: House, key: Tsk) -> None:
@@ -139,6 +121,15 @@ async def test_what_is_encrypted_stays_as_it_is(house: House, key: Tsk) -> None:
         pytest.param(b"A: b\r\n\r\nContent-Type: multipart/encrypted\r\n", False, id="in-the-body"),
         pytest.param(b"A: b\r\n Content-Type: multipart/encrypted\r\n\r\n", False, id="in-another-field"),
         pytest.param(b"\r\nContent-Type: multipart/encrypted", False, id="no-header"),
+        pytest.param(b"A: b\r\n\r\n\r\n" + ARMORED, True, id="inline"),
+        pytest.param(
+            b"A: b\r\n\r\n" + ARMORED + b"more",
+            False,
+            id="and-more",
+        ),
+        pytest.param(b"A: b\r\n\r\nsee " + ARMORED, False, id="within"),
+        pytest.param(b"A: b\r\n\r\n" + 2 * ARMORED, False, id="two"),
+        pytest.param(b"A: b\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n", False, id="no-end"),
         pytest.param(b"", False, id="nothing"),
     ],
 )

@@ -98,6 +98,8 @@ class Postbox:
         self.prepared += 1
         return MemoryContent(f"content{self.prepared}", bytes(raw))
 
+    examine = prepare
+
     async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
         self._ask("append", len(items))
         await self.commits.wait()

@@ -7,13 +7,13 @@ from datetime import datetime
 from duckmail.errors import NoSuchMessage, NotFound
 from duckmail.model.account import Principal
 from duckmail.model.mailbox import Mailbox
-from duckmail.model.message import CopyResult, FlagChange, FlagOperation
+from duckmail.model.message import FlagChange, FlagOperation
 from duckmail.model.ranges import Ranges
 from duckmail.services.access import require_account
 from duckmail.services.messages.access import owned_mailbox
+from duckmail.services.relocation import Relocation
 from storage.changes.base import CHUNK
 from storage.changes.expunge import Expunge
-from storage.changes.move import Move
 from storage.changes.store import StoreFlags
 from storage.store import Store, key
 
@@ -56,8 +56,9 @@ class Moved:
 
 
 class Changing:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, relocation: Relocation) -> None:
         self._store = store
+        self._relocation = relocation
 
     @property
     def _batch(self) -> int:
@@ -86,14 +87,11 @@ class Changing:
         Raises: as `update`.
         """
         await owned_mailbox(self._store, user, mailbox, by)
-        await owned_mailbox(self._store, user, target, by)
+        goal = await owned_mailbox(self._store, user, target, by)
         found = await self._existing(user, mailbox, uids)
         await self._apply(user, mailbox, found, changes)
-        keys = key(user, mailbox), key(user, target)
-        pairs: list[tuple[int, int]] = []
-        for chunk in _chunks(found, self._batch):
-            done: CopyResult = await self._store.committer.submit(Move(*keys, chunk))
-            pairs += zip(done.source, done.target, strict=True)
+        done = await self._relocation.move(user, mailbox, goal, found, self._batch)
+        pairs = [pair for each in done for pair in zip(each.source, each.target, strict=True)]
         if not pairs:
             raise NoSuchMessage("Could not move message, check if message exists")
         return Moved(target, pairs)
@@ -137,10 +135,7 @@ class Changing:
 
     async def move_all(self, user: str, mailbox: str, uids: Sequence[int], target: Mailbox) -> int:
         """For callers that know whose mailboxes they are. Raises: LimitReached, Unavailable, CommitUnknown."""
-        keys = key(user, mailbox), key(user, target.id)
-        done: list[CopyResult] = [
-            await self._store.committer.submit(Move(*keys, chunk)) for chunk in _chunks(list(uids), self._batch)
-        ]
+        done = await self._relocation.move(user, mailbox, target, uids, self._batch)
         return sum(len(each.source) for each in done)
 
     async def _apply(self, user: str, mailbox: str, uids: Sequence[int], changes: MessageChanges) -> None:

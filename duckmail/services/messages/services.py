@@ -17,6 +17,7 @@ from duckmail.services.messages.uploading import Uploading
 from duckmail.services.outbound import Outbound
 from duckmail.services.queue.queue import Queue
 from duckmail.services.recipients import Resolver
+from duckmail.services.relocation import Relocation
 from duckmail.services.senders import Senders
 from duckmail.services.sending import Policy, Sending
 from duckmail.services.tasks.tasks import TaskList
@@ -33,6 +34,7 @@ class MessageServices:
     uploading: Uploading
     sending: Sending
     outbound: Outbound
+    relocation: Relocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,9 @@ class Around:
 
 def message_services(store: Store, around: Around) -> MessageServices:
     threads, policy = around.threads, around.policy
-    changing = Changing(store)
-    finding, archive = Finding(store, changing), Archive(store, policy.quota)
+    relocation = Relocation(store)
+    changing = Changing(store, relocation)
+    finding, archive = Finding(store, changing), Archive(store, relocation, policy.quota)
     # From is the account's, whatever it says: so the reference does it.
     senders = Senders(Resolver(store.addresses, store.settings), rewrite=True)
     composer = Composer(Originals(store, threads), around.files, senders, threads, policy.hostname, policy.largest)
@@ -65,6 +68,7 @@ def message_services(store: Store, around: Around) -> MessageServices:
         threads,
         around.budget,
         policy,
+        encryption=relocation.encryption,
         register=around.register,
     )
     return MessageServices(
@@ -73,7 +77,10 @@ def message_services(store: Store, around: Around) -> MessageServices:
         finding=finding,
         archive=archive,
         later=Later(store, around.tasks, finding, changing, archive),
-        uploading=Uploading(store, composer, changing, threads, largest=policy.largest, quota=policy.quota),
+        uploading=Uploading(
+            store, composer, changing, relocation.encryption, threads, largest=policy.largest, quota=policy.quota
+        ),
         sending=sending,
         outbound=Outbound(store, around.queue, policy.hostname),
+        relocation=relocation,
     )

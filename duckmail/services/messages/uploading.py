@@ -12,9 +12,10 @@ from duckmail.model.composition import Composition
 from duckmail.model.message import Details, NewMessage
 from duckmail.runtime.threads import Pool
 from duckmail.services.compose import Composer
+from duckmail.services.encryption import Encryption
 from duckmail.services.messages.access import owned_mailbox
 from duckmail.services.messages.changing import Changing
-from duckmail.services.pgp import Pgp
+from storage.contents.prepared import PreparedContent
 from storage.store import Store
 
 _IN_BASE64 = ALPHABET + b"=\r\n\t "
@@ -60,13 +61,21 @@ class Uploading:
     """`largest`: octets of a message. `quota`: octets of accounts without their own, 0 for no limit."""
 
     def __init__(
-        self, store: Store, composer: Composer, changing: Changing, threads: Pool, *, largest: int, quota: int
+        self,
+        store: Store,
+        composer: Composer,
+        changing: Changing,
+        encryption: Encryption[PreparedContent],
+        threads: Pool,
+        *,
+        largest: int,
+        quota: int,
     ) -> None:
         self._store = store
         self._composer = composer
         self._changing = changing
         self._threads = threads
-        self._pgp = Pgp(threads)
+        self._encryption = encryption
         self._largest = largest
         self._quota = quota
 
@@ -87,16 +96,14 @@ class Uploading:
                 raise EmptyMessage
         if len(raw) > self._largest:
             raise TooLarge
-        if account.encrypt_messages and account.pub_key and "\\Draft" not in new.flags:
-            sealed = await self._pgp.encrypted(raw, account.pub_key)
-            raw = raw if sealed is None else bytearray(sealed)
-        content = await self._store.contents.prepare(raw)
+        content = await self._store.contents.examine(raw)
         message = NewMessage(
             content, new.flags, new.date, details=replace(details, meta_data=new.meta_data, bimi=new.bimi)
         )
+        message = await self._encryption.stored(user, account, message, mailbox=box.encrypt_messages)
         quota = account.quota(self._quota)
         (kept,) = await self._store.append(user, box.id, [message], quota)
-        uploaded = Uploaded(box.id, kept.uid, content.size)
+        uploaded = Uploaded(box.id, kept.uid, message.content.size)
         return await self._replace(user, uploaded, new.replaces) if new.replaces else uploaded
 
     async def _replace(self, user: str, uploaded: Uploaded, former: tuple[str, int]) -> Uploaded:
