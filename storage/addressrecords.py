@@ -1,6 +1,6 @@
 """Addresses and domain aliases as they are managed: made, listed, changed, removed, renamed with their domain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressNotFound, AddressTaken, AlreadyExists, Cannot, NotFound
 from duckmail.model.autoreply import Autoreply
+from duckmail.model.events import Event, Told, nobody
 from storage.addresses import AddressRecord, new_document, to_record
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
@@ -109,7 +110,7 @@ class AddressRecords:
 
     # -- addresses -------------------------------------------------------------------------------------------------
 
-    async def create(self, record: AddressRecord, main: bool = False) -> str:
+    async def create(self, record: AddressRecord, main: bool = False, told: Told = nobody) -> str:
         """Makes the address of `record`, whose `id` is not looked at; gives its id.
 
         Args:
@@ -134,7 +135,7 @@ class AddressRecords:
             except DuplicateKeyError as error:
                 raise AddressTaken from error
 
-        await self._transactions.run(run)
+        await self._transactions.run(run, lambda _: told(str(document["_id"])))
         return str(document["_id"])
 
     async def _own(self, owner: ObjectId, address: str, main: bool, session: AsyncClientSession) -> None:
@@ -183,7 +184,7 @@ class AddressRecords:
         if fields or main is not None:
             await self._transactions.run(run)
 
-    async def delete(self, record: AddressRecord) -> None:
+    async def delete(self, record: AddressRecord, told: Sequence[Event] = ()) -> None:
         """Raises: AddressNotFound; Cannot: it has become its user's main address; Unavailable, CommitUnknown."""
         owner = object_id(record.user) if record.user else None
         query = {"_id": object_id(record.id), "user": owner}
@@ -199,7 +200,7 @@ class AddressRecords:
             if not result.deleted_count:
                 raise AddressNotFound
 
-        await self._transactions.run(run)
+        await self._transactions.run(run, lambda _: told)
 
     async def list(self, query: AddressQuery, limit: int, after: str = "", before: str = "") -> AddressSlice:
         """By ascending `view`: the first `limit`, those behind the view `after`, or those just ahead of `before`."""

@@ -15,6 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import LimitReached, NotFound
 from duckmail.model.autoreply import Autoreply
+from duckmail.model.events import Event, Told, nobody
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
@@ -133,7 +134,7 @@ class Filters:
         async with operation():
             return await self._filters.count_documents({"user": object_id(user)})
 
-    async def create(self, new: Filter, most: int) -> str:
+    async def create(self, new: Filter, most: int, told: Told = nobody) -> str:
         """Its id. Raises: LimitReached: the account has `most` already; NotFound (it), Unavailable, CommitUnknown."""
         owner = object_id(new.user)
         document = {"_id": ObjectId(), "user": owner, "created": datetime.now(UTC), **_fields(new)}
@@ -148,23 +149,30 @@ class Filters:
                 raise LimitReached("Maximum filters limit reached")
             await self._filters.insert_one(document, session=session)
 
-        await self._transactions.run(run)
+        await self._transactions.run(run, lambda _: told(str(document["_id"])))
         return str(document["_id"])
 
-    async def replace(self, changed: Filter) -> None:
-        """Raises: NotFound, Unavailable."""
+    async def replace(self, changed: Filter, told: Sequence[Event] = ()) -> None:
+        """Raises: NotFound, Unavailable, CommitUnknown."""
         query = {"_id": object_id(changed.id), "user": object_id(changed.user)}
-        async with operation():
-            result = await self._filters.update_one(query, {"$set": _fields(changed)})
-        if not result.matched_count:
-            raise NotFound("This filter does not exist")
 
-    async def delete(self, user: str, identifier: str) -> None:
-        """Raises: NotFound, Unavailable."""
-        async with operation():
-            result = await self._filters.delete_one({"_id": object_id(identifier), "user": object_id(user)})
-        if not result.deleted_count:
-            raise NotFound("This filter does not exist")
+        async def run(session: AsyncClientSession) -> None:
+            result = await self._filters.update_one(query, {"$set": _fields(changed)}, session=session)
+            if not result.matched_count:
+                raise NotFound("This filter does not exist")
+
+        await self._transactions.run(run, lambda _: told)
+
+    async def delete(self, user: str, identifier: str, told: Sequence[Event] = ()) -> None:
+        """Raises: NotFound, Unavailable, CommitUnknown."""
+        query = {"_id": object_id(identifier), "user": object_id(user)}
+
+        async def run(session: AsyncClientSession) -> None:
+            result = await self._filters.delete_one(query, session=session)
+            if not result.deleted_count:
+                raise NotFound("This filter does not exist")
+
+        await self._transactions.run(run, lambda _: told)
 
     async def list(self, forward: str, limit: int, after: str = "", before: str = "") -> FilterSlice:
         """Of all accounts, by ascending id; `forward`: part of a target."""
@@ -200,7 +208,7 @@ class Autoreplies:
             documents = await self._autoreplies.find(query).to_list(None)
         return {str(document["user"]): _to_autoreply(document) for document in documents}
 
-    async def update(self, user: str, changes: Mapping[str, object]) -> str:
+    async def update(self, user: str, changes: Mapping[str, object], told: Sequence[Event] = ()) -> str:
         """Sets attributes by name, None takes one away; its id.
 
         Raises: NotFound: no such account; Unavailable, CommitUnknown.
@@ -226,7 +234,7 @@ class Autoreplies:
             identifier: ObjectId = document["_id"]
             return identifier
 
-        return str(await self._transactions.run(run))
+        return str(await self._transactions.run(run, lambda _: told))
 
     async def delete(self, user: str) -> None:
         """Raises: NotFound: no such account; Unavailable, CommitUnknown."""

@@ -14,6 +14,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox, SpecialUseTaken
+from duckmail.model.events import Event, Told, nobody
 from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox, MailboxChanges
 from duckmail.model.settings import Settings
 from storage.mongo.client import Database, Document, object_id, operation
@@ -191,6 +192,7 @@ class Mailboxes:
         *,
         hidden: bool = False,
         encrypt_messages: bool = False,
+        told: Told = nobody,
     ) -> Mailbox:
         """Without a `retention` of its own it has that of the account.
 
@@ -215,11 +217,11 @@ class Mailboxes:
             return document
 
         try:
-            return to_mailbox(await self._transactions.run(run))
+            return to_mailbox(await self._transactions.run(run, lambda made: told(str(made["_id"]))))
         except DuplicateKeyError as error:
             raise AlreadyExists("Mailbox already exists") from error
 
-    async def rename(self, user: str, path: str, new_path: str) -> None:
+    async def rename(self, user: str, path: str, new_path: str, told: Sequence[Event] = ()) -> None:
         """Renames the mailbox and everything below it, in one transaction (RFC 9051 §6.3.6).
 
         Raises: NotFound, AlreadyExists.
@@ -239,11 +241,11 @@ class Mailboxes:
             await self._bump_tree(owner, session)
 
         try:
-            await self._transactions.run(run)
+            await self._transactions.run(run, lambda _: told)
         except DuplicateKeyError as error:
             raise AlreadyExists("Mailbox already exists") from error
 
-    async def bury(self, user: str, path: str) -> Mailbox:
+    async def bury(self, user: str, path: str, told: Told = nobody) -> Mailbox:
         """Makes the mailbox a stub: gone for everybody at once, its messages still to be archived.
 
         Raises: NotFound.
@@ -263,7 +265,7 @@ class Mailboxes:
             await self._bump_tree(owner, session)
             return document
 
-        return to_mailbox(await self._transactions.run(run))
+        return to_mailbox(await self._transactions.run(run, lambda stub: told(str(stub["_id"]))))
 
     async def subscribe(self, user: str, path: str, subscribed: bool) -> None:
         """Raises: NotFound."""

@@ -1,5 +1,6 @@
 """Second factors of accounts: kept in the account's document, apart from what a `User` tells; used codes beside it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.account import User
+from duckmail.model.events import Event
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 from storage.users import Users, to_user
@@ -60,16 +62,17 @@ class Mfa:
         async with operation():
             return bool((await self._users.update_one(query, update)).matched_count)
 
-    async def enable_totp(self, user: str, seed: bytes) -> User | None:
+    async def enable_totp(self, user: str, seed: bytes, told: Sequence[Event] = ()) -> User | None:
         """The pending `seed` becomes the active one; None when it is not pending any more."""
         query = {"_id": object_id(user), "pendingSeed": seed, "enabled2fa": {"$ne": "totp"}}
-        return await self._enable(query, "totp", {"seed": "$pendingSeed"})
+        return await self._enable(query, "totp", {"seed": "$pendingSeed"}, told)
 
-    async def enable_custom(self, user: str) -> User | None:
+    async def enable_custom(self, user: str, told: Sequence[Event] = ()) -> User | None:
         """None when it is on already, or there is no such account."""
-        return await self._enable({"_id": object_id(user), "enabled2fa": {"$ne": "custom"}}, "custom", {})
+        query = {"_id": object_id(user), "enabled2fa": {"$ne": "custom"}}
+        return await self._enable(query, "custom", {}, told)
 
-    async def _enable(self, query: Document, method: str, fields: Document) -> User | None:
+    async def _enable(self, query: Document, method: str, fields: Document, told: Sequence[Event]) -> User | None:
         """The first method ends what was signed in without one."""
         on: Document = {"$ifNull": ["$enabled2fa", []]}
         version: Document = {"$ifNull": ["$authVersion", Int64(0)]}
@@ -81,24 +84,31 @@ class Mfa:
         }
         pending = ["pendingSeed", "pendingSeedExpires"] if method == "totp" else []
         update: list[Document] = [{"$set": change}, *([{"$unset": pending}] if pending else [])]
-        async with operation():
-            document = await self._users.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
+
+        async def run(session: AsyncClientSession) -> Document | None:
+            after = ReturnDocument.AFTER
+            return await self._users.find_one_and_update(query, update, return_document=after, session=session)
+
+        document = await self._transactions.run(run, lambda found: told if found is not None else ())
         if document is None:
             return None
         user = to_user(document)
         self._records.changed(user.id)
         return user
 
-    async def disable(self, user: str, method: str) -> bool:
+    async def disable(self, user: str, method: str, told: Sequence[Event] = ()) -> bool:
         """False when it was not on."""
         update: Document = {"$pull": {"enabled2fa": method}}
         if method == "totp":
             update["$unset"] = dict.fromkeys(_SECRETS, "")
-        async with operation():
-            result = await self._users.update_one({"_id": object_id(user), "enabled2fa": method}, update)
-        return bool(result.matched_count)
 
-    async def disable_all(self, user: str) -> bool:
+        async def run(session: AsyncClientSession) -> bool:
+            query = {"_id": object_id(user), "enabled2fa": method}
+            return bool((await self._users.update_one(query, update, session=session)).matched_count)
+
+        return await self._transactions.run(run, lambda done: told if done else ())
+
+    async def disable_all(self, user: str, told: Sequence[Event] = ()) -> bool:
         """Also removes the security keys. False when there is no such account, or none was on.
 
         Raises: Unavailable, CommitUnknown.
@@ -113,7 +123,7 @@ class Mfa:
             await self._keys.delete_many({"user": owner}, session=session)
             return bool(before.get("enabled2fa"))
 
-        disabled: bool = await self._transactions.run(run)
+        disabled: bool = await self._transactions.run(run, lambda done: told if done else ())
         return disabled
 
     async def use_code(self, user: str, step: int, keep: timedelta) -> bool:

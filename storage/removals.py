@@ -15,6 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AccountExists, InUse, NotFound
+from duckmail.model.events import Told, nobody
 from storage.changes.base import Key
 from storage.changes.purge import Purge
 from storage.committer import Committer
@@ -135,7 +136,7 @@ class Removals:
             used=int(rows[0]["used"]) if rows else 0,
         )
 
-    async def restore(self, user: str) -> Restored:
+    async def restore(self, user: str, told: Told = nobody) -> Restored:
         """Gives the account back with its mail, and with those of its addresses that nobody else has now.
 
         Raises: NotFound, InUse (it is being deleted), AccountExists (or its name is taken), Unavailable, ...
@@ -168,7 +169,7 @@ class Removals:
             pending = "deleteAfter" in record
             return Restored(str(record["_id"]), pending, len(free), account.get("address", ""))
 
-        return await self._transactions.run(run)
+        return await self._transactions.run(run, lambda _: told(user))
 
     async def _free(self, addresses: list[Document], session: AsyncClientSession) -> list[Document]:
         views = [address["addrview"] for address in addresses]

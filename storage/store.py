@@ -181,6 +181,7 @@ class Store:
         self.task_records = tasks.TaskRecords(self.database)
         self.webauthn = webauthn.WebAuthnRecords(self.database, self.transactions)
         self.webhooks = webhooks.Webhooks(self.database)
+        self.transactions.outbox = self.webhooks.outbox
         self.views = ViewCache(self.client, self.database, self.mailboxes, self.tasks)
         self.entrance = Entrance(self.database, self.transactions, self.contents, self.queue, self.tasks)
         self.committer = Committer(self.database, self.transactions, self.views, self.contents, self.tasks)

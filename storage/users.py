@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, NotFound, UsernameTaken
 from duckmail.model.account import Limits, Standing, User, UserQuery
+from duckmail.model.events import Event, Told, nobody
 from duckmail.model.settings import Settings
 from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
@@ -160,7 +161,14 @@ class Users:
         self._transactions = transactions
         self.removals = Removals(database, transactions)
 
-    async def create(self, user: User, view: str, folders: Sequence[Folder], address_tags: Sequence[str] = ()) -> str:
+    async def create(
+        self,
+        user: User,
+        view: str,
+        folders: Sequence[Folder],
+        address_tags: Sequence[str] = (),
+        told: Told = nobody,
+    ) -> str:
         """Makes the account, its main address (none when `user.address` is empty) and its mailboxes; gives its id.
 
         Args:
@@ -193,7 +201,7 @@ class Users:
                 await self._insert_address(user.address, view, owner, address_tags, session)
             await self._mailboxes.insert_many(made, session=session)
 
-        await self._transactions.run(run)
+        await self._transactions.run(run, lambda _: told(str(owner)))
         return str(owner)
 
     async def _insert_address(
@@ -261,7 +269,9 @@ class Users:
             rows = await (await self._mailboxes.aggregate(pipeline)).to_list(None)
         return {str(row["_id"]): int(row["used"]) for row in rows}
 
-    async def update(self, user: str, changes: Mapping[str, object], revoke: bool = False) -> User:
+    async def update(
+        self, user: str, changes: Mapping[str, object], revoke: bool = False, told: Sequence[Event] = ()
+    ) -> User:
         """Sets attributes of `User` and `Limits` by name; gives the account as it is now.
 
         Args:
@@ -278,10 +288,17 @@ class Users:
             update["$inc"] = {"authVersion": Int64(1)}
         if not update:
             return await self.get(user)
-        async with operation():
-            document = await self._users.find_one_and_update(
-                {"_id": object_id(user)}, update, return_document=ReturnDocument.AFTER
+
+        async def run(session: AsyncClientSession | None) -> Document | None:
+            return await self._users.find_one_and_update(
+                {"_id": object_id(user)}, update, return_document=ReturnDocument.AFTER, session=session
             )
+
+        if told:
+            document = await self._transactions.run(run, lambda found: told if found is not None else ())
+        else:
+            async with operation():
+                document = await run(None)
         if document is None:
             raise NotFound("This user does not exist")
         if revoke or not _STANDING.isdisjoint(changes):
@@ -309,7 +326,7 @@ class Users:
         async with operation():
             await self._users.update_one({"_id": object_id(user), "password": old}, {"$set": {"password": new}})
 
-    async def remove(self, user: str, delete_after: datetime | None = None) -> Removal:
+    async def remove(self, user: str, delete_after: datetime | None = None, told: Told = nobody) -> Removal:
         """Takes the account away, all at once: nobody can sign in, no address accepts mail, the mailboxes are stubs.
         What is needed to restore it is kept in `deletedusers` until `delete_after`, or for `RESTORABLE`; then a task
         deletes it for good, with its mail and all else.
@@ -338,7 +355,7 @@ class Users:
             await self._mailboxes.update_many(living, [bury, {"$unset": "path"}], session=session)
             return Removal(str(removal), existed=True, addresses=len(owned))
 
-        removed: Removal = await self._transactions.run(run)
+        removed: Removal = await self._transactions.run(run, lambda done: told(user) if done.existed else ())
         self.changed(user)
         return removed
 

@@ -15,6 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount
 from duckmail.model.credentials import Challenge, SecurityKey
+from duckmail.model.events import Told, nobody
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
@@ -51,7 +52,7 @@ class WebAuthnRecords:
             documents = await self._keys.find({"user": object_id(user)}).limit(MOST_KEYS).to_list(None)
         return sorted(map(_key, documents), key=lambda key: key.id)
 
-    async def add(self, user: str, key: SecurityKey) -> str:
+    async def add(self, user: str, key: SecurityKey, told: Told = nobody) -> str:
         """Its `id` is not looked at; gives the new one. Turns the method on.
 
         Raises: NoSuchAccount, AlreadyExists, LimitReached, Unavailable, CommitUnknown.
@@ -82,7 +83,7 @@ class WebAuthnRecords:
             except DuplicateKeyError as error:
                 raise AlreadyExists("This security key is registered already") from error
 
-        await self._transactions.run(run)
+        await self._transactions.run(run, lambda _: told(str(identifier)))
         return str(identifier)
 
     async def remove(self, user: str, key: str) -> SecurityKey | None:

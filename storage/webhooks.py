@@ -1,17 +1,20 @@
 """Webhooks, and what is to be posted to them: one document per event and webhook.
 
+What changes by a transaction puts its events into it (`Outbox`): there is no moment at which one is without the other.
 A job is due at a time. Who takes it moves that time behind the longest that a post can last, under a token: a process
 that dies is forgotten when the time comes, and one that was only slow finishes nothing any more.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson.objectid import ObjectId
 from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 
+from duckmail.model.events import Event
 from storage.mongo.client import Database, Document, object_id, operation
 
 TAKEN = timedelta(seconds=60)  # longer than a post can last
@@ -56,10 +59,58 @@ class WebhookJob:
     token: ObjectId
 
 
+def _nothing() -> None:
+    pass
+
+
+class Outbox:
+    """Events on their way to the webhooks that want them. One statement where nobody does."""
+
+    def __init__(self, database: Database) -> None:
+        self._hooks = database["webhooks"]
+        self._jobs = database["webhookjobs"]
+        self.woken: Callable[[], None] = _nothing  # called when there is something to post
+
+    async def matching(self, types: Sequence[str], user: str, session: AsyncClientSession | None = None) -> list[str]:
+        """Ids of those for one of these types. `user`: those of other accounts are left out; "" for all accounts'.
+
+        Raises: PyMongoError.
+        """
+        query: Document = {"type": {"$in": list(types)}}
+        if user:
+            query["user"] = {"$in": [None, object_id(user)]}
+        found = self._hooks.find(query, {"_id": 1}, session=session).limit(MOST_MATCHING)
+        return [str(row["_id"]) for row in await found.to_list(None)]
+
+    async def put(self, events: Sequence[Event], session: AsyncClientSession | None = None) -> bool:
+        """Whether anybody wants them. `session`: of the transaction that makes them true. Raises: PyMongoError."""
+        hooks: dict[tuple[tuple[str, ...], str], list[str]] = {}
+        jobs: list[Document] = []
+        for event in events:
+            key = event.types, event.user
+            if key not in hooks:
+                hooks[key] = await self.matching(*key, session)
+            jobs += _jobs(hooks[key], event)
+        if jobs:
+            await self._jobs.insert_many(jobs, session=session)
+        return bool(jobs)
+
+
+def _jobs(hooks: Sequence[str], event: Event) -> list[Document]:
+    """Each of the webhooks gets the event with an id of its own."""
+    now, identifier, body = datetime.now(UTC), ObjectId(), event.body()
+    return [
+        {"hook": object_id(hook), "body": {"id": f"{identifier}:{number}", **body}, "attempts": 0, "due": now,
+         "created": now}
+        for number, hook in enumerate(hooks, 1)
+    ]  # fmt: skip
+
+
 class Webhooks:
     def __init__(self, database: Database) -> None:
         self._hooks = database["webhooks"]
         self._jobs = database["webhookjobs"]
+        self.outbox = Outbox(database)
 
     async def create(self, types: Sequence[str], user: str, url: str) -> str:
         """Its id. Raises: Unavailable."""
@@ -84,18 +135,6 @@ class Webhooks:
             await self._jobs.delete_many({"hook": identifier})
         return bool(result.deleted_count)
 
-    async def matching(self, types: Sequence[str], user: str) -> list[str]:
-        """Ids of those for one of these types. `user`: those of other accounts are left out; "" for all accounts'.
-
-        Raises: Unavailable.
-        """
-        query: Document = {"type": {"$in": list(types)}}
-        if user:
-            query["user"] = {"$in": [None, object_id(user)]}
-        async with operation():
-            rows = await self._hooks.find(query, {"_id": 1}).limit(MOST_MATCHING).to_list(None)
-        return [str(row["_id"]) for row in rows]
-
     async def list(self, kind: str, user: str, limit: int, after: str = "", before: str = "") -> WebhookSlice:
         """By ascending id. `kind`, `user`: "" for all. Raises: Unavailable."""
         narrowed: Document = {**({"type": kind} if kind else {}), **({"user": object_id(user)} if user else {})}
@@ -113,16 +152,12 @@ class Webhooks:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    async def enqueue(self, hooks: Sequence[str], body: Mapping[str, object]) -> None:
-        """Each of the webhooks gets `body` with an id of its own. Raises: Unavailable."""
-        now, event = datetime.now(UTC), ObjectId()
-        jobs = [
-            {"hook": object_id(hook), "body": {"id": f"{event}:{number}", **body}, "attempts": 0, "due": now,
-             "created": now}
-            for number, hook in enumerate(hooks, 1)
-        ]  # fmt: skip
+    async def tell(self, event: Event) -> None:
+        """Of a change that is made. Raises: Unavailable."""
         async with operation():
-            await self._jobs.insert_many(jobs)
+            wanted = await self.outbox.put([event])
+        if wanted:
+            self.outbox.woken()
 
     async def claim(self, busy: Sequence[str]) -> WebhookJob | None:
         """What is due first, but for webhooks that are `busy`; None for nothing. Raises: Unavailable."""

@@ -5,25 +5,15 @@ from api.errors import Rows
 from api.route import Call, Route, route
 from api.schemas.webauthn import AskAuthentication, AskRegistration, Assertion, Attestation, OneAccount, OneKey
 from duckmail.errors import Cannot, NotFound
-from duckmail.model.credentials import SecurityKey
 from duckmail.services.webauthn import ALGORITHMS, Answer, Ask, Asked
 
 TIMEOUT = 60_000  # milliseconds that a browser waits for its user
 _TRANSPORTS = {"platform": ["internal"], "cross-platform": ["usb", "nfc", "ble"]}
 
 
-def _row(key: SecurityKey) -> Json:
-    return {
-        "id": key.id,
-        "rawId": key.raw_id.hex(),
-        "description": key.description,
-        "authenticatorAttachment": key.attachment,
-    }
-
-
 async def list_keys(call: Call, request: OneAccount) -> Json:
     keys = await call.services.webauthn.keys(request.user, call.by)
-    return {"success": True, "credentials": [_row(key) for key in keys]}
+    return {"success": True, "credentials": [key.shown for key in keys]}
 
 
 async def remove(call: Call, request: OneKey) -> Json:
@@ -73,7 +63,7 @@ async def register(call: Call, request: Attestation) -> Json:
     )
     key = await call.services.webauthn.register(request.user, answer, call.by, request.trace)
     # Nested, unlike the contract: that is how clients know it.
-    return {"success": True, "response": {"success": True, **_row(key)}}
+    return {"success": True, "response": {"success": True, **key.shown}}
 
 
 async def ask_authentication(call: Call, request: AskAuthentication) -> Json:

@@ -7,6 +7,7 @@ from api.route import UPLOAD_LIMIT, Call, Route, route
 from api.rows import sequence
 from api.schemas.writing import DeleteOutbound, ForwardMessage, SubmitDraft, UploadMessage
 from duckmail.errors import InUse, NotFound
+from duckmail.model.target import shown
 from duckmail.services.messages.uploading import NewUpload
 
 
@@ -60,7 +61,7 @@ async def forward(call: Call, request: ForwardMessage) -> Json:
         success=True,
         queueId=done.queue_id or None,
         forwarded=[
-            {"seq": sequence(number), "type": kind, "value": value}
+            {"seq": sequence(number), "type": kind, "value": shown(value)}
             for number, (kind, value) in enumerate(done.targets, 1)
         ],
     )

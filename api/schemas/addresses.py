@@ -14,9 +14,9 @@ from api.schemas.types import (
     boolean,
     comma_list,
     domain,
-    email,
     identifier,
     json_object,
+    local_email,
     number,
     target,
     text,
@@ -75,7 +75,7 @@ class OneAddress(Traced):
 class UpdateAddress(_Described):
     user: Id
     id: Id
-    address: Annotated[str, email()] = ""
+    address: Annotated[str, local_email()] = ""
     main: Annotated[bool, boolean(), AfterValidator(_not_unset), EMPTY_IS_ABSENT] = True
 
 
@@ -98,7 +98,7 @@ class CreateForwarded(_Forwarding):
 
 class UpdateForwarded(_Forwarding):
     id: Id
-    address: Annotated[str, email()] = ""
+    address: Annotated[str, local_email()] = ""
     forwarded_disabled: Flag = False
 
 

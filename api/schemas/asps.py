@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from api.schemas.base import Traced
-from api.schemas.types import EMPTY_IS_ABSENT, boolean, email, identifier, number, one_of, text, violation
+from api.schemas.types import EMPTY_IS_ABSENT, boolean, identifier, local_email, number, one_of, text, violation
 from duckmail.model.credentials import MAIL_SCOPES
 
 _PASSWORD = re.compile(r"[a-z]{16}")
@@ -41,7 +41,7 @@ class CreateAsp(Traced):
     user: Annotated[str, identifier()]
     description: Annotated[str, text(255)]
     scopes: Annotated[tuple[Scope, ...], BeforeValidator(_split), Field(max_length=8)] = ()
-    address: Annotated[str, email(), EMPTY_IS_ABSENT] = ""
+    address: Annotated[str, local_email(), EMPTY_IS_ABSENT] = ""
     password: Annotated[str, text(256), AfterValidator(_letters), EMPTY_IS_ABSENT] = ""
     generate_mobileconfig: Annotated[bool, boolean(), EMPTY_IS_ABSENT] = False
     ttl: Annotated[int, number(0, _LONGEST_TTL), EMPTY_IS_ABSENT] = 0

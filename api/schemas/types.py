@@ -157,12 +157,26 @@ def email() -> PlainValidator:
     return described(check, type="string", format="email")
 
 
-def address_or_wildcard() -> PlainValidator:
-    """A mail address; `*` may stand for a part of its local part, or for its domain."""
+def local_email() -> PlainValidator:
+    """As `email`, or with a domain of one label: whether that is one of this server the services say."""
 
     def check(value: object) -> str:
         found = _string(value).strip()
-        if not (names.is_email(found) or (found.endswith("@*") and names.is_email(found[:-1] + "any.example"))):
+        if not names.is_email(found, least=1):
+            raise violation('"{label}" must be a valid email')
+        return found
+
+    return described(check, type="string", format="email")
+
+
+def address_or_wildcard() -> PlainValidator:
+    """A mail address; `*` may stand for a part of its local part, or for its domain. One label: as `local_email`."""
+
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if not (
+            names.is_email(found, least=1) or (found.endswith("@*") and names.is_email(found[:-1] + "any.example"))
+        ):
             raise violation('"{label}" must be a valid email')
         return found
 

@@ -12,9 +12,9 @@ from api.schemas.types import (
     EMPTY_IS_ABSENT,
     boolean,
     comma_list,
-    email,
     identifier,
     json_object,
+    local_email,
     mailbox_path,
     moment,
     number,
@@ -118,7 +118,7 @@ class Profile(Traced):
 class CreateUser(Profile):
     username: Username
     password: Password
-    address: Annotated[str, email()] = ""
+    address: Annotated[str, local_email()] = ""
     empty_address: Flag = False
     require_password_change: Flag = False
     add_tags_to_address: Flag = False

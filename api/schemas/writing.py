@@ -11,9 +11,9 @@ from api.schemas.types import (
     EMPTY_IS_ABSENT,
     boolean,
     domain,
-    email,
     identifier,
     json_object,
+    local_email,
     number,
     one_of,
     text,
@@ -35,7 +35,7 @@ MetaData = Annotated[str, json_object(), EMPTY_IS_ABSENT]
 
 class Address(Request):
     name: Name = ""
-    address: Annotated[str, email()]
+    address: Annotated[str, local_email()]
 
     @property
     def person(self) -> Person:
@@ -177,7 +177,7 @@ class ForwardMessage(Traced):
     mailbox: Id
     message: Uid
     target: Annotated[int, number(1, 1000)] = 0
-    addresses: Annotated[tuple[Annotated[str, email()], ...], Field(max_length=100)] = ()
+    addresses: Annotated[tuple[Annotated[str, local_email()], ...], Field(max_length=100)] = ()
 
 
 class SubmitDraft(Traced):

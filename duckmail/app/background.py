@@ -24,7 +24,7 @@ async def working(services: Services, seconds: float) -> AsyncIterator[TaskRunne
 async def telling(services: Services, seconds: float) -> AsyncIterator[WebhookRunner]:
     """Posts to webhooks; at the end it has `seconds` for what it is posting."""
     runner = WebhookRunner(services.store.webhooks, services.outside.http, services.target_passwords)
-    services.webhooks.woken = runner.wake
+    services.store.webhooks.outbox.woken = runner.wake
     runner.start()
     try:
         yield runner

@@ -290,15 +290,11 @@ def _relying_party(ground: _Ground) -> RelyingParty:
 def _tell(services: Services) -> None:
     """What happens goes to the webhooks."""
     events = services.store.events = services.webhooks
-    services.users.events = events
     services.addresses.events = events
     services.asps.events = events
-    services.autoreplies.events = events
     services.certificates.events = events
     services.dkim.events = events
     services.domain_aliases.events = events
-    services.filters.events = events
-    services.mfa.events = events
 
 
 def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: TargetPasswords) -> Users:

@@ -45,6 +45,16 @@ class SecurityKey:
     attachment: str
     created: datetime
 
+    @property
+    def shown(self) -> dict[str, str]:
+        """To whom it belongs, in the API's words."""
+        return {
+            "id": self.id,
+            "rawId": self.raw_id.hex(),
+            "description": self.description,
+            "authenticatorAttachment": self.attachment,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:

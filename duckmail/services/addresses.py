@@ -14,7 +14,7 @@ from typing import Protocol
 from duckmail.errors import AddressNotFound, Cannot, ChangeNotAllowed, InvalidInput, NotPermitted, WildcardNotPermitted
 from duckmail.model.account import DEFAULT_LIMITS, Principal, User
 from duckmail.model.address import normalise, normalise_domain, split, view
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import SILENT, Events, of
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.recipients import Resolver
@@ -105,14 +105,17 @@ class Addresses:
         require_account(by, record.user)
         address = checked(record.address, wildcard)
         owner = await self._users.get(record.user)
+        await self._require_here(address)
         if main and "*" in address:
             raise WildcardNotPermitted
         self._require_domain(by, owner, address)
         if by.role not in SERVER_ROLES:
             record = replace(record, internal_data="{}")
-        made = await self._records.create(replace(record, address=address, view=view(address)), main)
-        await self.events.emit("address.user.created", record.user, address=made, value=address)
-        return made
+        return await self._records.create(
+            replace(record, address=address, view=view(address)),
+            main,
+            lambda made: [of("address.user.created", record.user, address=made, value=address)],
+        )
 
     async def update(
         self, user: str, address: str, changes: Mapping[str, object], by: Principal, *, main: bool = False
@@ -126,6 +129,7 @@ class Addresses:
         if by.role not in SERVER_ROLES:
             values.pop("internal_data", None)
         if new != record.address:
+            await self._require_here(new)
             self._require_domain(by, owner, new)
         if main and "*" in new:
             raise WildcardNotPermitted
@@ -143,6 +147,15 @@ class Addresses:
             raise ChangeNotAllowed
         return {**values, "address": new, "view": view(new)}, new
 
+    async def _require_here(self, address: str) -> None:
+        """A domain of one label is a name of this host or a slip: it has to have mail here already.
+
+        Raises: InvalidInput, Unavailable.
+        """
+        domain = split(address)[1]
+        if "." not in domain and domain != "*" and not await self._resolver.is_local(domain):
+            raise InvalidInput("The domain is not fully qualified")
+
     def _require_domain(self, by: Principal, owner: User, address: str) -> None:
         """What a user's own token may make. Raises: NotPermitted."""
         if by.role in SERVER_ROLES:
@@ -156,8 +169,8 @@ class Addresses:
         owner, record = await self.of_user_one(user, address, by)
         if owner.address == record.address:
             raise Cannot("Can not delete main address")
-        await self._records.delete(record)
-        await self.events.emit("address.user.deleted", user, address=record.id, value=record.address)
+        gone = of("address.user.deleted", user, address=record.id, value=record.address)
+        await self._records.delete(record, [gone])
 
     # -- that forward ----------------------------------------------------------------------------------------------
 
@@ -173,16 +186,20 @@ class Addresses:
         """Raises: AddressTaken, InvalidInput, NotPermitted, Unavailable."""
         require_server(by)
         address = checked(record.address, wildcard)
+        await self._require_here(address)
         _not_to_itself(address, record.targets)
         targets = self._targets.sealed(record.targets)
-        made = await self._records.create(replace(record, address=address, view=view(address), targets=targets))
-        await self.events.emit("address.forwarded.created", address=made, value=address)
-        return made
+        return await self._records.create(
+            replace(record, address=address, view=view(address), targets=targets),
+            told=lambda made: [of("address.forwarded.created", address=made, value=address)],
+        )
 
     async def update_forwarded(self, address: str, changes: Mapping[str, object], by: Principal) -> None:
         """Raises: AddressNotFound, AddressTaken, ChangeNotAllowed, InvalidInput, NotPermitted, Unavailable."""
         record = await self.forwarded(address, by)
         values, new = self._renamed(record, changes)
+        if new != record.address:
+            await self._require_here(new)
         targets = values.get("targets", record.targets)
         _not_to_itself(new, targets if isinstance(targets, tuple) else ())
         if isinstance(given := values.get("targets"), tuple):
@@ -192,8 +209,8 @@ class Addresses:
     async def delete_forwarded(self, address: str, by: Principal) -> None:
         """Raises: AddressNotFound, NotPermitted, Unavailable."""
         record = await self.forwarded(address, by)
-        await self._records.delete(record)
-        await self.events.emit("address.forwarded.deleted", address=record.id, value=record.address)
+        gone = of("address.forwarded.deleted", address=record.id, value=record.address)
+        await self._records.delete(record, [gone])
 
     async def forwards(self, record: AddressRecord) -> Forwards:
         """What a forwarded address may forward today, and has."""

@@ -8,7 +8,7 @@ from duckmail.model.account import Principal, User
 from duckmail.model.address import normalise_domain
 from duckmail.model.autoreply import Autoreply
 from duckmail.model.credentials import Trace
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import Event, of
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.target import shown
@@ -43,8 +43,6 @@ class Owned:
 
 
 class Filters:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(
         self,
         records: Records,
@@ -99,21 +97,21 @@ class Filters:
         owner = await self._owner(new.user, by)
         await self._check(new)
         new = replace(new, action=replace(new.action, targets=self._targets.sealed(new.action.targets)))
-        made = await self._records.create(new, owner.allowed.filters)
+        made = await self._records.create(
+            new,
+            owner.allowed.filters,
+            lambda made: [of("filter.created", new.user, filter=made), *_forwards(replace(new, id=made), ())],
+        )
         if self._authlog is not None:
             await self._authlog.record(new.user, "filter added", "success", trace, filter=made)
-        await self.events.emit("filter.created", new.user, filter=made)
-        await self._tell_forwards(replace(new, id=made), (), trace)
+        await self._note_forwards(replace(new, id=made), (), trace)
         return made
 
-    async def _tell_forwards(self, each: Filter, before: Sequence[str], trace: Trace) -> None:
+    async def _note_forwards(self, each: Filter, before: Sequence[str], trace: Trace) -> None:
         if self._authlog is not None:
             await self._authlog.record_forwards(
                 each.user, "filter forward added", before, each.action.targets, trace, filter=each.id
             )
-        for target in each.action.targets:
-            if target not in before:
-                await self.events.emit("forward added", each.user, type="filter", filter=each.id, target=shown(target))
 
     async def update(
         self,
@@ -143,8 +141,8 @@ class Filters:
             changed = replace(changed, action=replace(changed.action, targets=targets))
         if changed.action.mailbox != known.action.mailbox:
             await self._check(changed)
-        await self._records.replace(changed)
-        await self._tell_forwards(changed, known.action.targets, trace)
+        await self._records.replace(changed, _forwards(changed, known.action.targets))
+        await self._note_forwards(changed, known.action.targets, trace)
 
     async def _check(self, each: Filter) -> None:
         if each.action.mailbox:
@@ -156,8 +154,15 @@ class Filters:
     async def delete(self, user: str, identifier: str, by: Principal) -> None:
         """Raises: UnknownUser, NotFound, NotPermitted, Unavailable."""
         await self._owner(user, by)
-        await self._records.delete(user, identifier)
-        await self.events.emit("filter.deleted", user, filter=identifier)
+        await self._records.delete(user, identifier, [of("filter.deleted", user, filter=identifier)])
+
+
+def _forwards(each: Filter, before: Sequence[str]) -> list[Event]:
+    return [
+        of("forward added", each.user, type="filter", filter=each.id, target=shown(target))
+        for target in each.action.targets
+        if target not in before
+    ]
 
 
 def _or_default(changes: Mapping[str, object], default: object) -> dict[str, object]:
@@ -165,8 +170,6 @@ def _or_default(changes: Mapping[str, object], default: object) -> dict[str, obj
 
 
 class Autoreplies:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(self, records: AutoreplyRecords) -> None:
         self._records = records
 
@@ -182,11 +185,11 @@ class Autoreplies:
         """
         require_account(by, user)
         known = (await self._records.many([user])).get(user)
-        made = await self._records.update(user, changes)
         status = changes.get("status")
+        told: list[Event] = []
         if isinstance(status, bool) and status != (known is not None and known.status):
-            await self.events.emit(f"autoreply.user.{'enabled' if status else 'disabled'}", user)
-        return made
+            told = [of(f"autoreply.user.{'enabled' if status else 'disabled'}", user)]
+        return await self._records.update(user, changes, told)
 
     async def delete(self, user: str, by: Principal) -> None:
         """Taken away or not there: both is well. Raises: NotPermitted, Unavailable."""

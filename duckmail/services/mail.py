@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, TemporaryError, Unavailable
 from duckmail.model import search
 from duckmail.model.account import Principal, User
+from duckmail.model.events import of
 from duckmail.model.flags import DELETED
 from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, Usage, normalise_path, parents
 from duckmail.model.message import (
@@ -88,11 +89,15 @@ class Mail:
                     await self._store.mailboxes.create(self._user, parent)
                 except AlreadyExists:
                     continue  # another session was faster; the parent is there
-        made = await self._store.mailboxes.create(
-            self._user, path, special_use, retention, hidden=hidden, encrypt_messages=encrypt_messages
+        return await self._store.mailboxes.create(
+            self._user,
+            path,
+            special_use,
+            retention,
+            hidden=hidden,
+            encrypt_messages=encrypt_messages,
+            told=lambda made: [of("mailbox.created", self._user, mailbox=made, path=path)],
         )
-        await self._store.events.emit("mailbox.created", self._user, mailbox=made.id, path=path)
-        return made
 
     async def rename(self, path: str, new_path: str) -> None:
         """Renames it with everything below. INBOX: moves its messages to a new mailbox and stays (RFC 9051 §6.3.6).
@@ -112,11 +117,9 @@ class Mail:
         for parent in parents(new_path):
             if parent not in existing:
                 await self._store.mailboxes.create(self._user, parent)
-        await self._store.mailboxes.rename(self._user, path, new_path)
+        renamed = of("mailbox.renamed", self._user, mailbox=found.id, previous=path, current=new_path)
+        await self._store.mailboxes.rename(self._user, path, new_path, [renamed])
         self._look_again()
-        await self._store.events.emit(
-            "mailbox.renamed", self._user, mailbox=found.id, previous=path, current=new_path
-        )  # fmt: skip
 
     async def _rename_inbox(self, new_path: str) -> None:
         inbox = await self.mailbox(INBOX)
@@ -136,11 +139,12 @@ class Mail:
         path = normalise_path(path)
         if path == INBOX:
             raise Cannot("INBOX cannot be deleted")
-        stub = await self._store.mailboxes.bury(self._user, path)
+        stub = await self._store.mailboxes.bury(
+            self._user, path, lambda gone: [of("mailbox.deleted", self._user, mailbox=gone, path=path)]
+        )
         self._store.views.changed(self._user, stub.id)
         with contextlib.suppress(TemporaryError):  # it is deleted; housekeeping brings this to its end
             await archive_stub(self._store.committer, key(self._user, stub.id))
-        await self._store.events.emit("mailbox.deleted", self._user, mailbox=stub.id, path=path)
 
     async def subscribe(self, path: str, subscribed: bool) -> None:
         """Raises: NotFound."""

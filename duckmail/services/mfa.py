@@ -16,7 +16,7 @@ import segno
 from duckmail.errors import AlreadyExists, AuthenticationFailed, Cannot, NotFound, RateLimited
 from duckmail.model.account import Principal, User
 from duckmail.model.credentials import Trace
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import of
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_account
@@ -41,8 +41,6 @@ class TotpSetup:
 
 
 class TwoFactor:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(self, records: Mfa, auth: Auth, authlog: AuthLog, sealer: Sealer, threads: Pool) -> None:
         self._records = records
         self._auth = auth
@@ -80,11 +78,10 @@ class TwoFactor:
         if not await self._is_right(found.user, found.pending, code):
             await self._authlog.record(user, "enable 2fa totp", "fail", trace)
             raise AuthenticationFailed("Invalid authentication token")
-        enabled = await self._records.enable_totp(user, found.pending)
+        enabled = await self._records.enable_totp(user, found.pending, [of("mfa.totp.enabled", user)])
         if enabled is None:
             raise AlreadyExists("TOTP 2FA is already enabled for this user")
         await self._authlog.record(user, "enable 2fa totp", "success", trace)
-        await self.events.emit("mfa.totp.enabled", user)
         return enabled
 
     async def check_totp(self, user: str, code: str, by: Principal, trace: Trace) -> None:
@@ -120,11 +117,10 @@ class TwoFactor:
         """Raises: AlreadyExists, NotFound, NotPermitted, Unavailable."""
         require_account(by, user)
         await self._records.seeds(user)
-        enabled = await self._records.enable_custom(user)
+        enabled = await self._records.enable_custom(user, [of("mfa.custom.enabled", user)])
         if enabled is None:
             raise AlreadyExists("Custom 2FA is already enabled for this user")
         await self._authlog.record(user, "enable 2fa custom", "success", trace)
-        await self.events.emit("mfa.custom.enabled", user)
         return enabled
 
     async def disable_custom(self, user: str, by: Principal, trace: Trace) -> None:
@@ -134,21 +130,19 @@ class TwoFactor:
     async def _disable(self, user: str, method: str, by: Principal, trace: Trace) -> None:
         require_account(by, user)
         await self._records.seeds(user)
-        if not await self._records.disable(user, method):
+        if not await self._records.disable(user, method, [of(f"mfa.{method}.disabled", user)]):
             raise Cannot(f"{method.upper() if method == 'totp' else 'Custom'} 2FA is not enabled for this user")
         await self._authlog.record(user, f"disable 2fa {method}", "", trace)
-        await self.events.emit(f"mfa.{method}.disabled", user)
 
     async def disable_all(self, user: str, by: Principal, trace: Trace) -> None:
         """An account that does not exist has none. Raises: NotPermitted, Unavailable."""
         require_account(by, user)
         try:
-            disabled = await self._records.disable_all(user)
+            disabled = await self._records.disable_all(user, [of("mfa.disabled", user)])
         except NotFound:
             return
         if disabled:
             await self._authlog.record(user, "disable 2fa", "", trace)
-            await self.events.emit("mfa.disabled", user)
 
 
 def matching_step(seed: str, code: str, now: datetime) -> int | None:

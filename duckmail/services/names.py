@@ -21,21 +21,21 @@ def is_username(name: str) -> bool:
     return len(name) <= MAX_USERNAME and _USERNAME.fullmatch(name) is not None
 
 
-def is_email(address: str) -> bool:
-    """A mail address with a domain of two labels or more; `*` may stand in the local part."""
+def is_email(address: str, *, least: int = 2) -> bool:
+    """A mail address with a domain of `least` labels or more; `*` may stand in the local part."""
     local, at, domain = address.rpartition("@")
     if not at or len(local.encode("utf-8", "replace")) > _MAX_LOCAL or not _LOCAL.fullmatch(local):
         return False
     if any(char.isspace() or not char.isprintable() for char in local):
         return False
-    return is_domain(domain)
+    return is_domain(domain, least=least)
 
 
-def is_domain(domain: str) -> bool:
-    """A mail domain of two labels or more, in ASCII or Unicode."""
+def is_domain(domain: str, *, least: int = 2) -> bool:
+    """A mail domain of `least` labels or more, in ASCII or Unicode."""
     if len(domain.encode("utf-8", "replace")) > _MAX_DOMAIN:
         return False
     if any(char.isspace() or not char.isprintable() for char in domain):
         return False
     labels = domain.split(".")
-    return len(labels) > 1 and all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdecimal()
+    return len(labels) >= least and all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdecimal()

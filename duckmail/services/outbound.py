@@ -23,6 +23,7 @@ from duckmail.services.addresses import forwards_key
 from duckmail.services.compose import unique, wire_address
 from duckmail.services.messages.access import owned_mailbox
 from duckmail.services.queue.queue import NewMail, Queue
+from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import DAY
 from storage.documents import to_details
 from storage.store import Store
@@ -39,9 +40,10 @@ class Forwarded:
 class Outbound:
     """`hostname`: in Received."""
 
-    def __init__(self, store: Store, queue: Queue, hostname: str) -> None:
+    def __init__(self, store: Store, queue: Queue, senders: Senders, hostname: str) -> None:
         self._store = store
         self._queue = queue
+        self._senders = senders
         self._hostname = hostname
 
     async def forward(
@@ -71,7 +73,7 @@ class Outbound:
         content = loaded.get(str(document["content"]))
         if content is None:
             raise Unavailable(error="a content is missing")
-        recipients = [_recipient(kind, value, account) for kind, value in targets]
+        recipients = [await self._recipient(kind, value, account) for kind, value in targets]
         plain = True
         async for piece in content.read():
             plain = plain and piece.isascii()
@@ -86,6 +88,14 @@ class Outbound:
             prefix=self._received(),
         )
         return Forwarded(await self._submit(account, mail), targets)
+
+    async def _recipient(self, kind: str, value: str, account: User) -> QueueRecipient:
+        """Raises: InvalidInput, Unavailable."""
+        if kind == "mail" and names.is_email(value, least=1) and await self._senders.reachable(value):
+            return QueueRecipient(value)
+        if kind != "mail" and account.address:
+            return QueueRecipient(account.address, via=value)
+        raise InvalidInput("The message cannot be sent on there")
 
     async def _submit(self, account: User, mail: NewMail) -> str:
         key, number = forwards_key(account.id), len(mail.recipients)
@@ -120,12 +130,3 @@ class Outbound:
         if not await self._store.queue.of_user(user, [identifier]):
             raise NotFound("Queue entry not found")
         await self._queue.remove(identifier)
-
-
-def _recipient(kind: str, value: str, account: User) -> QueueRecipient:
-    """Raises: InvalidInput."""
-    if kind == "mail" and names.is_email(value):
-        return QueueRecipient(value)
-    if kind == "relay" and account.address:
-        return QueueRecipient(account.address, via=value)
-    raise InvalidInput("The message cannot be sent on there")

@@ -89,6 +89,11 @@ class Senders:
             return True
         return matches(user.from_whitelist, address)
 
+    async def reachable(self, address: str) -> bool:
+        """Whether its domain can be one of mail: of two labels or more, or with mail here. Raises: Unavailable."""
+        domain = addresses.split(address)[1]
+        return "." in domain or await self._resolver.is_local(domain)
+
     async def _is_own(self, user: User, address: str) -> bool:
         # A wildcard for all domains gets `postmaster` of each domain here, not that of domains of others.
         if not await self._resolver.is_local(addresses.split(address)[1]):

@@ -164,6 +164,10 @@ class Sending:
         account = await self._account(user)
         mailbox = await self._mailbox(account, how)
         due = _later(how.due)
+        if not (how.is_draft or how.upload_only):
+            # Who nobody can write to is left out of To, as the reference does it.
+            to = [each for each in wanted.to if await self._senders.reachable(each[1])]
+            wanted = replace(wanted, to=to)
         composed = await self._composer.compose(account, wanted, due)
         details = replace(composed.details, meta_data=how.meta_data)
         quota = account.quota(self._policy.quota)
@@ -225,7 +229,7 @@ class Sending:
         async with self._budget.reserve(3 * int(document["size"]), BUDGET_SECONDS):
             raw = await self._octets(document)
             message = await self._read(raw)
-            recipients = _recipients(message)
+            recipients = [each for each in _recipients(message) if await self._senders.reachable(each)]
             if not recipients:
                 return None
             target = await self._store.mailboxes.by_special_use(user, "\\Sent")
@@ -256,7 +260,7 @@ class Sending:
     # -- both ------------------------------------------------------------------------------------------------------
 
     async def _send(self, account: User, mailbox: Mailbox, mail: _Mail) -> Sent:
-        recipients = _checked(mail.recipients)
+        recipients = await self._checked(mail.recipients)
         if not recipients:
             raise NoRecipients
         if len(recipients) > self._store.settings.given("const:max:rcpt_to", self._policy.recipients):
@@ -266,6 +270,14 @@ class Sending:
                 return await self._queued(account, mailbox, mail, recipients)
         except TimeoutError:
             raise CommitUnknown(user=account.id) from None
+
+    async def _checked(self, recipients: Sequence[str]) -> list[QueueRecipient]:
+        """Raises: InvalidInput: one of them is nobody that mail can go to. Unavailable."""
+        for address in recipients:
+            checked_domain(address)
+            if not await self._senders.reachable(address):
+                raise InvalidInput("The domain is not fully qualified")
+        return [QueueRecipient(address) for address in recipients]
 
     async def _queued(self, account: User, mailbox: Mailbox, mail: _Mail, recipients: Sequence[QueueRecipient]) -> Sent:
         if not (mail.sender or account.address):
@@ -381,17 +393,9 @@ def _people(message: Outgoing, name: bytes) -> list[str]:
 def _recipients(message: Outgoing) -> list[str]:
     """Those that can be written to; who wrote the draft is told nothing of the others, as the reference does it."""
     named = [address for name in _RECIPIENT_FIELDS for address in _people(message, name)]
-    return [wire_address(address) for address in unique(named) if names.is_email(address)]
+    return [wire_address(address) for address in unique(named) if names.is_email(address, least=1)]
 
 
 def _from(message: Outgoing) -> str:
     """The envelope's sender: the first author."""
     return next(iter(_people(message, b"from")), "")
-
-
-def _checked(recipients: Sequence[str]) -> list[QueueRecipient]:
-    """Raises: InvalidInput: one of them is nobody that mail can go to."""
-    for address in recipients:
-        if "." not in checked_domain(address):
-            raise InvalidInput("The domain is not fully qualified")
-    return [QueueRecipient(address) for address in recipients]

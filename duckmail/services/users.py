@@ -16,7 +16,7 @@ from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import DEFAULT_LIMITS, Limits, Principal, User, UserQuery
 from duckmail.model.address import normalise, split, view
 from duckmail.model.credentials import Trace
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import Event, of
 from duckmail.model.target import shown
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
@@ -83,8 +83,6 @@ class Listing:
 
 
 class Users:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(
         self,
         records: Records,
@@ -133,7 +131,7 @@ class Users:
         username = new.username.lower()
         if not is_username(username):
             raise InvalidInput("Invalid username")
-        address = self._main_address(username, new.address)
+        address = await self._main_address(username, new.address)
         hashed = await self._hash(new.password, new.hashed, new.safe)
         user = _with(User(id="", username=username, address=address), new.attributes)
         user = replace(user, key_info=await self._key(user.pub_key))
@@ -144,17 +142,17 @@ class Users:
             user = replace(user, password_hash=hashed)
         folders = _distinct(default_folders(user.language, user.retention, new.folders))
         tags = user.tags if new.tag_address else ()
-        made = await self._records.create(user, view(address) if address else "", folders, tags)
+        about = {"username": user.username, "name": user.name or None, "address": user.address or None}
+        made = await self._records.create(
+            user,
+            view(address) if address else "",
+            folders,
+            tags,
+            lambda made: [of("user.created", made, **about), *_forwards(made, user.targets)],
+        )
         await self._note(made, "account created", "success", trace)
         await self._note_forwards(made, (), user.targets, trace)
-        about = {"username": user.username, "name": user.name or None, "address": user.address or None}
-        await self.events.emit("user.created", made, **about)
-        await self._tell_targets(made, user.targets)
         return made
-
-    async def _tell_targets(self, user: str, targets: Iterable[str]) -> None:
-        for target in targets:
-            await self.events.emit("forward added", user, type="user", target=shown(target))
 
     async def _note(self, user: str, action: str, result: str, trace: Trace, **about: object) -> None:
         if self._authlog is not None:
@@ -164,16 +162,16 @@ class Users:
         if self._authlog is not None:
             await self._authlog.record_forwards(user, "user forward added", before, after, trace)
 
-    def _main_address(self, username: str, wanted: str | None) -> str:
+    async def _main_address(self, username: str, wanted: str | None) -> str:
         if wanted == "":
             return ""
         text = wanted or (username if "@" in username else f"{username}@{self._domain}")
         local, domain = split(normalise(text))
         # A label is never part of a main address: mail with any label finds it.
         address = f"{local.partition('+')[0]}@{domain}"
-        # The server's own domain may be a host name of one label, unlike those of addresses that people choose.
-        own = wanted is None and "@" not in username
-        if not is_email(f"{address}.example" if own else address):
+        # The server's own domain, or one that has mail here, may be a host name of one label.
+        here = "." not in domain and (domain == self._domain or await self._addresses.has_domain(domain))
+        if not is_email(address, least=1 if here else 2):
             raise InvalidInput("Invalid email address")
         if "*" in address:
             raise InvalidInput("Address can not contain *")
@@ -281,13 +279,12 @@ class Users:
             values["temp_password_expires"] = None
         revoke = password is not None or values.get("suspended") is True
         before = (await self._records.get(user)).targets if "targets" in values else ()
-        updated = await self._records.update(user, values, revoke)
+        changed = [of("user.password.changed", user)] if password is not None else []
+        updated = await self._records.update(user, values, revoke, [*changed, *_forwards(user, added)])
         if "targets" in values:
             await self._note_forwards(user, before, updated.targets, trace)
         if password is not None:
             await self._note(user, "password change", "success", trace)
-            await self.events.emit("user.password.changed", user)
-        await self._tell_targets(user, added)
         return updated
 
     async def set_password(self, user: str, password: str, by: Principal) -> User:
@@ -321,9 +318,8 @@ class Users:
     async def restore(self, user: str, by: Principal, trace: Trace = _NOWHERE) -> Restored:
         """Raises: NotFound, AccountExists, NotPermitted, Unavailable, CommitUnknown."""
         require_server(by)
-        restored = await self._records.removals.restore(user)
+        restored = await self._records.removals.restore(user, lambda _: [of("user.delete.cancelled", user)])
         await self._note(user, "restore user", "success", trace)
-        await self.events.emit("user.delete.cancelled", user)
         return restored
 
     async def log_out(self, user: str, reason: str, by: Principal) -> None:
@@ -346,11 +342,14 @@ class Users:
             NotPermitted, Unavailable, CommitUnknown.
         """
         require_server(by)
-        removal = await self._records.remove(user, delete_after)
+        removal = await self._records.remove(user, delete_after, lambda _: [of("user.delete.started", user)])
         if removal.existed:
             await self._note(user, "delete user", "success", trace)
-            await self.events.emit("user.delete.started", user)
         return removal
+
+
+def _forwards(user: str, targets: Iterable[str]) -> list[Event]:
+    return [of("forward added", user, type="user", target=shown(target)) for target in targets]
 
 
 def normalise_tags(tags: Iterable[str]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from webauthn.helpers.exceptions import WebAuthnException
 from duckmail.errors import AuthenticationFailed, Cannot, NoSuchChallenge, NoSuchKey
 from duckmail.model.account import Principal, User
 from duckmail.model.credentials import Challenge, SecurityKey, Trace
+from duckmail.model.events import of
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_account
 from duckmail.services.authlog import AuthLog
@@ -123,7 +124,9 @@ class WebAuthn:
         except AuthenticationFailed:
             await self._authlog.record(user, "register webauthn", "fail", trace, credential=asked.description)
             raise
-        made = await self._records.add(user, key)
+        made = await self._records.add(
+            user, key, lambda made: [of("mfa.webauthn.registered", user, credential=replace(key, id=made).shown)]
+        )
         await self._authlog.record(user, "register webauthn", "success", trace, credential=asked.description)
         return replace(key, id=made)
 

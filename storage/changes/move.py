@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from bson.int64 import Int64
 from pymongo import DeleteMany, InsertOne, UpdateMany
 
+from duckmail.model.events import of
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, negative, tally, uid_query
@@ -17,6 +18,33 @@ from storage.changes.expunge import bury
 from storage.changes.rewriting import Rewritten, with_content
 from storage.mongo.client import Document
 from storage.views import Delta
+from storage.webhooks import Outbox
+
+JUNK = "\\Junk"
+_TOLD = {"_id": 0, "uid": 1, "from": 1, "to": 1, "cc": 1, "bcc": 1, "msgid": 1, "subject": 1, "hdate": 1}
+
+
+def marked(left: Document, entered: Document) -> str:
+    """What moving from one mailbox to the other says of messages: an event, "" for nothing."""
+    junk = left.get("specialUse") == JUNK, entered.get("specialUse") == JUNK
+    return {(False, True): "marked.spam", (True, False): "marked.ham"}.get(junk, "")
+
+
+def _told(message: Document) -> dict[str, object]:
+    people: dict[str, object] = {
+        field: [{"name": name, "address": address} for name, address in message[field]]
+        for field in ("to", "cc", "bcc")
+        if field in message
+    }
+    sender = [{"name": name, "address": address} for name, address in message.get("from", ())[:1]]
+    return {
+        "message": int(message["uid"]),
+        "from": sender[0] if sender else None,
+        **people,
+        "messageId": message["msgid"],
+        "subject": message["subject"],
+        "date": message["hdate"].isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
 
 
 class Move(Change):
@@ -53,12 +81,24 @@ class Move(Change):
         base = int(entered["uidnext"]) - len(found)
         await bury(tx, self._source, found, int(left["modseq"]))
         await tx.messages.bulk_write(self._writes(found, came, new_masks, base, entered), session=tx.session)
+        if (event := marked(left, entered)) and self._source != self._target:
+            await self._tell(tx, event, base, len(found))
         expunged = [int(message["uid"]) for message in found]
         added = [(base + rank, new_masks[mask]) for rank, mask in enumerate(masks)]
         return Outcome(
             CopyResult(int(entered["uidvalidity"]), expunged, [uid for uid, _ in added]),
             self._deltas(left, entered, keywords, expunged, added),
         )
+
+    async def _tell(self, tx: Tx, name: str, base: int, count: int) -> None:
+        """Of each message in its new place; looks at them only when somebody wants to know."""
+        outbox, user = Outbox(tx.database), str(self._target.user)
+        if not await outbox.matching(of(name, user).types, user, tx.session):
+            return
+        uids = {"$gte": Int64(base), "$lt": Int64(base + count)}
+        found = tx.messages.find({**self._target.query, "uid": uids}, _TOLD, session=tx.session).sort("uid", 1)
+        mailbox = str(self._target.mailbox)
+        await outbox.put([of(name, user, mailbox=mailbox, **_told(message)) async for message in found], tx.session)
 
     def _writes(
         self,

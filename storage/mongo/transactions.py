@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import pymongo
 from bson.binary import Binary
@@ -23,6 +23,7 @@ from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeou
 from pymongo.read_concern import ReadConcern
 
 from duckmail.errors import CommitUnknown, TemporaryError, Unavailable
+from duckmail.model.events import Event, nobody
 from duckmail.runtime.tasks import Tasks
 from storage.mongo.client import MAJORITY, Client
 
@@ -55,7 +56,19 @@ def backoff(attempt: int) -> float:
     return random.uniform(0.5, 1.0) * min(MAX_BACKOFF, FIRST_BACKOFF * 2.0**attempt)  # noqa: S311 -- no secret
 
 
+class Outbox(Protocol):
+    """Where events go that are part of a transaction."""
+
+    woken: Callable[[], None]
+
+    async def put(self, events: Sequence[Event], session: AsyncClientSession, /) -> bool:
+        """Whether anybody wants them. Raises: PyMongoError."""
+        ...
+
+
 class Transactions:
+    outbox: Outbox | None = None
+
     def __init__(self, client: Client, count: int = SESSIONS) -> None:
         self._client = client
         self._count = count
@@ -123,11 +136,29 @@ class Transactions:
                 return
             await asyncio.sleep(1)
 
-    async def run(self, body: Body[T]) -> T:
+    async def run(self, body: Body[T], told: Callable[[T], Sequence[Event]] = nobody) -> T:
         """Runs `body` in a transaction until it commits; for what does not go through the committer.
+
+        Args:
+            told: what is told of its result, in the same commit: whoever dies behind it has told it.
 
         Raises: whatever `body` raises, `DuplicateKeyError`, Unavailable (nothing changed), CommitUnknown.
         """
+        wanted = False
+
+        async def telling(session: AsyncClientSession) -> T:
+            nonlocal wanted
+            result = await body(session)
+            if self.outbox is not None and (events := told(result)):
+                wanted = await self.outbox.put(events, session)
+            return result
+
+        result = await self._run(telling)
+        if self.outbox is not None and wanted:
+            self.outbox.woken()
+        return result
+
+    async def _run(self, body: Body[T]) -> T:
         deadline = time.monotonic() + DEADLINE_SECONDS
         attempt = 0
         while True:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from duckmail.model.queue import Origin, QueuedMessage
+from storage.addressrecords import AddressRecord
 from tests.support.api import Api, Reply, open_api
 from tests.support.posted import PICTURE, Posted, open_posted
 from tests.support.stores import message
@@ -414,6 +415,40 @@ async def test_a_stored_message_is_sent_on(posted: Posted) -> None:
     assert (octets, queued.envelope.sender, queued.origin) == (PICTURE, "anna@example.com", Origin.FORWARD)
     assert queued.prefix.startswith(b"Received: by mail.example.com with HTTP;")
     assert b"Return-Path" not in queued.prefix
+
+
+async def _local_domain_of_one_label(posted: Posted) -> None:
+    """As `make run` has it: an account of the host's own name."""
+    other = await posted.api.make_user("demo", address="demo@example.com")
+    record = AddressRecord(id="", user=other, address="demo@localhost", view="demo@localhost")
+    await posted.api.store.address_records.create(record)
+
+
+async def test_a_domain_of_one_label_that_is_here(posted: Posted) -> None:
+    await _local_domain_of_one_label(posted)
+    here, there = "demo@localhost", "demo@nowhere"
+    user = f"/users/{posted.user}"
+    assert (await _post(posted, {"to": [{"address": here}], "text": "x"}, f"{user}/submit")).json["success"]
+    drafts = f"{user}/mailboxes/{await posted.path_id('Drafts')}/messages"
+    draft = (await _post(posted, {"to": [{"address": here}], "text": "x", "draft": True}, drafts)).json["message"]["id"]
+    assert (await _post(posted, {}, f"{drafts}/{draft}/submit")).json["queueId"]
+    await posted.post(PICTURE)
+    inbox = f"{posted.messages}/1"
+    assert (await _post(posted, {"addresses": [here]}, f"{inbox}/forward")).json["queueId"]
+    assert [[each.address for each in queued.recipients] for queued, _ in await _queued(posted)] == [[here]] * 3
+    assert (await _post(posted, {"address": "anna@localhost"}, f"{user}/addresses")).json["success"]
+    # Elsewhere it is nobody's: left out of To, as other addresses that are none, and refused where that is strict.
+    for at, body, code in (
+        (f"{user}/submit", {"to": [{"address": there}], "text": "x"}, "ENORECIPIENTS"),
+        (f"{user}/submit", {"cc": [{"address": there}], "text": "x"}, "InputValidationError"),
+        (f"{inbox}/forward", {"addresses": [there]}, "InputValidationError"),
+        (f"{user}/addresses", {"address": there}, "InputValidationError"),
+    ):
+        reply = await posted.api.call("POST", at, body)
+        assert (reply.status, reply.json["code"]) == (400, code), at
+    both = {"to": [{"address": there}, {"address": here}], "text": "x"}
+    assert (await _post(posted, both, f"{user}/submit")).json["success"]
+    assert [each.address for each in (await _queued(posted))[-1][0].recipients] == [here]
 
 
 async def test_what_others_have_queued_stays(posted: Posted) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.server_process import Databases, ServerProcess, make_message, wait_until
+from tests.support.server_process import Account, Databases, ServerProcess, make_message, wait_until
 
 DATABASE = "t_http_outward"
 
@@ -35,6 +35,12 @@ def receiver() -> Iterator[str]:
         server.shutdown()
 
 
+def _forwarded_again(server: ServerProcess, account: Account) -> Any:
+    """By hand, to where its only message went when it arrived."""
+    inbox = f"/users/{account.id}/mailboxes/{server.api('GET', f'/users/{account.id}/mailboxes')['results'][0]['id']}"
+    return server.api("POST", f"{inbox}/messages/1/forward", {"target": 1})["forwarded"]
+
+
 def test_mail_and_events_are_posted(mongo_uri: str, redis_url: str, tmp_path: Path, receiver: str) -> None:
     databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     with ServerProcess(tmp_path, databases, {"outbound": {"allow_networks": ["127.0.0.0/8"]}}) as server:
@@ -45,7 +51,14 @@ def test_mail_and_events_are_posted(mongo_uri: str, redis_url: str, tmp_path: Pa
         message = make_message("to be posted")
         server.deliver(message, anna.address)
         wait_until(lambda: {path for path, _, _ in Receiver.seen} == {"/hook", "/mail"}, 20, "both posts")
-    by_path = {path: (headers, body) for path, headers, body in Receiver.seen}
+        once_more = _forwarded_again(server, anna)
+        wait_until(lambda: len([path for path, _, _ in Receiver.seen if path == "/mail"]) == 2, 20, "the second post")
+        assert once_more == [{"seq": "001", "type": "http", "value": f"http://u:********@{receiver}/mail"}]
+    first, again = ((headers, body) for path, headers, body in Receiver.seen if path == "/mail")
+    assert again[1].endswith(message)
+    assert (again[0]["X-Envelope-To"], again[0]["X-Envelope-From"]) == (anna.address, anna.address)
+    assert again[0]["Authorization"] == first[0]["Authorization"]
+    by_path = {path: (headers, body) for path, headers, body in reversed(Receiver.seen)}
     told = json.loads(by_path["/hook"][1])
     assert (told["ev"], told["user"]) == ("user.created", anna.id)
     headers, body = by_path["/mail"]

@@ -28,6 +28,7 @@ from storage.mongo.transactions import Transactions
 from storage.redis.counters import Counters
 from storage.tokens import Tokens as TokenRecords
 from storage.users import Users as Records
+from storage.webhooks import Outbox
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +88,7 @@ async def open_accounts(
         for collection, keys, options in _INDEXES:
             await db[collection].create_index(keys, **options)
         transactions = Transactions(client, 4)
+        transactions.outbox = Outbox(db)
         transactions.start()
         async with Tasks("accounts") as tasks:
             records, found = Records(db, transactions), Addresses(db)

@@ -30,8 +30,8 @@ async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
     async with open_api(mongo_uri, database_name) as opened:
         services = opened.services
         for one in (
-            opened.accounts.users, services.addresses, services.asps, services.autoreplies, services.dkim,
-            services.domain_aliases, services.filters, services.mfa, opened.store,
+            services.addresses, services.asps, services.certificates, services.dkim, services.domain_aliases,
+            opened.store,
         ):  # fmt: skip
             one.events = services.webhooks
         yield opened
@@ -42,7 +42,7 @@ async def posting(api: Api) -> AsyncIterator[None]:
     async with Http(Outward([LOOPBACK]), Names(), CONTEXT, "duckmail/1") as http:
         passwords = TargetPasswords(Sealer([bytes(32)]))
         runner = WebhookRunner(api.store.webhooks, http, passwords, first=timedelta(seconds=0.05))
-        api.services.webhooks.woken = runner.wake
+        api.store.webhooks.outbox.woken = runner.wake
         runner.start()
         try:
             yield

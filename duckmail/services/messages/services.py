@@ -81,6 +81,6 @@ def message_services(store: Store, around: Around) -> MessageServices:
             store, composer, changing, relocation.encryption, threads, largest=policy.largest, quota=policy.quota
         ),
         sending=sending,
-        outbound=Outbound(store, around.queue, policy.hostname),
+        outbound=Outbound(store, around.queue, senders, policy.hostname),
         relocation=relocation,
     )

@@ -1,11 +1,11 @@
 """Webhooks as they are managed, and the events that go to them."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.account import Principal
+from duckmail.model.events import Event
 from duckmail.runtime.log import event
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
@@ -13,13 +13,7 @@ from storage.users import Users
 from storage.webhooks import Webhooks as Records
 from storage.webhooks import WebhookSlice
 
-ALL = "*"
-
 _logger = logging.getLogger("duckmail.webhooks")
-
-
-def _nothing() -> None:
-    pass
 
 
 class Webhooks:
@@ -27,7 +21,6 @@ class Webhooks:
         self._records = records
         self._users = users
         self._passwords = passwords
-        self.woken: Callable[[], None] = _nothing  # called when there is something to post
 
     async def create(self, types: Sequence[str], user: str, url: str, by: Principal) -> str:
         """`user`: "" for what happens to anybody. Its id. Raises: NotFound (the user), NotPermitted, Unavailable."""
@@ -54,16 +47,7 @@ class Webhooks:
 
     async def emit(self, name: str, user: str = "", /, **fields: object) -> None:
         """`duckmail.model.events.Events`: durable on return, unless the database is away."""
-        # As clients of the contract know it: the whole name, all, or the first part of the name.
-        types = [name, ALL, f"{name.partition('.')[0]}.{ALL}"]
         try:
-            hooks = await self._records.matching(types, user)
-            if not hooks:
-                return
-            about = {"user": user} if user else {}
-            given = {key: value for key, value in fields.items() if value is not None}
-            await self._records.enqueue(hooks, {"time": int(time.time() * 1000), "ev": name, **about, **given})
+            await self._records.tell(Event(name, user, fields))
         except Unavailable as error:
             event(_logger, logging.WARNING, "event not told", name=name, fields=error.fields)
-            return
-        self.woken()
