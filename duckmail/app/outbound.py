@@ -13,7 +13,7 @@ from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.routing import Router, parse_relay
 from duckmail.services.queue.runner import Runner
 from duckmail.services.queue.schedule import Schedule
-from duckmail.services.queue.slots import Slots
+from duckmail.services.queue.slots import Pace, Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.srs import SenderRewriting
 from protocols.smtp.client import SmtpCourier
@@ -32,13 +32,17 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
             relays=frozenset({relay.host.lower()} if relay else ()),
             connect_timeout=config.connect_timeout,
             outward=outside.outward,
+            messages=config.connection_messages,
+            idle=config.connection_idle,
+            most_idle=config.concurrency,
         ),
         outside.dns,
         outside.contexts,
     )
     srs = services.srs
     resolver = Resolver(store.addresses, store.settings, (srs.domain,) if srs else ())
-    slots = Slots(config.concurrency, config.per_host)
+    pace = Pace(config.per_host, config.per_domain, config.per_account, config.host_minute)
+    slots = Slots(config.concurrency, pace)
     tools = Tools(
         store=store,
         router=Router(
@@ -49,7 +53,9 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
             passwords=services.target_passwords,
         ),
         local=LocalCourier(services.delivery, services.budget),
-        remote=Remote(courier, outside.dns, slots, config.tls, HttpPoster(outside.http)),
+        remote=Remote(
+            courier, HttpPoster(outside.http), outside.dns, slots, tls=config.tls, hostname=services.hostname
+        ),
         slots=slots,
         reports=services.reports,
         schedule=Schedule(config.schedule, store.settings),
@@ -66,3 +72,4 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         yield runner
     finally:
         await runner.drain(seconds)
+        courier.close()

@@ -11,6 +11,7 @@ import pycares
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.address import ascii_domain
+from duckmail.model.exchangers import Exchangers
 
 TIMEOUT = 3.0  # seconds for the first try of one server; c-ares doubles it with each further round
 TRIES = 2  # rounds over all name servers
@@ -56,8 +57,8 @@ class Dns:
         if self._resolver is not None:
             await self._resolver.close()
 
-    async def exchangers(self, domain: str) -> list[str]:
-        """The hosts that take mail for `domain`, best first, equal ones in random order; [] if it takes none.
+    async def exchangers(self, domain: str) -> Exchangers:
+        """The hosts that take mail for `domain`, best first, equal ones in random order; none if it takes none.
 
         An address literal (`[192.0.2.1]`) is the address itself.
 
@@ -66,22 +67,25 @@ class Dns:
             Unavailable: no clear answer for now.
         """
         if domain.startswith("["):
-            return [_literal(domain)]
+            return Exchangers(((0, _literal(domain)),))
         name = _name(domain)
         found = await self._mail_exchangers(name)
         if not found:
             # RFC 5321 §5.1: without MX the domain is its own mail exchanger, if it has an address.
             await self.addresses(name)
-            return [name]
+            return Exchangers(((0, name),))
         hosts = [(preference, host.removesuffix(".").lower()) for preference, host in found]
         # RFC 7505 §3: a single MX of "." says that the domain takes no mail.
         if len(hosts) == 1 and not hosts[0][1]:
-            return []
+            return Exchangers()
         _shuffle(hosts)  # RFC 5321 §5.1: equal preferences are randomized to spread the load
-        best = [host for _, host in sorted(hosts, key=lambda pair: pair[0]) if _is_host(host)]
+        best: dict[str, int] = {}
+        for preference, host in sorted(hosts, key=lambda pair: pair[0]):
+            if _is_host(host):
+                best.setdefault(host, preference)
         if not best:
             raise NotFound(f"{name} has no mail exchanger with a usable name")
-        return list(dict.fromkeys(best))[:MAX_EXCHANGERS]
+        return Exchangers(tuple((preference, host) for host, preference in best.items())[:MAX_EXCHANGERS])
 
     async def addresses(self, host: str) -> list[str]:
         """The IPv4 and IPv6 addresses of `host`, in turn.

@@ -246,6 +246,24 @@ class Outbound(Section):
     )
     concurrency: int = Field(default=20, description="Messages this process sends at the same time.", ge=1, le=1000)
     per_host: int = Field(default=5, description="Of these, at most so many to the same host.", ge=1, le=1000)
+    per_domain: int = Field(
+        default=0, description="And at most so many for the same domain, on all its hosts; 0: no limit.", ge=0, le=1000
+    )
+    per_account: int = Field(
+        default=0, description="And at most so many of the same account; 0: no limit.", ge=0, le=1000
+    )
+    host_minute: int = Field(
+        default=0,
+        description="How many messages this process begins to send to the same host within a minute; 0: no limit.",
+        ge=0,
+        le=100_000,
+    )
+    connection_messages: int = Field(
+        default=50, description="Messages sent through one connection to another server.", ge=1, le=1000
+    )
+    connection_idle: Duration = Field(
+        default=5.0, description="How long such a connection waits for the next message.", ge=0.1, le=60
+    )
     connect_timeout: Duration = Field(default=30.0, description="For a connection to another server.", ge=1, le=300)
     nameservers: Tuple[str] = Field(
         default=(), description='DNS servers: "192.0.2.53" or "192.0.2.53:5353". Empty: the ones of the system.'

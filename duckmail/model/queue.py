@@ -114,13 +114,17 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message as it is sent. `read` may be called again for another attempt. `id`: in the queue."""
+    """A message as it is sent. `read` may be called again for another attempt. `id`: in the queue.
+
+    `user`: whose it is, "" for the server's own.
+    """
 
     envelope: OutboundEnvelope
     size: int
     prefix: bytes = field(repr=False)
     content: Octets
     id: str = ""
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ class Outcome:
     `code`: of the SMTP reply, 0 when there was none (no connection, time-out). `status`: RFC 3463. `text`: the reply's
     text, or our own words. `host`: who answered, "" when nobody did. `ambiguous`: the message was sent whole and its
     answer never came, so the remote server may have it: only then may a later attempt double it. `dsn`: the server
-    knows DSN (RFC 3461) and was given the recipient's NOTIFY, so it reports a success itself.
+    knows DSN (RFC 3461) and was given the recipient's NOTIFY, so it reports a success itself. `early`: it is about the
+    server and not about the message, which another server may take.
     """
 
     address: str
@@ -154,6 +159,7 @@ class Outcome:
     host: str = ""
     ambiguous: bool = False
     dsn: bool = False
+    early: bool = False
 
     @property
     def accepted(self) -> bool:

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from socket import SOCK_STREAM
 from typing import Protocol
@@ -21,6 +22,7 @@ from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
 from duckmail.runtime.log import event
 from protocols.net.outgoing import Outgoing
 from protocols.smtp.client_connection import Failed, SmtpConnection, StartTlsRefused, TlsFailed
+from protocols.smtp.client_idle import Idle, Key
 from protocols.smtp.client_settings import ClientContexts, SmtpClientSettings
 from protocols.smtp.client_transaction import transact
 
@@ -39,12 +41,13 @@ class Resolver(Protocol):
 
 
 class SmtpCourier:
-    """Sends letters by SMTP; one connection for each."""
+    """Sends letters by SMTP, several to the same server through one connection; `close` it at the end."""
 
     def __init__(self, settings: SmtpClientSettings, resolver: Resolver, contexts: ClientContexts) -> None:
         self._settings = settings
         self._resolver = resolver
         self._contexts = contexts
+        self._idle = Idle(settings.idle, settings.most_idle)
 
     async def send(
         self, destination: Destination, letter: Letter, recipients: Sequence[QueueRecipient]
@@ -56,28 +59,58 @@ class SmtpCourier:
         """
         if not recipients:
             return []
-        begun = time.monotonic()
-        connection: SmtpConnection | None = None
+        key = Key(destination, _policy(destination, letter))
+        waiting = self._idle.take(key)
+        if waiting is not None:
+            waiting.prolong(self._deadline())
+            outcomes = await self._transact(key, waiting, letter, recipients)
+            if not _was_gone(waiting, outcomes):
+                return outcomes
         try:
-            connection = await self._connect(destination, _policy(destination, letter), letter.envelope.requiretls)
-            outcomes = await transact(connection, letter, recipients)
+            connection = await self._connect(destination, key.policy, letter.envelope.requiretls)
         except Failed as failure:
             host = destination.host if failure.code else ""
-            outcomes = [Outcome(one.address, failure.code, failure.status, failure.text, host) for one in recipients]
+            found = Outcome("", failure.code, failure.status, failure.text, host, early=True)
+            outcomes = [replace(found, address=one.address) for one in recipients]
+            _report(destination, None, outcomes)
+            return outcomes
+        return await self._transact(key, connection, letter, recipients)
+
+    def close(self) -> None:
+        """Ends the connections that wait for more."""
+        self._idle.close()
+
+    async def _transact(
+        self, key: Key, connection: SmtpConnection, letter: Letter, recipients: Sequence[QueueRecipient]
+    ) -> list[Outcome]:
+        begun = time.monotonic()
+        try:
+            outcomes = await transact(connection, letter, recipients)
         except BaseException:
-            if connection is not None:
-                connection.abort()
+            connection.abort()
             raise
-        if connection is not None:
+        connection.messages += 1
+        if self._may_stay(connection, outcomes):
+            self._idle.keep(key, connection)
+        else:
             connection.quit()
-        _report(destination, connection, outcomes, time.monotonic() - begun)
+        _report(key.destination, connection, outcomes, time.monotonic() - begun)
         return outcomes
+
+    def _may_stay(self, connection: SmtpConnection, outcomes: Sequence[Outcome]) -> bool:
+        """Only behind a message that was taken: what a server thinks after an error, nobody can know."""
+        most = min(self._settings.messages, connection.extensions.most_messages or self._settings.messages)
+        taken = any(outcome.accepted for outcome in outcomes)
+        return taken and not connection.broken and not connection.interrupted and connection.messages < most
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._settings.message_timeout
 
     # From a host name to a connection that is ready for MAIL; all of it raises Failed
 
     async def _connect(self, destination: Destination, policy: str, requiretls: bool) -> SmtpConnection:
         """A session with the first address of the host that gives one."""
-        deadline = asyncio.get_running_loop().time() + self._settings.message_timeout
+        deadline = self._deadline()
         failure = Failed(0, "4.4.4", f"{destination.host} has no address")
         # RFC 5321 §5.1: the addresses of a host are tried one after the other until one succeeds.
         for address in await self._addresses(destination.host, destination.port):
@@ -188,6 +221,11 @@ def _policy(destination: Destination, letter: Letter) -> str:
     return VERIFY if letter.envelope.requiretls and destination.tls != NEVER else destination.tls
 
 
+def _was_gone(connection: SmtpConnection, outcomes: Sequence[Outcome]) -> bool:
+    """The server had closed a connection that waited, or had enough of it: that says nothing of the message."""
+    return connection.broken and all(not outcome.ambiguous and outcome.code in {0, 421} for outcome in outcomes)
+
+
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
@@ -197,7 +235,7 @@ def _is_address(host: str) -> bool:
 
 
 def _report(
-    destination: Destination, connection: SmtpConnection | None, outcomes: Sequence[Outcome], seconds: float
+    destination: Destination, connection: SmtpConnection | None, outcomes: Sequence[Outcome], seconds: float = 0.0
 ) -> None:
     """One line per attempt; no addresses, and not the server's words, which may hold them."""
     taken = sum(outcome.accepted for outcome in outcomes)
@@ -209,6 +247,7 @@ def _report(
         host=destination.host,
         port=destination.port,
         tls=connection.security if connection is not None else "",
+        messages=connection.messages if connection is not None else 0,
         accepted=taken,
         refused=refused,
         deferred=len(outcomes) - taken - refused,

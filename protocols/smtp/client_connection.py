@@ -60,6 +60,7 @@ class SmtpConnection:
         self.extensions = Extensions()
         self.broken = False
         self.security = UNPROTECTED
+        self.messages = 0  # sent to their end
         self._wire = wire
         self._replies = ReplyReader()
         self._deadline = deadline
@@ -135,6 +136,10 @@ class SmtpConnection:
         reply = await self.ask(line("RSET"), "RSET")
         if reply.code // 100 != 2:
             raise Failed.by(reply)
+
+    def prolong(self, deadline: float) -> None:
+        """For another message: all waiting ends at this loop time."""
+        self._deadline = deadline
 
     def quit(self) -> None:
         """Says goodbye and returns; the connection ends when the server has answered, or soon without (`FAREWELL`)."""

@@ -17,7 +17,8 @@ class SmtpClientSettings:
     `hostname`: in EHLO. `relays`: the hosts that the configuration names, in lower case: they may have addresses in
     private networks, and are looked up as the system does it (hosts file). `outward`: where all others may be.
     `message_timeout`: for one message with all that belongs to it, however steadily a server drips.
-    `max_addresses`: how many addresses of one host are tried.
+    `max_addresses`: how many addresses of one host are tried. `messages`: sent through one connection at most;
+    `idle`: how long it waits for the next one; `most_idle`: connections that wait so.
     """
 
     hostname: str
@@ -32,6 +33,9 @@ class SmtpClientSettings:
     end_timeout: float = 10 * MINUTE
     message_timeout: float = 40 * MINUTE
     max_addresses: int = 6
+    messages: int = 1
+    idle: float = 5.0
+    most_idle: int = 100
 
 
 @dataclass(frozen=True, slots=True)

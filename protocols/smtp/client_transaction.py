@@ -49,6 +49,7 @@ class _Transaction:
         self._mail_refused = False
         self._go_ahead = False  # 354 was said
         self._sent_whole = False
+        self._offers_too_little = False  # another server of the domain may do
         # RFC 6531 §3.4: asked for when the message has it, or when an address does.
         self._utf8 = letter.envelope.smtputf8 or any(
             needs_utf8(address) for address in (letter.envelope.sender, *(one.address for one in recipients))
@@ -60,7 +61,7 @@ class _Transaction:
         try:
             await self._converse()
         except CommandError as error:
-            self._settle(self._undecided(), error.reply, ours=True)
+            self._settle(self._undecided(), error.reply, ours=True, early=self._offers_too_little)
         except Failed as failure:
             self._fail(failure)
         return [self._outcomes[place] for place in range(len(self._recipients))]
@@ -80,6 +81,7 @@ class _Transaction:
         letter, offered, host = self._letter, self._offered, self._connection.host
         if letter.envelope.requiretls and not (self._connection.security == VERIFIED and offered.offers("REQUIRETLS")):
             # RFC 8689 §4.2.1: not sent to a server that does not promise to keep it under TLS.
+            self._offers_too_little = True
             raise CommandError(550, "5.7.30", f"{host} does not support REQUIRETLS")
         if offered.size_limit and letter.size > offered.size_limit:
             raise CommandError(552, "5.3.4", f"{host} takes messages of at most {offered.size_limit} octets")
@@ -203,14 +205,16 @@ class _Transaction:
     def _undecided(self) -> list[int]:
         return [place for place in range(len(self._recipients)) if place not in self._outcomes]
 
-    def _settle(self, places: Sequence[int], answer: Reply, ours: bool = False) -> None:
-        """The same outcome for all of `places`. `ours`: the words are not the server's."""
+    def _settle(self, places: Sequence[int], answer: Reply, ours: bool = False, early: bool = False) -> None:
+        """The same outcome for all of `places`. `ours`: the words are not the server's. `early`: as of `Outcome`."""
         host = "" if ours else self._connection.host
         # RFC 3461 §5.2.2: a server that offers DSN and accepted the recipient goes on with the duty to report.
         dsn = answer.code < 300 and self._offered.offers("DSN")
         for place in places:
             address = self._recipients[place].address
-            self._outcomes[place] = Outcome(address, answer.code, enhanced(answer), words(answer), host, dsn=dsn)
+            self._outcomes[place] = Outcome(
+                address, answer.code, enhanced(answer), words(answer), host, dsn=dsn, early=early
+            )
 
     def _fail(self, failure: Failed) -> None:
         """The outcome of whoever has none yet, when the session could not go on."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.account import Principal
 from duckmail.model.address import view
+from duckmail.model.exchangers import Exchangers
 from duckmail.model.message import Needs
 from duckmail.model.queue import (
     NOTIFY_DEFAULT,
@@ -41,7 +42,7 @@ from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.routing import Router
 from duckmail.services.queue.runner import Runner
 from duckmail.services.queue.schedule import Schedule
-from duckmail.services.queue.slots import Slots
+from duckmail.services.queue.slots import Pace, Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.sorting import Sorting
 from duckmail.services.srs import SenderRewriting, Srs
@@ -122,12 +123,12 @@ class World:
             return Outcome(address, 0, "4.4.2", "The connection broke after the message", host, ambiguous=True)
         return Outcome(address, code, status, text, host if code else "", dsn=self.dsn)
 
-    async def exchangers(self, domain: str) -> list[str]:
+    async def exchangers(self, domain: str) -> Exchangers:
         if domain == "broken.test":
             raise Unavailable("No answer from the name servers")
         if domain not in self.hosts:
             raise NotFound("There is no such domain")
-        return self.hosts[domain]
+        return Exchangers(tuple(enumerate(self.hosts[domain])))
 
 
 class Outbound:
@@ -220,7 +221,7 @@ async def outbound(
     with contextlib.closing(pool):
         async with open_store(mongo_uri, database_name, slot=slot) as store:
             times = Schedule(schedule)
-            slots = Slots(concurrency, per_host, patience)
+            slots = Slots(concurrency, Pace(per_host), patience)
             reports = Reports(store, "mx.example.com", times)
             queue = Queue(store, reports)
             srs = Srs(srs_domain, lambda: [bytes(32)]) if srs_domain else None
@@ -236,7 +237,7 @@ async def outbound(
                 store=store,
                 router=Router(resolver, relay, mx=mx, passwords=TargetPasswords(Sealer([bytes(32)]))),
                 local=LocalCourier(delivery, OctetBudget(64 << 20)),
-                remote=Remote(world, world, slots, "may", world),
+                remote=Remote(world, world, world, slots, tls="may", hostname="mx.example.com"),
                 slots=slots,
                 reports=reports,
                 schedule=times,

@@ -67,7 +67,7 @@ async def resolver(zone: Zone = ZONE, timeout: float = 30) -> AsyncIterator[tupl
 )
 async def test_exchangers(domain: str, hosts: list[str]) -> None:
     async with resolver() as (dns, _):
-        assert await dns.exchangers(domain) == hosts
+        assert (await dns.exchangers(domain)).hosts == hosts
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ async def test_a_wrong_name_is_not_asked_for() -> None:
 
 async def test_hosts_are_few() -> None:
     async with resolver() as (dns, _):
-        hosts = await dns.exchangers("many.example")
+        hosts = (await dns.exchangers("many.example")).hosts
         assert hosts == [f"mx{number}.many.example" for number in range(MAX_EXCHANGERS)]
 
 
@@ -116,7 +116,7 @@ async def test_equal_preferences_are_shuffled_and_others_not() -> None:
     hosts = [f"mx{number}.example.com" for number in range(8)]
     zone = {("example.com", "MX"): [(5, "first.example.com"), *((10, host) for host in hosts)]}
     async with resolver(zone) as (dns, _):
-        orders = {tuple(await dns.exchangers("example.com")) for _ in range(20)}
+        orders = {tuple((await dns.exchangers("example.com")).hosts) for _ in range(20)}
     assert len(orders) > 1
     assert all(order[0] == "first.example.com" and sorted(order[1:]) == hosts for order in orders)
 
@@ -161,7 +161,7 @@ async def test_a_question_has_a_deadline() -> None:
 @on_both_loops
 async def test_on_either_loop() -> None:
     async with resolver() as (dns, _):
-        assert await dns.exchangers("host.example") == ["host.example"]
+        assert (await dns.exchangers("host.example")).hosts == ["host.example"]
 
 
 @pytest.mark.parametrize("text", ["192.0.2.53", "192.0.2.53:5353", "2001:db8::53", "[2001:db8::53]", "[::1]:5353"])

@@ -134,7 +134,7 @@ class Attempt:
         async for piece in content.read(0, min(content.header_size, HEADER_LIMIT)):
             block += piece
         self._loops = sum(1 for _ in Lookup(block).spans(b"received")) > MOST_RECEIVED
-        self._letter = Letter(message.envelope, message.size, message.prefix, content, message.id)
+        self._letter = Letter(message.envelope, message.size, message.prefix, content, message.id, message.user)
 
     async def _sign(self) -> None:
         if self._letter is None or self._loops:

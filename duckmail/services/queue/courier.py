@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from duckmail.model.exchangers import Exchangers
 from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
 
 
@@ -30,8 +31,8 @@ class Poster(Protocol):
 class MailExchangers(Protocol):
     """Knows the hosts that take mail for a domain."""
 
-    async def exchangers(self, domain: str, /) -> list[str]:
-        """The hosts to try, best first (RFC 5321 §5.1); none for a null MX (RFC 7505).
+    async def exchangers(self, domain: str, /) -> Exchangers:
+        """The hosts to try (RFC 5321 §5.1); none for a null MX (RFC 7505).
 
         Raises:
             NotFound: the domain does not exist, or has neither MX nor address.

@@ -19,14 +19,16 @@ _logger = logging.getLogger("duckmail.queue")
 
 
 class Remote:
-    """`tls`: to mail exchangers, as `outbound.tls` has it."""
-
-    def __init__(self, courier: Courier, exchangers: MailExchangers, slots: Slots, tls: str, poster: Poster) -> None:
+    def __init__(
+        self, courier: Courier, poster: Poster, exchangers: MailExchangers, slots: Slots, *, tls: str, hostname: str
+    ) -> None:
+        """`tls`: to mail exchangers, as `outbound.tls` has it. `hostname`: ours."""
         self._courier = courier
         self._poster = poster
         self._exchangers = exchangers
         self._slots = slots
         self._tls = tls
+        self._hostname = hostname
 
     async def send(
         self, route: Relay | Exchange | Post, letter: Letter, recipients: Sequence[QueueRecipient]
@@ -37,55 +39,64 @@ class Remote:
         if isinstance(route, Post):
             return await self._post(route, letter, recipients)
         try:
-            hosts = await self._exchangers.exchangers(route.domain)
+            found = await self._exchangers.exchangers(route.domain)
         except NotFound as error:
             return _same(recipients, 550, "5.1.2", error.text)
         except DuckmailError as error:
             return _same(recipients, 0, "4.4.3", error.text)
-        if not hosts:
+        if not found.ranked:
             # RFC 7505 §4.1: a null MX says that the domain takes no mail.
             return _same(recipients, 556, "5.1.10", "The domain takes no mail")
-        return await self._first_of(hosts[:MOST_HOSTS], letter, recipients)
+        better = found.ahead_of(self._hostname)
+        if not better.ranked:
+            return _same(recipients, 554, "5.4.6", f"Mail for {route.domain} comes back to {self._hostname}")
+        return await self._first_of(route.domain, better.hosts[:MOST_HOSTS], letter, recipients)
 
     async def _first_of(
-        self, hosts: Sequence[str], letter: Letter, recipients: Sequence[QueueRecipient]
+        self, domain: str, hosts: Sequence[str], letter: Letter, recipients: Sequence[QueueRecipient]
     ) -> list[Outcome]:
-        outcomes: list[Outcome] = []
+        best: list[Outcome] = []
         for host in hosts:
-            outcomes = await self._one(Destination(host, tls=self._tls), letter, recipients)
+            outcomes = await self._one(Destination(host, tls=self._tls), letter, recipients, domain)
             if not _as_a_whole(outcomes):
-                break
-        return outcomes
+                return outcomes
+            # What one host refuses for good, another that could not be reached may still take.
+            if not best or any(outcome.permanent for outcome in best):
+                best = outcomes
+        return best
 
     async def _one(
-        self, destination: Destination, letter: Letter, recipients: Sequence[QueueRecipient]
+        self, destination: Destination, letter: Letter, recipients: Sequence[QueueRecipient], domain: str = ""
     ) -> list[Outcome]:
         send = partial(self._courier.send, destination, letter, recipients)
-        return await self._guarded(destination.host, send, recipients)
+        async with self._slots.take(destination.host, domain, letter.user):
+            return await self._guarded(destination.host, send, recipients)
 
     async def _post(self, route: Post, letter: Letter, recipients: Sequence[QueueRecipient]) -> list[Outcome]:
-        return await self._guarded(route.host, partial(self._poster.post, route.url, letter, recipients), recipients)
+        send = partial(self._poster.post, route.url, letter, recipients)
+        async with self._slots.take(route.host, account=letter.user):
+            return await self._guarded(route.host, send, recipients)
 
+    @staticmethod
     async def _guarded(
-        self, host: str, send: Callable[[], Awaitable[list[Outcome]]], recipients: Sequence[QueueRecipient]
+        host: str, send: Callable[[], Awaitable[list[Outcome]]], recipients: Sequence[QueueRecipient]
     ) -> list[Outcome]:
-        """In a slot of the host; whatever fails is tried again."""
-        async with self._slots.take(host):
-            try:
-                outcomes = await send()
-            except Exception:
-                event(_logger, logging.ERROR, "courier failed", exc_info=True, host=host)
-                outcomes = []
+        """Whatever fails is tried again."""
+        try:
+            outcomes = await send()
+        except Exception:
+            event(_logger, logging.ERROR, "courier failed", exc_info=True, host=host)
+            outcomes = []
         missing = len(recipients) - len(outcomes)
         return [*outcomes, *_same(recipients[-missing:], 0, "4.3.0", "Temporary failure")] if missing else outcomes
 
 
 def _as_a_whole(outcomes: Sequence[Outcome]) -> bool:
-    """Whether the host took nothing for anybody, and another one may: no connection, a greeting of 421, and the like.
+    """Whether the host took nothing for anybody, and another one may: no connection, a greeting of 554, and the like.
 
     Never when it may have the message.
     """
-    return all(not (outcome.accepted or outcome.permanent or outcome.ambiguous) for outcome in outcomes)
+    return all(not (one.accepted or one.ambiguous or (one.permanent and not one.early)) for one in outcomes)
 
 
 def _same(recipients: Sequence[QueueRecipient], code: int, status: str, text: str) -> list[Outcome]:

@@ -8,6 +8,7 @@ from protocols.smtp.wire.reply import Reply
 
 # ehlo-line = ehlo-keyword *( SP ehlo-param ); some old servers write `AUTH=PLAIN LOGIN`.
 _EHLO_LINE = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:[ =]+(?P<parameters>.*))?")
+_MAILMAX = re.compile(r"(?:^| )MAILMAX=([0-9]{1,6})(?= |$)")
 _MAX_SIZE_DIGITS = 20  # RFC 1870 §4
 
 
@@ -25,6 +26,13 @@ class Extensions:
         """Octets of the largest message; 0 when the server states none (RFC 1870 §4)."""
         text = self.keywords.get("SIZE", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_SIZE_DIGITS else 0
+
+    @property
+    def most_messages(self) -> int:
+        """How many messages the server takes through one connection; 0 when it does not say."""
+        # RFC 9422 §4: MAILMAX=1*6DIGIT, beside other limits.
+        found = _MAILMAX.search(self.keywords.get("LIMITS", "").upper())
+        return int(found[1]) if found else 0
 
     @property
     def mechanisms(self) -> frozenset[str]:
