@@ -329,9 +329,19 @@ class Mail:
         """Those of `uids` (ascending) that still exist, ascending, in batches. Raises: Unavailable."""
         return self._store.messages.fetch(self._user, self._mine(view).mailbox.id, uids, needs)
 
-    async def search(self, view: View, criteria: search.Node, recent_from: int = 0) -> list[int]:
-        """Ascending UIDs of the messages that match. `recent_from`: what `claim_recent` gave this session."""
-        return await Search(self._store.messages, self._mine(view), recent_from, self._store.text_index).run(criteria)
+    async def search(
+        self, view: View, criteria: search.Node, recent_from: int = 0, among: Sequence[int] | None = None
+    ) -> list[int]:
+        """Ascending UIDs of the messages that match.
+
+        Args:
+            recent_from: what `claim_recent` gave this session.
+            among: the UIDs to look at; None: all.
+
+        Raises: LimitReached, Unavailable.
+        """
+        found = Search(self._store.messages, self._mine(view), recent_from, self._store.text_index)
+        return await found.run(criteria, among)
 
     async def sort(
         self, view: View, uids: Sequence[int], order: Sequence[SortBy], scores: Mapping[int, int] | None = None

@@ -66,16 +66,18 @@ class Search:
         self._now = datetime.now(UTC)
         self._keys = 0  # tests that one message may have to go through
 
-    async def run(self, criteria: search.Node) -> list[int]:
-        """Ascending UIDs that match. Raises: LimitReached (too many keys for so many messages), Unavailable."""
+    async def run(self, criteria: search.Node, among: Sequence[int] | None = None) -> list[int]:
+        """Ascending UIDs that match, of `among` or of all. Raises: LimitReached (too many keys for so many messages),
+        Unavailable."""
         view = self._view
         if self._index is not None:
             self._bounds = await bounds(self._index, view, criteria)
         few = _count_keys(criteria) <= FEW_KEYS
         test = self._compile(criteria) if few else await asyncio.to_thread(self._compile, criteria)
-        if self._keys * len(view.uids) > MAX_WORK:
-            raise LimitReached("Too many search keys for so many messages", keys=self._keys, messages=len(view.uids))
-        rows = self._rows(criteria)
+        count = len(view.uids) if among is None else len(among)
+        if self._keys * count > MAX_WORK:
+            raise LimitReached("Too many search keys for so many messages", keys=self._keys, messages=count)
+        rows = self._rows(criteria) if among is None else self._rows_at(map(view.position, among))
         matched, undecided = await self._decide(test, (Candidate(*row) for row in rows))
         if undecided:
             more, undecided = await self._by_listed(test, undecided)
@@ -90,8 +92,11 @@ class Search:
         limit = self._bounds.limit(criteria)
         if limit is None:
             return zip(view.uids[:], view.flags[:], view.modseqs[:], strict=True)
-        at = places_of(view, limit, self._bounds.last)
-        return [(view.uids[one], view.flags[one], view.modseqs[one]) for one in at]
+        return self._rows_at(places_of(view, limit, self._bounds.last))
+
+    def _rows_at(self, places: Iterable[int]) -> list[tuple[int, int, int]]:
+        view = self._view
+        return [(view.uids[one], view.flags[one], view.modseqs[one]) for one in places if one >= 0]
 
     async def _by_listed(self, test: Test, candidates: list[Candidate]) -> tuple[list[int], list[Candidate]]:
         by_uid = {candidate.uid: candidate for candidate in candidates}

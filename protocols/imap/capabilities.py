@@ -72,6 +72,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("SORT", _logged_in, ("SORT", "UID SORT")),  # RFC 5256
     Capability("SORT=DISPLAY", _logged_in, ("SORT", "UID SORT")),  # RFC 5957
     Capability("ESORT", _logged_in, ("SORT", "UID SORT")),  # RFC 5267
+    Capability("CONTEXT=SEARCH", _logged_in, ("SEARCH", "UID SEARCH", "CANCELUPDATE")),  # RFC 5267
+    Capability("CONTEXT=SORT", _logged_in, ("SORT", "UID SORT", "CANCELUPDATE")),  # RFC 5267
     Capability("THREAD=ORDEREDSUBJECT", _logged_in, ("THREAD", "UID THREAD")),  # RFC 5256
     Capability("THREAD=REFERENCES", _logged_in, ("THREAD", "UID THREAD")),  # RFC 5256
     Capability("THREAD=REFS", _logged_in, ("THREAD", "UID THREAD")),  # draft-ietf-morg-inthread

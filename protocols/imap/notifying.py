@@ -13,37 +13,15 @@ from duckmail.model.mailbox import SEPARATOR, Mailbox
 from duckmail.model.ranges import Ranges
 from duckmail.runtime.tasks import Tasks
 from protocols.imap.fetching import Plan
+from protocols.imap.gathering import MOST_MESSAGES, Gathering, Overflow
 from protocols.imap.selected import Selected
 from protocols.imap.session import Session, State
 from protocols.imap.wire.notify import Group, Request, Scope
 from protocols.imap.wire.response import list_response, mailbox_name, status_response
-from protocols.imap.writer import Writer
 
 PAUSE = 0.05  # seconds between two looks, and while the client is busy
 RETRY = 2.0  # seconds, while the store does not answer
-MOST_MESSAGES = 1000  # fetched for one look
-MOST_OCTETS = 1024 * 1024
 _COUNTED = frozenset({"MESSAGENEW", "MESSAGEEXPUNGE"})
-
-
-class _Overflow(Exception):
-    """More than a session is told without asking."""
-
-
-class _Gathering(Writer):
-    """Holds what is written to it. Raises: _Overflow."""
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(session.connection, session.settings.write_timeout)
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-        if len(self.data) > MOST_OCTETS:
-            raise _Overflow
-
-    async def room(self) -> None:
-        """There is, up to the limit."""
 
 
 class Notifier:
@@ -90,7 +68,7 @@ class Notifier:
             self._bell.clear()
             try:
                 await self._tell()
-            except _Overflow:
+            except Overflow:
                 # RFC 5465 §5.8: and then it is as after NOTIFY NONE.
                 self._session.writer.status("OK", "Too much to tell", "NOTIFICATIONOVERFLOW")
                 self._session.writer.push()
@@ -182,9 +160,9 @@ class Notifier:
         announced = selected.uidnext
         uids = selected.live(Ranges.from_pairs([(self._fetched, announced - 1)])) if self._fetched < announced else []
         if len(uids) > MOST_MESSAGES:
-            raise _Overflow
+            raise Overflow
         numbers = [selected.number(uid) for uid in uids]
-        plan, gathered = Plan(group.fetch, uid=True, modseq=self._session.condstore), _Gathering(self._session)
+        plan, gathered = Plan(group.fetch, uid=True, modseq=self._session.condstore), Gathering(self._session)
         async for batch in self._mail.fetch(selected.view, uids, plan.needs):
             for message in batch:
                 await plan.write(gathered, selected, message, seen=False, condstore=self._session.condstore)

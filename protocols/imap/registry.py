@@ -6,6 +6,7 @@ from protocols.imap import capabilities
 from protocols.imap.command import Command
 from protocols.imap.commands.append import APPEND
 from protocols.imap.commands.authenticate import AUTHENTICATE
+from protocols.imap.commands.cancelupdate import CANCELUPDATE
 from protocols.imap.commands.capability import CAPABILITY
 from protocols.imap.commands.close import CLOSE, UNSELECT
 from protocols.imap.commands.compress import COMPRESS
@@ -86,6 +87,7 @@ COMMANDS: tuple[Command, ...] = (
     UID_SEARCH,
     SORT,
     UID_SORT,
+    CANCELUPDATE,
     THREAD,
     UID_THREAD,
     FETCH,

@@ -55,6 +55,7 @@ _CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
 )
 
 SERVERBUG = no("Internal error, it has been logged", "SERVERBUG")
+TAG_REUSED = bad("Tag reuse")  # RFC 5267 §4.3
 EXPUNGE_ISSUED = no("Some of the requested messages no longer exist", "EXPUNGEISSUED")
 
 

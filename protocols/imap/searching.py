@@ -1,5 +1,6 @@
 """Criteria as a client wrote them, carried out on the selected mailbox: what SEARCH, SORT and THREAD share."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from duckmail.model import search
@@ -32,22 +33,53 @@ class Program:
         return cls(key, len(keys), tuple(sets), contains_modseq(key))
 
 
-async def find(session: Session, selected: Selected, program: Program) -> list[int]:
+Sets = Mapping[tuple[SequenceSet, bool], Ranges]
+
+
+async def find(
+    session: Session,
+    selected: Selected,
+    program: Program,
+    *,
+    fixed: Sets | None = None,
+    among: Sequence[int] | None = None,
+) -> list[int]:
     """Ascending UIDs that match, of messages that the client may not have been told of yet.
 
-    Raises: UnknownNumber, LimitReached, Unavailable.
+    Args:
+        fixed: sets of messages that are resolved already.
+        among: the UIDs to look at, ascending; None: all.
+
+    Raises: UidRequired, LimitReached, Unavailable.
     """
-    criteria = await _criteria(session, selected, program)
-    return await session.mail.search(selected.view, criteria, selected.recent_from)
+    criteria = await _criteria(session, selected, program, fixed or {})
+    return await session.mail.search(selected.view, criteria, selected.recent_from, among)
 
 
-async def _criteria(session: Session, selected: Selected, program: Program) -> search.Node:
-    """The tree with UIDs in it. A line holds thousands of sets: others run meanwhile; the tree is made in a thread."""
+async def fixed_sets(selected: Selected, program: Program) -> Sets:
+    """Its sequence numbers and `$` as they stand now, for good (RFC 5267 §4.3). Raises: UidRequired."""
     uids: dict[tuple[SequenceSet, bool], Ranges] = {}
     turns = Turns()
     for numbers, uid in program.sets:
-        uids[numbers, uid] = selected.resolve(numbers, uid=uid)
-        await turns.pause()
+        if numbers.saved or not uid:
+            uids[numbers, uid] = _resolved(selected, numbers, uid)
+            await turns.pause()
+    return uids
+
+
+def _resolved(selected: Selected, numbers: SequenceSet, uid: bool) -> Ranges:
+    # RFC 7377 §2: in any search numbers beyond the last message are no error, they match nothing.
+    return selected.resolve(numbers, uid=uid, beyond=True)
+
+
+async def _criteria(session: Session, selected: Selected, program: Program, fixed: Sets) -> search.Node:
+    """The tree with UIDs in it. A line holds thousands of sets: others run meanwhile; the tree is made in a thread."""
+    uids = dict(fixed)
+    turns = Turns()
+    for numbers, uid in program.sets:
+        if (numbers, uid) not in uids:
+            uids[numbers, uid] = _resolved(selected, numbers, uid)
+            await turns.pause()
 
     def resolved() -> search.Node:
         return resolve(program.key, lambda numbers, uid: uids[numbers, uid])

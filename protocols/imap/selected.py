@@ -192,8 +192,11 @@ class Selected:
         pairs = [(self.uid(first), self.uid(min(last, exists))) for first, last in numbers.pairs if first <= exists]
         return Ranges.from_pairs(pairs)
 
-    def resolve(self, sequence: SequenceSet, *, uid: bool) -> Ranges:
+    def resolve(self, sequence: SequenceSet, *, uid: bool, beyond: bool = False) -> Ranges:
         """The announced UIDs that a set of UIDs (`uid`) or of sequence numbers names.
+
+        Args:
+            beyond: numbers above EXISTS name nothing, instead of being an error.
 
         Raises:
             UnknownNumber: see `numbers_to_uids`.
@@ -206,7 +209,7 @@ class Selected:
             return self.known(sequence.resolve(self.last_uid()))
         if self.uid_only:
             raise UidRequired
-        star = any(STAR in pair for pair in sequence.pairs)
+        star = beyond or any(STAR in pair for pair in sequence.pairs)
         return self.numbers_to_uids(sequence.resolve(self.exists), star=star)
 
     def last_uid(self) -> int:

@@ -58,6 +58,19 @@ class Notifying(Protocol):
     async def stop(self) -> None: ...
 
 
+class Updating(Protocol):
+    """The search contexts of the selected mailbox (RFC 5267). `wake`: it has changed, or the client was told so;
+    neither blocks nor raises. `expunged`: before EXPUNGE. `refresh`: after FETCH and EXISTS."""
+
+    def wake(self) -> None: ...
+
+    def expunged(self) -> None: ...
+
+    async def refresh(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ImapServices:
     """What the sessions of a server share.
@@ -93,6 +106,7 @@ class Session:
         self.wake: Callable[[], None] | None = None
         self.end: Callable[[str], None] = self.bye
         self.notifying: Notifying | None = None
+        self.contexts: Updating | None = None
         self.tag = ""  # of the command in progress
         self.uploads: list[bytearray] = []
         self.upload_hold = AsyncExitStack()
@@ -228,6 +242,8 @@ class Session:
             self.wake()
         if self.notifying is not None:
             self.notifying.wake()
+        if self.contexts is not None:
+            self.contexts.wake()
 
     async def stop_notifying(self) -> None:
         """As after NOTIFY NONE."""
@@ -244,6 +260,9 @@ class Session:
         """Leaves the selected mailbox, if any. What this session has announced is not \\Recent to the next one."""
         selected, self.selected = self.selected, None
         self._pending.clear()
+        contexts, self.contexts = self.contexts, None
+        if contexts is not None:  # RFC 5267 §4.3: updates cease when the mailbox is no longer selected
+            await contexts.stop()
         if selected is None:
             return
         self.state = State.AUTHENTICATED
@@ -264,8 +283,15 @@ class Session:
         if self.selected is None:
             return
         await self._write_pending(self.selected)  # what pushing has left
-        self._pending.extend(self.selected.updates(expunge=expunge))
+        self._take_updates(self.selected, expunge=expunge)
         await self._write_pending(self.selected)
+        if self.contexts is not None:
+            await self.contexts.refresh()
+
+    def _take_updates(self, selected: Selected, *, expunge: bool) -> None:
+        if self.contexts is not None:
+            self.contexts.expunged()
+        self._pending.extend(selected.updates(expunge=expunge))
 
     async def _write_pending(self, selected: Selected) -> None:
         while self._pending:
@@ -286,9 +312,11 @@ class Session:
         if self.selected is None:
             return False
         if not self._pending:
-            self._pending.extend(self.selected.updates(expunge=expunge))
+            self._take_updates(self.selected, expunge=expunge)
         self._write_slice(self.selected)
         self.writer.push()
+        if self.contexts is not None:
+            self.contexts.wake()
         return bool(self._pending) or self.selected.has_updates()
 
     @property

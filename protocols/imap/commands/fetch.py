@@ -67,12 +67,12 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         vanished = await vanished_earlier(session, selected, arguments.changed_since, named)
         session.writer.vanished(vanished, earlier=True)
     live = selected.live(uids)
-    if arguments.changed_since is not None:
-        changed = set(selected.view.changed_since(arguments.changed_since))
-        live = [uid for uid in live if uid in changed]
     if arguments.page is not None:
         places = arguments.page.places(len(live))
         live = live[places.start : places.stop]
+    if arguments.changed_since is not None:  # RFC 9394 §3.4: of the page, what has changed
+        changed = set(selected.view.changed_since(arguments.changed_since))
+        live = [uid for uid in live if uid in changed]
     seen: set[int] = set()
     if plan.sets_seen and not selected.read_only:
         seen = await _set_seen(session, selected, Ranges.from_sorted(live))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from duckmail.errors import NotFound
 from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox
-from protocols.imap import results
+from protocols.imap import contexts, results
 from protocols.imap.command import LOGGED_IN, command
-from protocols.imap.reply import Reply, bad, no, ok
+from protocols.imap.reply import TAG_REUSED, Reply, bad, no, ok
 from protocols.imap.results import Found
 from protocols.imap.searching import Program, find
 from protocols.imap.selected import Selected
@@ -52,20 +52,27 @@ def _parse(parser: Parser) -> _Arguments:
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
-    if session.selected is None and any(scope.kind in SELECTED for scope in arguments.scopes):
+    update = arguments.returned.update  # RFC 7377 §2.2: of the selected mailbox alone
+    if session.selected is None and (update or any(scope.kind in SELECTED for scope in arguments.scopes)):
         return bad("No mailbox is selected")
+    if contexts.reused(session, arguments.returned):
+        return TAG_REUSED
     if arguments.program.modseq:
         session.enable_condstore()
     done: set[str] = set()
     if session.selected is not None and any(scope.kind in SELECTED for scope in arguments.scopes):
-        selected = session.selected
-        await _search(session, selected, arguments)
-        done.add(selected.view.mailbox.id)
+        done.add(await _search_selected(session, session.selected, arguments))
     others = [scope for scope in arguments.scopes if scope.kind not in SELECTED]
     for mailbox in _meant(others, await session.mail.mailboxes()) if others else ():
-        if mailbox.id not in done:
-            done.add(mailbox.id)
+        if mailbox.id in done:
+            continue
+        done.add(mailbox.id)
+        if session.selected is not None and session.selected.view.mailbox.id == mailbox.id:
+            await _search_selected(session, session.selected, arguments)
+        else:
             await _search_in(session, mailbox, arguments)
+    if update and session.mailbox.view.mailbox.id not in done:
+        contexts.refuse(session, session.tag)
     return ok("ESEARCH completed") if done else no("No such mailbox", "NONEXISTENT")
 
 
@@ -93,6 +100,14 @@ def _is_in(mailbox: Mailbox, scope: Scope) -> bool:
             return not mailbox.hidden
 
 
+async def _search_selected(session: Session, selected: Selected, arguments: _Arguments) -> str:
+    """The id of the mailbox."""
+    where = _where(session, selected)
+    context = await contexts.begin(session, arguments.program, arguments.returned, uid=True, where=where)
+    contexts.follow(session, context, (await _search(session, selected, arguments)).uids)
+    return selected.view.mailbox.id
+
+
 async def _search_in(session: Session, mailbox: Mailbox, arguments: _Arguments) -> None:
     listener = _Nobody()
     try:
@@ -110,19 +125,24 @@ def _as_selected(view: View) -> Selected:
     return Selected(view, read_only=True, recent_from=view.mailbox.uidnext)
 
 
-async def _search(session: Session, selected: Selected, arguments: _Arguments) -> None:
+async def _search(session: Session, selected: Selected, arguments: _Arguments) -> Found:
     """RFC 7377 §2: UIDs always; a mailbox in which nothing was found is not mentioned."""
     program, returned = arguments.program, arguments.returned
     result: Found = await results.found(selected, await find(session, selected, program), uid=True)
     if "RELEVANCY" in returned.options:
         result = results.scored(result, frozenset(await find(session, selected, program.exactly())))
     results.save(selected, result, returned)
-    mailbox = selected.view.mailbox
-    where = b" MAILBOX %b UIDVALIDITY %d" % (mailbox_name(mailbox.path, session.utf8), mailbox.uidvalidity)
+    where = _where(session, selected)
     line = results.answer(result, returned, session.tag, uid=True, modseq=program.modseq, where=where)
     if result.uids and line is not None:
         session.writer.untagged(line)
         await session.writer.room()
+    return result
+
+
+def _where(session: Session, selected: Selected) -> bytes:
+    mailbox = selected.view.mailbox
+    return b" MAILBOX %b UIDVALIDITY %d" % (mailbox_name(mailbox.path, session.utf8), mailbox.uidvalidity)
 
 
 class _Nobody:

@@ -1,11 +1,12 @@
-"""SEARCH and UID SEARCH (RFC 3501 §6.4.4; RETURN: RFC 4731; SAVE: RFC 5182; MODSEQ: RFC 7162 §3.1.5)."""
+"""SEARCH and UID SEARCH (RFC 3501 §6.4.4; RETURN: RFC 4731; SAVE: RFC 5182; MODSEQ: RFC 7162 §3.1.5; UPDATE: RFC 5267
+§4.3)."""
 
 from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
-from protocols.imap import results
+from protocols.imap import contexts, results
 from protocols.imap.command import SELECTED, Trait, command
-from protocols.imap.reply import Reply, ok
+from protocols.imap.reply import TAG_REUSED, Reply, ok
 from protocols.imap.results import Found
 from protocols.imap.searching import Program, find
 from protocols.imap.selected import Selected
@@ -30,6 +31,9 @@ def _parse(parser: Parser, *, uid: bool) -> _Arguments:
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected, returned = session.mailbox, arguments.returned
+    if contexts.reused(session, returned):
+        return TAG_REUSED
+    context = await contexts.begin(session, arguments.program, returned, uid=arguments.uid)
     try:
         result = await _found(session, selected, arguments)
     except DuckmailError:
@@ -37,6 +41,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         raise
     _answer(session, result, arguments)
     results.save(selected, result, returned)
+    contexts.follow(session, context, result.uids)
     return ok("SEARCH completed")
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
 from duckmail.model.ordering import SortBy, SortKey
-from protocols.imap import results
+from protocols.imap import contexts, results
 from protocols.imap.command import SELECTED, Trait, command
-from protocols.imap.reply import Reply, ok
+from protocols.imap.reply import TAG_REUSED, Reply, ok
 from protocols.imap.results import EXACT, NEAR, Found
 from protocols.imap.searching import Program, find
 from protocols.imap.selected import Selected
@@ -39,6 +39,9 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected, returned = session.mailbox, arguments.returned
     if arguments.program.modseq:
         session.enable_condstore()
+    if contexts.reused(session, returned):
+        return TAG_REUSED
+    context = await contexts.begin(session, arguments.program, returned, uid=arguments.uid, order=arguments.order)
     try:
         result = await _found(session, selected, arguments)
     except DuckmailError:
@@ -53,6 +56,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if line is not None:
         session.writer.untagged(line)
     results.save(selected, result, returned)
+    contexts.follow(session, context, result.uids)
     return ok("SORT completed")
 
 

@@ -16,6 +16,7 @@ from duckmail.mime import charsets
 from duckmail.model import search
 from duckmail.model.ordering import SortBy, SortKey
 from duckmail.model.ranges import Ranges
+from protocols.imap.wire.fetch import FetchItem, fetch_items
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.partial import Page, page
 from protocols.imap.wire.sequence import SequenceSet
@@ -29,10 +30,15 @@ class BadCharset(ParseError):
 
 @dataclass(frozen=True, slots=True)
 class SearchReturn:
-    """RFC 4731 §3.1, RFC 5182: what was asked for, upper case, in order, each once. `RETURN ()` means ALL."""
+    """RFC 4731 §3.1, RFC 5182: what was asked for, upper case, in order, each once. `RETURN ()` means ALL.
+
+    `update`: changes of the result are to be told (RFC 5267 §4.3), with `fetch` of the messages that arrive (RFC 5465
+    §7). CONTEXT, a hint, is not kept (RFC 5267 §4.2)."""
 
     options: tuple[str, ...]
     partial: Page | None = None  # of PARTIAL (RFC 9394 §3.1)
+    update: bool = False
+    fetch: tuple[FetchItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,9 @@ class Loosely:
 
 SearchKey = search.Node | Messages | Every | Either | Unless | Loosely
 
-_RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "RELEVANCY")
+_RETURN_OPTIONS = ("MIN", "MAX", "ALL", "COUNT", "SAVE", "RELEVANCY", "UPDATE", "CONTEXT")
+_NO_RESULTS = ("UPDATE", "CONTEXT")
+_ITEMS_FOLLOW = re.compile(rb" ?+(?=\()")
 _WORD = re.compile(r"\w++")
 
 _FLAGGED: dict[str, search.Node] = {
@@ -240,17 +248,21 @@ def _return_options(p: Parser) -> SearchReturn:
     options = dict(p.list_of(lambda: _return_option(p), empty=True))
     if "PARTIAL" in options and "ALL" in options:
         raise ParseError("ALL and PARTIAL exclude each other")  # RFC 9394 §3.1
-    return SearchReturn(tuple(options) or ("ALL",), options.get("PARTIAL"))
+    asked = tuple(option for option in options if option not in _NO_RESULTS) if options else ("ALL",)
+    shown, fetch = options.get("PARTIAL"), options.get("UPDATE")
+    items = fetch if isinstance(fetch, tuple) else ()
+    return SearchReturn(asked, shown if isinstance(shown, Page) else None, "UPDATE" in options, items)
 
 
-def _return_option(p: Parser) -> tuple[str, Page | None]:
+def _return_option(p: Parser) -> tuple[str, Page | tuple[FetchItem, ...] | None]:
     option = p.keyword()
     if option == "PARTIAL":
         p.sp()
         return option, page(p)
     if option not in _RETURN_OPTIONS:
         raise ParseError("Unknown SEARCH return option")
-    return option, None
+    # RFC 5465 §8: modifier-update = "UPDATE" ["(" fetch-att *(SP fetch-att) ")"]; its example has a space there.
+    return option, fetch_items(p) if option == "UPDATE" and p.match(_ITEMS_FOLLOW) else None
 
 
 def _charset(p: Parser) -> str:
