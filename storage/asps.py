@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from bson.objectid import ObjectId
 
 from duckmail.errors import NotFound
-from duckmail.model.credentials import ApplicationPassword
+from duckmail.model.credentials import ApplicationPassword, ScramVerifier
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.scram import to_scram, to_scram_fields
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("asps", [("user", 1), ("_id", 1)], {}),
@@ -34,6 +35,8 @@ class Asps:
         }
         if asp.expires is not None:
             document["expires"] = asp.expires
+        if asp.scram is not None:
+            document["scram"] = to_scram_fields(asp.scram)
         async with operation():
             await self._asps.insert_one(document)
         return str(identifier)
@@ -61,6 +64,12 @@ class Asps:
         async with operation():
             cursor = self._asps.find({"user": object_id(user), "selector": selector}).limit(limit)
             return [_asp(document) for document in await cursor.to_list(None) if _lives(document)]
+
+    async def keep_scram(self, asp: str, hashed: str, scram: ScramVerifier) -> None:
+        """Of the password that `hashed` is of."""
+        async with operation():
+            query = {"_id": object_id(asp), "password": hashed}
+            await self._asps.update_one(query, {"$set": {"scram": to_scram_fields(scram)}})
 
     async def delete(self, user: str, asp: str) -> ApplicationPassword:
         """Gives what it was. Raises: NotFound, Unavailable."""
@@ -100,4 +109,5 @@ def _asp(document: Document) -> ApplicationPassword:
         expires=document.get("expires"),
         last_use=document.get("lastUse"),
         last_event=document.get("lastEvent", ""),
+        scram=to_scram(document),
     )

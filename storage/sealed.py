@@ -15,6 +15,8 @@ from storage.certs import seal_context as certificate_context
 from storage.dkim import seal_context as dkim_context
 from storage.mfa import seed_context
 from storage.mongo.client import Database, Document, operation
+from storage.scram import SALT_KEY_CONTEXT
+from storage.scram import seal_context as scram_context
 from storage.urlkeys import seal_context as url_key_context
 
 BATCH = 100
@@ -47,6 +49,10 @@ SECRETS: tuple[Secret, ...] = (
     Secret("users", "pendingSeed", lambda user: seed_context(str(user["_id"]))),
     Secret("deletedusers", "account.seed", lambda removed: seed_context(str(removed["user"]))),
     Secret("deletedusers", "account.pendingSeed", lambda removed: seed_context(str(removed["user"]))),
+    Secret("users", "scram.keys", lambda user: scram_context(value_at(user, "password"))),
+    Secret("deletedusers", "account.scram.keys", lambda gone: scram_context(value_at(gone, "account.password"))),
+    Secret("asps", "scram.keys", lambda asp: scram_context(value_at(asp, "password"))),
+    Secret("scramkeys", "sealed", lambda _: SALT_KEY_CONTEXT),
     Secret("urlkeys", "key", lambda key: url_key_context(str(key["_id"]))),
     Secret("dkim", "keys", lambda key: dkim_context(str(key["id"])), "sealed"),
     Secret("certs", "sealed", lambda certificate: certificate_context(certificate["fingerprint"])),

@@ -6,7 +6,7 @@ counts changes of the folder tree; both are written by `storage.mailboxes` as we
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from bson.int64 import Int64
@@ -17,12 +17,14 @@ from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, NotFound, UsernameTaken
 from duckmail.model.account import Limits, Standing, User, UserQuery
+from duckmail.model.credentials import ScramVerifier
 from duckmail.model.events import Event, Told, nobody
 from duckmail.model.settings import Settings
 from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 from storage.removals import Removals, end_task
+from storage.scram import to_scram, to_scram_fields
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("users", [("unameview", 1)], {"unique": True}),
@@ -126,6 +128,7 @@ def to_user(document: Document, defaults: Limits | None = None) -> User:
     values: Document = {name: document[key] for name, key in _FIELDS.items() if key in document}
     values |= {name: tuple(document[key]) for name, key in _LISTS.items() if key in document}
     limits = Limits(**{name: int(document[key]) for name, key in _LIMITS.items() if key in document})
+    values["scram"] = to_scram(document)
     for name in ("retention", "auth_version", "session_version"):
         values[name] = int(values.get(name, 0))
     return User(id=str(document["_id"]), limits=limits, defaults=defaults or Limits(), **values)
@@ -135,7 +138,9 @@ def to_fields(changes: Mapping[str, object]) -> Document:
     """The document fields of changed `User` and `Limits` attributes. Raises: KeyError for another name."""
     fields: Document = {}
     for name, value in changes.items():
-        if name in _LISTS:
+        if name == "scram":
+            fields[name] = to_scram_fields(value) if isinstance(value, ScramVerifier) else None
+        elif name in _LISTS:
             fields[_LISTS[name]] = list(value) if isinstance(value, tuple | list) else []
         else:
             key = _LIMITS[name] if name in _LIMITS else _FIELDS[name]
@@ -180,7 +185,7 @@ class Users:
         """
         owner = ObjectId()
         uidvalidity = int(time.time())
-        changes = {name: getattr(user, name) for name in (*_FIELDS, *_LISTS) if name != "created"}
+        changes = {name: getattr(user, name) for name in (*_FIELDS, *_LISTS, "scram") if name != "created"}
         changes |= {name: getattr(user.limits, name) for name in _LIMITS}
         fields = {key: value for key, value in to_fields(changes).items() if value not in (None, "", [])}
         document = {
@@ -321,10 +326,18 @@ class Users:
             documents = await self._users.find(query, dict.fromkeys(_STANDING_FIELDS, 1)).to_list(None)
         return {str(document["_id"]): _standing(document) for document in documents}
 
-    async def replace_hash(self, user: str, old: str, new: str) -> None:
-        """Stores the same password's stronger hash, unless the password was changed meanwhile."""
+    async def renew(self, user: str, old: str, new: str, scram: ScramVerifier | None) -> None:
+        """Stores the same password's stronger hash, and its verifier (None leaves it), unless the password was changed
+        meanwhile."""
+        changes = {"password_hash": new, "scram": scram} if scram else {"password_hash": new}
         async with operation():
-            await self._users.update_one({"_id": object_id(user), "password": old}, {"$set": {"password": new}})
+            await self._users.update_one({"_id": object_id(user), "password": old}, {"$set": to_fields(changes)})
+
+    async def keep_salt(self, user: str, scram: ScramVerifier) -> None:
+        """For an account that has none yet."""
+        async with operation():
+            query = {"_id": object_id(user), "scram": None}
+            await self._users.update_one(query, {"$set": to_fields({"scram": replace(scram, keys=b"")})})
 
     async def remove(self, user: str, delete_after: datetime | None = None, told: Told = nobody) -> Removal:
         """Takes the account away, all at once: nobody can sign in, no address accepts mail, the mailboxes are stubs.

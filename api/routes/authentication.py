@@ -9,7 +9,7 @@ from api.schemas.authentication import Authenticate, PreAuth
 from api.schemas.base import Nothing
 from duckmail.errors import AccountDisabled, AuthenticationFailed, NotYetValid
 from duckmail.model.account import User
-from duckmail.services.auth import MASTER
+from duckmail.services.attempts import MASTER
 
 _ROWS: Rows = {AccountDisabled: (403, "InvalidAuthScope"), NotYetValid: (403, "TempPasswordNotYetValid")}
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, model_validator
 from api.schemas.base import Traced
 from api.schemas.types import EMPTY_IS_ABSENT, boolean, login_name, text, violation
 from duckmail.model.credentials import Trace
-from duckmail.services.auth import MASTER
+from duckmail.services.attempts import MASTER
 
 
 def _uri(value: str) -> str:

@@ -1,12 +1,15 @@
 """What each kind of mail listener speaks."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from duckmail import __version__
 from duckmail.app.listeners import IMAP, IMAPS, LMTP, POP3, POP3S, SUBMISSION, SUBMISSIONS
 from duckmail.app.services import Services
+from duckmail.config.schema import Config
 from duckmail.services.urlauth import UrlAuth
 from protocols.imap import server as imap
+from protocols.imap import settings as imap_settings
 from protocols.imap.session import ImapServices
 from protocols.imap.settings import ImapSettings
 from protocols.lmtp.server import LmtpServer
@@ -16,9 +19,12 @@ from protocols.net.listener import Service
 from protocols.net.peer import Networks
 from protocols.net.tls import TlsContexts
 from protocols.pop3 import server as pop3
+from protocols.pop3 import settings as pop3_settings
 from protocols.pop3.session import Pop3Services
 from protocols.pop3.settings import Pop3Settings
+from protocols.sasl.mechanisms import Offer
 from protocols.submission import server as submission
+from protocols.submission import settings as submission_settings
 from protocols.submission.session import SubmissionServices
 from protocols.submission.settings import SubmissionSettings
 from storage.urlkeys import UrlKeys
@@ -31,6 +37,10 @@ Edge = Callable[[Services, Limits, TlsContexts], Iterable[tuple[str, Service]]]
 def mail_edges(services: Services, limits: Limits, tls: TlsContexts) -> dict[str, Service]:
     """By the label of the listener."""
     return {label: service for edge in _EDGES for label, service in edge(services, limits, tls)}
+
+
+def _sasl(offer: Offer, config: Config) -> Offer:
+    return replace(offer, scram=config.auth.scram, plus=config.auth.scram_plus)
 
 
 def _imap(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tuple[str, Service]]:
@@ -52,6 +62,7 @@ def _imap(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tupl
             message_size=config.limits.message_size,
             login_timeout=config.imap.login_timeout,
             idle_timeout=config.imap.idle_timeout,
+            sasl=_sasl(imap_settings.SASL, config),
         ),
     )
     proxies = Networks(config.proxy.peers)
@@ -69,6 +80,7 @@ def _pop3(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tupl
             plaintext_login=config.pop3.plaintext_login,
             login_timeout=config.pop3.login_timeout,
             idle_timeout=config.pop3.idle_timeout,
+            sasl=_sasl(pop3_settings.SASL, config),
         ),
     )
     proxies = Networks(config.proxy.peers)
@@ -86,6 +98,7 @@ def _submission(services: Services, limits: Limits, tls: TlsContexts) -> Iterabl
             max_recipients=config.submission.max_recipients,
             changing=services.store.settings,
             plaintext_login=config.submission.plaintext_login,
+            sasl=_sasl(submission_settings.SASL, config),
         ),
         SubmissionServices(services.auth, services.sessions, services.submission, limits.user, services.budget),
     )

@@ -49,6 +49,7 @@ from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
 from duckmail.services.relocation import Relocation
+from duckmail.services.scram import Scram, salt_key
 from duckmail.services.sending import Policy as SendingPolicy
 from duckmail.services.sessions import Sessions
 from duckmail.services.settings import ServerSettings
@@ -65,6 +66,7 @@ from duckmail.services.users import Users
 from duckmail.services.webauthn import RelyingParty, WebAuthn
 from duckmail.services.webhooks.webhooks import Webhooks
 from storage.changes.base import CHUNK
+from storage.scram import SaltKeys
 from storage.store import Store
 
 SCAN_THREADS = 2
@@ -147,10 +149,16 @@ class _Ground:
     threads: Pool
     hashing: Pool
     sealer: Sealer
+    salts: bytes
     outside: Outside
     authority: CertificateAuthority
     hostname: str
     slot: str
+
+    @property
+    def domain(self) -> str:
+        """Of addresses of accounts that are made without one."""
+        return self.config.server.domain or self.hostname
 
 
 @asynccontextmanager
@@ -182,7 +190,8 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         tasks = await stack.enter_async_context(Tasks("services"))
         outside = await stack.enter_async_context(open_outside(config.outbound))
         sealer = open_sealer(config.server.data, os.environ)
-        ground = _Ground(config, store, tasks, threads, hashing, sealer, outside, authority, hostname, slot)
+        salts = await salt_key(SaltKeys(store.database), sealer)
+        ground = _Ground(config, store, tasks, threads, hashing, sealer, salts, outside, authority, hostname, slot)
         services = _services(ground)
         _tell(services)
         await services.settings.look()
@@ -199,8 +208,11 @@ def _services(ground: _Ground) -> Services:
     sessions = Sessions(store)
     authlog = AuthLog(store.authlog, store.users, store.settings)
     targets = TargetPasswords(ground.sealer)
-    users = _users(ground, passwords, authlog, targets)
-    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, authlog, settings=store.settings)
+    scram = _scram(ground)
+    users = _users(ground, passwords, authlog, targets, scram)
+    asps = ApplicationPasswords(
+        store.asps, store.users, store.addresses, passwords, authlog, settings=store.settings, scram=scram
+    )
     auth = _auth(ground, users, asps, passwords, authlog)
     reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule, store.settings))
     queue = Queue(store, reports)
@@ -297,20 +309,29 @@ def _tell(services: Services) -> None:
     services.domain_aliases.events = events
 
 
-def _users(ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: TargetPasswords) -> Users:
+def _scram(ground: _Ground) -> Scram | None:
+    settings = ground.config.auth
+    if not settings.scram:
+        return None
+    return Scram(ground.sealer, ground.salts, ground.hashing, ground.domain, settings.scram_iterations)
+
+
+def _users(
+    ground: _Ground, passwords: Passwords, authlog: AuthLog, targets: TargetPasswords, scram: Scram | None
+) -> Users:
     config, store = ground.config, ground.store
-    domain = config.server.domain or ground.hostname
     breaches = Breaches(ground.outside.http, config.auth.breach_url)
     return Users(
         store.users,
         store.addresses,
         passwords,
-        domain,
+        ground.domain,
         config.limits.quota,
         authlog=authlog,
         targets=targets,
         breaches=breaches,
         pgp=Pgp(ground.threads),
+        scram=scram,
     )
 
 

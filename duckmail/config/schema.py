@@ -421,6 +421,23 @@ class Auth(Section):
         default=60, description="Failures of one IPv4 address or one IPv6 /64 within network_window. 0: no limit.", ge=0
     )
     network_window: Duration = Field(default=120.0, description="Counted from the first failure.", ge=1, le=86400)
+    scram: bool = Field(
+        default=True,
+        description="Offer SCRAM-SHA-256: clients prove that they know a password and do not send it. It works for "
+        "passwords that were set since, or sent once by another mechanism. See docs/security.md.",
+    )
+    scram_plus: bool = Field(
+        default=False,
+        description="With TLS offer SCRAM-SHA-256-PLUS as well, bound to the certificate: who is between does not get "
+        "in. The only channel binding is tls-server-end-point. Programs that choose it and know others alone cannot "
+        "sign in then: NeoMutt of Debian 12 is one.",
+    )
+    scram_iterations: int = Field(
+        default=50_000,
+        description="Of SCRAM, for accounts that have no keys for it yet; the others keep theirs.",
+        ge=4096,
+        le=1_000_000,
+    )
     breach_url: str = Field(
         default="",
         description="List of breached passwords, asked for ranges of SHA-1: the first 5 digits are appended, as in "

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
+from duckmail.model.credentials import ScramVerifier
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -52,7 +54,7 @@ class User:
     `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
     `enabled_2fa`: of `totp`, `custom`, `webauthn`. `session_version` counts the logouts that were asked for,
     `logout_reason` is what the last one said. `defaults`: what is set for accounts without limits of their own, 0 for
-    nothing.
+    nothing. `scram`: of the password that `password_hash` is of.
     """
 
     id: str
@@ -91,6 +93,7 @@ class User:
     encrypt_forwarded: bool = False
     meta_data: str = field(default="{}", repr=False)
     internal_data: str = field(default="{}", repr=False)
+    scram: ScramVerifier | None = None
 
     @property
     def active(self) -> bool:

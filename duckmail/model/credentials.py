@@ -5,6 +5,30 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
+class ScramVerifier:
+    """What proofs of a password are checked with (SCRAM-SHA-256, RFC 5802 §3). `keys`: StoredKey and ServerKey, sealed;
+    empty when there are none. The salt stays with the account: its application passwords share it.
+    """
+
+    salt: bytes
+    iterations: int
+    keys: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramProof:
+    """What a client says to prove that it knows a password, and what it was told before. `message`: AuthMessage of
+    RFC 5802 §3.
+    """
+
+    username: str
+    salt: bytes
+    iterations: int
+    message: bytes = field(repr=False)
+    proof: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ApplicationPassword:
     """A password for one mail program. `scopes`: of `imap`, `pop3`, `smtp`, or `*` for all.
 
@@ -22,6 +46,7 @@ class ApplicationPassword:
     expires: datetime | None = None
     last_use: datetime | None = None
     last_event: str = ""
+    scram: ScramVerifier | None = None
 
     def allows(self, scope: str) -> bool:
         """The scope `master` is never among them."""

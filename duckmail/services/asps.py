@@ -16,12 +16,13 @@ from datetime import UTC, datetime, timedelta
 from duckmail.errors import LimitReached, NotFound
 from duckmail.model.account import Principal, User
 from duckmail.model.address import view
-from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
+from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, ScramVerifier, Trace
 from duckmail.model.events import SILENT, Events
 from duckmail.model.settings import Settings
 from duckmail.services.access import require_account
 from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
+from duckmail.services.scram import Scram
 from storage.addresses import Addresses
 from storage.asps import Asps
 from storage.users import Users as Records
@@ -72,14 +73,16 @@ class ApplicationPasswords:
         authlog: AuthLog,
         *,
         settings: Settings | None = None,
+        scram: Scram | None = None,
     ) -> None:
-        """`settings`: how many an account may have."""
+        """`settings`: how many an account may have. `scram`: makes the keys of passwords; without it there are none."""
         self._records = records
         self._users = users
         self._addresses = addresses
         self._passwords = passwords
         self._authlog = authlog
         self._settings = settings or Settings()
+        self.scram = scram
 
     @property
     def most(self) -> int:
@@ -92,10 +95,11 @@ class ApplicationPasswords:
         Raises: NotFound, LimitReached, NotPermitted, Unavailable.
         """
         require_account(by, user)
-        await self._users.get(user)
+        owner = await self._users.get(user)
         if await self._records.count(user) >= self.most:
             raise LimitReached("Maximum allowed number of application passwords reached", allowed=self.most)
         password = new.password or "".join(secrets.choice(string.ascii_lowercase) for _ in range(LETTERS))
+        hashed = await self._passwords.hash(password)
         now = datetime.now(UTC)
         scopes = tuple(scope for scope in MAIL_SCOPES if scope in new.scopes)
         asp = ApplicationPassword(
@@ -104,9 +108,10 @@ class ApplicationPasswords:
             description=new.description,
             scopes=("*",) if "*" in new.scopes or scopes == MAIL_SCOPES else scopes,
             selector=selector(user, password),
-            hash=await self._passwords.hash(password),
+            hash=hashed,
             created=now,
             expires=now + timedelta(seconds=new.ttl) if new.ttl else None,
+            scram=await self._verifier(owner, password, hashed),
         )
         made = replace(asp, id=await self._records.insert(asp))
         await self._note("create asp", made, trace, temporary=bool(new.ttl))
@@ -144,6 +149,27 @@ class ApplicationPasswords:
             if (await self._passwords.verify(password, asp.hash)).right:
                 return asp
         return None
+
+    async def _verifier(self, user: User, password: str, hashed: str) -> ScramVerifier | None:
+        """Under the account's salt, which stays from now on."""
+        if self.scram is None:
+            return None
+        scram = await self.scram.verifier(password, hashed, user.username, user)
+        if user.scram is None:
+            await self._users.keep_salt(user.id, scram)
+        return scram
+
+    async def strengthen(self, user: User, asp: ApplicationPassword, typed: str) -> None:
+        """Makes the keys of a password that was right, if it has none. Raises: Unavailable."""
+        password = compact(typed)
+        if self.scram is not None and self.scram.lacks(asp.scram, asp.hash, user, password):
+            scram = await self._verifier(user, password, asp.hash)
+            if scram is not None:
+                await self._records.keep_scram(asp.id, asp.hash, scram)
+
+    async def of(self, user: str) -> Sequence[ApplicationPassword]:
+        """All that an account may sign in with, of which a proof may be. Raises: Unavailable."""
+        return await self._records.by_user(user, LISTED)
 
     async def used(self, asp: ApplicationPassword, event: str) -> None:
         """Many sign-ins within a minute are one. Raises: Unavailable."""

@@ -7,35 +7,49 @@
 """
 
 import asyncio
-import hashlib
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from duckmail.errors import AccountDisabled, AuthenticationFailed, DuckmailError, NotYetValid, RateLimited, Unavailable
 from duckmail.model.account import Principal, User
-from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, Trace
+from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, ScramProof, ScramVerifier, Trace
 from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.runtime.tasks import Tasks
 from duckmail.services.asps import ApplicationPasswords
+from duckmail.services.attempts import (
+    MASTER,
+    AccountTurns,
+    account_key,
+    evenly,
+    network_key,
+    require_asp,
+    require_own,
+    require_scope,
+    unknown,
+)
 from duckmail.services.authlog import AuthLog
 from duckmail.services.passwords import Passwords
+from duckmail.services.scram import Scram
 from duckmail.services.users import Users
 from storage.redis.counters import Counters
 from storage.users import Users as Records
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("duckmail.auth")
 
 LOGIN_SECONDS = 30.0
 MAX_NAME = 1024  # characters of a login name; longer ones are unknown
 SCOPES = MAIL_SCOPES
-MASTER = "master"
 _PROTOCOLS = {"imap": "IMAP", "pop3": "POP3", "submission": "SMTP"}  # as the authlog has them
 _NOWHERE = Trace()
+_NOBODY = "0" * 24  # no account's id
 _WRONG_SCOPE = "Authentication failed. Invalid scope"
 # How an attempt is counted that ended so; what else there is says nothing about the password.
 _RESULTS = {AuthenticationFailed: "failed", NotYetValid: "failed", AccountDisabled: "disabled", RateLimited: "limited"}
@@ -56,12 +70,14 @@ NETWORK = Throttle(60, 120)
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """`change_password`: it was a temporary one. `asp`: the application password, if it was one."""
+    """`change_password`: it was a temporary one. `asp`: the application password, if it was one.
+    `signature`: what proves to the client in return that its keys are here, if it proved that it knows the password."""
 
     user: User
     principal: Principal
     change_password: bool = False
     asp: ApplicationPassword | None = None
+    signature: bytes = b""
 
     @property
     def source(self) -> str:
@@ -90,9 +106,10 @@ class Auth:
         self._asps = asps
         self._authlog = authlog
         self._tasks = tasks
+        self._scram = asps.scram
         self._account = account
         self._network = network
-        self._turns = _Turns()
+        self._turns = AccountTurns()
 
     async def login(
         self, username: str, password: str, scope: str, peer_network: str, protocol: str, *, trace: Trace = _NOWHERE
@@ -115,9 +132,53 @@ class Auth:
         self, username: str, password: str, scope: str, peer_network: str, protocol: str, *, trace: Trace = _NOWHERE
     ) -> SignedIn:
         """As `login`, with the account. An error's `fields["user"]` is the account's id where it is known."""
+
+        async def verify(user: User | None) -> SignedIn:
+            return await self._verify(user, password, scope)
+
+        attempt = self._sign_in(username, verify, peer_network)
+        return await self._told(attempt, scope, peer_network, protocol, trace)
+
+    async def salt(
+        self, username: str, scope: str, peer_network: str, protocol: str, *, trace: Trace = _NOWHERE
+    ) -> ScramVerifier:
+        """What a client is told that wants to prove that it knows the password; it says nothing about the account.
+
+        Raises: RateLimited, Unavailable.
+        """
+
+        async def told() -> ScramVerifier:
+            async with self._turn(username, peer_network) as user:
+                return self._required_scram.told(username, user)
+
+        return await self._refusals(evenly(told()), scope, peer_network, protocol, trace)
+
+    async def sign_in_by_proof(
+        self, proof: ScramProof, scope: str, peer_network: str, protocol: str, *, trace: Trace = _NOWHERE
+    ) -> SignedIn:
+        """As `sign_in`, for a client that proves that it knows the password. Raises: as `login`."""
+
+        async def verify(user: User | None) -> SignedIn:
+            return await self._verify_proof(user, proof, scope)
+
+        attempt = evenly(self._sign_in(proof.username, verify, peer_network))
+        return await self._told(attempt, scope, peer_network, protocol, trace)
+
+    async def _told(
+        self, attempt: Awaitable[SignedIn], scope: str, network: str, protocol: str, trace: Trace
+    ) -> SignedIn:
+        """An attempt, and the log of how it ended."""
+        signed_in = await self._refusals(attempt, scope, network, protocol, trace)
+        metrics.login(protocol, "ok")
+        event(_logger, logging.INFO, "login", protocol=protocol, scope=scope, user=signed_in.user.id)
+        self._tasks.start(self._note(signed_in, scope, protocol, trace), "authlog")
+        return signed_in
+
+    async def _refusals(self, attempt: Awaitable[T], scope: str, network: str, protocol: str, trace: Trace) -> T:
+        """An attempt, and the log of its failure."""
         try:
             async with asyncio.timeout(LOGIN_SECONDS):
-                signed_in = await self._sign_in(username, password, scope, peer_network)
+                return await attempt
         except TimeoutError as error:
             metrics.login(protocol, "unavailable")
             raise Unavailable(reason="login took too long") from error
@@ -126,23 +187,28 @@ class Auth:
             user, result = error.fields.get("user", ""), type(error).__name__
             event(
                 _logger, logging.INFO, "login refused", protocol=protocol, scope=scope, user=user, result=result,
-                network=peer_network,
+                network=network,
             )  # fmt: skip
             self._note_refusal(error, scope, protocol, trace)
             raise
-        metrics.login(protocol, "ok")
-        event(_logger, logging.INFO, "login", protocol=protocol, scope=scope, user=signed_in.user.id)
-        self._tasks.start(self._note(signed_in, scope, protocol, trace), "authlog")
-        return signed_in
 
-    async def _sign_in(self, username: str, password: str, scope: str, network: str) -> SignedIn:
-        await self._check(_network_key(network), self._network)
+    @asynccontextmanager
+    async def _turn(self, username: str, network: str) -> AsyncIterator[User | None]:
+        """The account of a login name, for an attempt that is not throttled, while no other one is made for it."""
+        await self._check(network_key(network), self._network)
         user = await self._find(username)
-        key = _account_key(user, username)
+        key = account_key(user, username)
         async with self._turns.of(key):
             await self._check(key, self._account)
+            yield user
+
+    async def _sign_in(
+        self, username: str, verify: Callable[[User | None], Awaitable[SignedIn]], network: str
+    ) -> SignedIn:
+        async with self._turn(username, network) as user:
+            key = account_key(user, username)
             try:
-                signed_in = await self._verify(user, password, scope)
+                signed_in = await verify(user)
             except NotYetValid:
                 raise  # it was right
             except AuthenticationFailed:
@@ -183,7 +249,7 @@ class Auth:
         user = await self._find(username)
         if user is None or not user.active:
             raise AuthenticationFailed(**({"user": user.id} if user else {}))
-        _require_scope(user, scope)
+        require_scope(user, scope)
         return user
 
     async def confirm(self, user: User, password: str, trace: Trace = _NOWHERE) -> None:
@@ -207,7 +273,7 @@ class Auth:
 
         Raises: RateLimited: `verify` was not called. Unavailable.
         """
-        key = _account_key(user, user.username)
+        key = account_key(user, user.username)
         async with self._turns.of(key):
             await self._check(key, self._account)
             if await verify():
@@ -223,22 +289,19 @@ class Auth:
     async def _verify(self, user: User | None, password: str, scope: str) -> SignedIn:
         if user is None or not user.active:
             await self._passwords.verify(password, user.password_hash if user else "")
-            why = "suspended" if user and user.suspended else "disabled"
-            raise AuthenticationFailed(**({"user": user.id, "result": why} if user else {}))
+            raise unknown(user)
         asp = await self._asps.find(user, password)
         if asp is not None:
-            if not asp.allows(scope):
-                raise AccountDisabled(_WRONG_SCOPE, user=user.id)
-            _require_scope(user, scope)
-            return SignedIn(user, replace(_principal(user, scope), credential=asp.id), asp=asp)
+            require_asp(user, asp, scope)
+            self._tasks.start(self._asps.strengthen(user, asp, password), "rehash")
+            return SignedIn(user, _principal(user, scope, asp), asp=asp)
         verified = await self._passwords.verify(password, user.password_hash)
         if verified.right:
-            _require_scope(user, scope)
-            if scope != MASTER and user.enabled_2fa:
-                # A mail program cannot ask for a second factor: it has an application password.
-                raise AccountDisabled(_WRONG_SCOPE, user=user.id)
-            if verified.weak:
-                self._tasks.start(self._strengthen(user, password), "rehash")
+            require_own(user, scope)
+            if verified.weak or (
+                self._scram is not None and self._scram.lacks(user.scram, user.password_hash, user, password)
+            ):
+                self._tasks.start(self._strengthen(user, password, weak=verified.weak), "rehash")
             return SignedIn(user, _principal(user, scope))
         if user.temp_password_hash and await self._temporary(user, password):
             if scope != MASTER:
@@ -247,6 +310,29 @@ class Auth:
                 raise NotYetValid(user=user.id)
             return SignedIn(user, _principal(user, scope), change_password=True)
         raise AuthenticationFailed(user=user.id)
+
+    async def _verify_proof(self, user: User | None, proof: ScramProof, scope: str) -> SignedIn:
+        asps = await self._asps.of(user.id if user is not None else _NOBODY)
+        own = (user.scram, user.password_hash) if user is not None else (None, "")
+        verifiers = [own, *((asp.scram, asp.hash) for asp in asps)]
+        found = await self._required_scram.match(verifiers, proof)
+        if user is None or not user.active:
+            raise unknown(user)
+        if found is None:
+            raise AuthenticationFailed(user=user.id)
+        index, signature = found
+        if index == 0:
+            require_own(user, scope)
+            return SignedIn(user, _principal(user, scope), signature=signature)
+        asp = asps[index - 1]
+        require_asp(user, asp, scope)
+        return SignedIn(user, _principal(user, scope, asp), asp=asp, signature=signature)
+
+    @property
+    def _required_scram(self) -> Scram:
+        if self._scram is None:
+            raise AssertionError("a proof came where none is asked for")
+        return self._scram
 
     async def _temporary(self, user: User, password: str) -> bool:
         expires = user.temp_password_expires
@@ -263,11 +349,13 @@ class Auth:
 
     async def _count(self, key: str, network: str) -> None:
         await self._counters.incr(key, self._account.window)
-        if _network_key(network):
-            await self._counters.incr(_network_key(network), self._network.window)
+        if network_key(network):
+            await self._counters.incr(network_key(network), self._network.window)
 
-    async def _strengthen(self, user: User, password: str) -> None:
-        await self._records.replace_hash(user.id, user.password_hash, await self._passwords.hash(password))
+    async def _strengthen(self, user: User, password: str, *, weak: bool) -> None:
+        hashed = await self._passwords.hash(password) if weak else user.password_hash
+        scram = await self._scram.verifier(password, hashed, user.username, user) if self._scram is not None else None
+        await self._records.renew(user.id, user.password_hash, hashed, scram)
 
 
 async def _discarded(entry: Coroutine[None, None, str]) -> None:
@@ -279,12 +367,7 @@ def _stale(last_login: datetime | None) -> bool:
     return last_login is None or datetime.now(UTC) - last_login > timedelta(minutes=1)
 
 
-def _require_scope(user: User, scope: str) -> None:
-    if scope in user.disabled_scopes:
-        raise AccountDisabled("Access to requested service disabled", user=user.id)
-
-
-def _principal(user: User, scope: str) -> Principal:
+def _principal(user: User, scope: str, asp: ApplicationPassword | None = None) -> Principal:
     return Principal(
         user=user.id,
         username=user.username,
@@ -292,36 +375,5 @@ def _principal(user: User, scope: str) -> Principal:
         scope=scope,
         auth_version=user.auth_version,
         session_version=user.session_version,
+        credential=asp.id if asp is not None else "",
     )
-
-
-def _account_key(user: User | None, username: str) -> str:
-    # An unknown name is text of any kind: its hash is the key. It may be counted, so that it looks like a known one.
-    if user is not None:
-        return f"auth:user:{user.id}"
-    return f"auth:name:{hashlib.sha256(username.strip().lower().encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def _network_key(network: str) -> str:
-    return "" if network in ("", "unix") else f"auth:network:{network}"
-
-
-class _Turns:
-    """One lock per key for as long as somebody holds or wants it."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def of(self, key: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)

@@ -26,6 +26,7 @@ from duckmail.services.folders import default_folders
 from duckmail.services.names import is_email, is_username
 from duckmail.services.passwords import MAX_PASSWORD, Passwords, require_supported
 from duckmail.services.pgp import Pgp
+from duckmail.services.scram import Scram, renewed
 from storage.addresses import Addresses
 from storage.removals import Removed, Restored
 from storage.users import Folder, Removal
@@ -95,6 +96,7 @@ class Users:
         targets: TargetPasswords | None = None,
         breaches: Breaches | None = None,
         pgp: Pgp | None = None,
+        scram: Scram | None = None,
     ) -> None:
         """
         Args:
@@ -104,6 +106,7 @@ class Users:
             targets: seals the passwords in them.
             breaches: where passwords are looked up that have to be safe.
             pgp: checks keys that mail is encrypted to; without it none is taken.
+            scram: makes the keys of passwords; without it there are none.
         """
         self._records = records
         self._addresses = addresses
@@ -114,6 +117,7 @@ class Users:
         self._targets = targets or TargetPasswords()
         self._breaches = breaches
         self._pgp = pgp
+        self._scram = scram
 
     async def _key(self, key: str) -> tuple[str, ...]:
         if key and self._pgp is None:
@@ -139,7 +143,8 @@ class Users:
         if new.temporary and hashed:
             user = replace(user, temp_password_hash=hashed, temp_password_expires=datetime.now(UTC) + TEMPORARY)
         else:
-            user = replace(user, password_hash=hashed)
+            scram = await renewed(self._scram, new.password, hashed, username)
+            user = replace(user, password_hash=hashed, scram=scram)
         folders = _distinct(default_folders(user.language, user.retention, new.folders))
         tags = user.tags if new.tag_address else ()
         about = {"username": user.username, "name": user.name or None, "address": user.address or None}
@@ -273,7 +278,9 @@ class Users:
         if "pub_key" in values:
             values["key_info"] = await self._key(str(values["pub_key"]))
         if password is not None:
-            values["password_hash"] = await self._hash(password, hashed, safe)
+            values["password_hash"] = made = await self._hash(password, hashed, safe)
+            owner = await self._records.get(user)
+            values["scram"] = await renewed(self._scram, password, made, owner.username, owner)
             values["temp_password_hash"] = ""
             values["temp_password_starts"] = None
             values["temp_password_expires"] = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from protocols.imap.session import Session
 from protocols.imap.wire.response import capability
+from protocols.sasl.mechanisms import SCRAM, SCRAM_PLUS
 
 
 def _always(_session: Session) -> bool:
@@ -15,8 +16,8 @@ def _logged_in(session: Session) -> bool:
     return session.logged_in
 
 
-def _may_log_in(session: Session) -> bool:
-    return not session.logged_in and session.login_allowed
+def _offers(mechanism: str) -> Callable[[Session], bool]:
+    return lambda session: not session.logged_in and mechanism in session.mechanisms
 
 
 def _starttls(session: Session) -> bool:
@@ -46,9 +47,11 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("IMAP4rev2", commands=("ENABLE", "SEARCH", "UID SEARCH", "NAMESPACE", "UNSELECT", "MOVE", "UID MOVE")),
     Capability("STARTTLS", _starttls, ("STARTTLS",)),  # RFC 3501 §6.2.1
     Capability("LOGINDISABLED", _login_disabled),
-    Capability("AUTH=PLAIN", _may_log_in, ("AUTHENTICATE",)),  # RFC 4616
-    Capability("AUTH=PLAIN-CLIENTTOKEN", _may_log_in, ("AUTHENTICATE",)),
-    Capability("AUTH=LOGIN", _may_log_in, ("AUTHENTICATE",)),
+    Capability("AUTH=PLAIN", _offers("PLAIN"), ("AUTHENTICATE",)),  # RFC 4616
+    Capability("AUTH=PLAIN-CLIENTTOKEN", _offers("PLAIN-CLIENTTOKEN"), ("AUTHENTICATE",)),
+    Capability("AUTH=LOGIN", _offers("LOGIN"), ("AUTHENTICATE",)),
+    Capability("AUTH=SCRAM-SHA-256", _offers(SCRAM), ("AUTHENTICATE",)),  # RFC 7677
+    Capability("AUTH=SCRAM-SHA-256-PLUS", _offers(SCRAM_PLUS), ("AUTHENTICATE",)),  # RFC 7677
     Capability("SASL-IR", commands=("AUTHENTICATE",)),  # RFC 4959
     Capability("LITERAL+"),  # RFC 7888; the framer
     Capability("ID", commands=("ID",)),  # RFC 2971

@@ -142,6 +142,11 @@ class Session:
         return self.connection.tls or self.settings.plaintext_login
 
     @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Of SASL, those that may be used now."""
+        return self.settings.sasl.names(self.connection.end_point) if self.login_allowed else ()
+
+    @property
     def starttls_allowed(self) -> bool:
         return self.settings.starttls and self.connection.tls_available and not self.connection.tls
 

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+from protocols.sasl.mechanisms import Offer
+
 MINUTES = 60
 KIB = 1024
+
+SASL = Offer(("PLAIN", "PLAIN-CLIENTTOKEN", "LOGIN"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,7 @@ class ImapSettings:
     `starttls`: STARTTLS is offered where the listener has a certificate. `plaintext_login`: LOGIN and AUTHENTICATE work
     without TLS. `message_size`: of APPEND, announced as APPENDLIMIT. `idle_timeout`: RFC 3501 §5.4 asks for at least 30
     minutes once logged in. `max_bad`: answers BAD before the connection is closed. `progress_interval`: between
-    two INPROGRESS of one command.
+    two INPROGRESS of one command. `sasl`: the mechanisms of AUTHENTICATE.
     """
 
     name: str = "duckmail"
@@ -29,3 +33,4 @@ class ImapSettings:
     upload_timeout: float = 2 * MINUTES
     reserve_timeout: float = 60
     max_bad: int = 50
+    sasl: Offer = SASL

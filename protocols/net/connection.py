@@ -12,7 +12,7 @@ from typing import Self, cast
 from duckmail.model.credentials import Trace
 from duckmail.runtime.log import event
 from protocols.net.peer import Peer
-from protocols.net.tls import HANDSHAKE_TIMEOUT, TlsContexts
+from protocols.net.tls import HANDSHAKE_TIMEOUT, ServerContext, TlsContexts
 from protocols.net.tlslayer import TlsLayer
 
 RECEIVE_LIMIT = 256 * 1024  # octets handed out at once; with more than that unread the socket is not read
@@ -107,6 +107,15 @@ class Connection(asyncio.Protocol):
     def tls(self) -> bool:
         """TLS is in use."""
         return self._layer is not None and self._layer.established
+
+    @property
+    def end_point(self) -> bytes:
+        """The channel binding tls-server-end-point (RFC 5929 §4) of the certificate that was presented; empty without
+        TLS, and where it is not defined."""
+        if self._layer is None or not self._layer.established:
+            return b""
+        context = self._layer.context
+        return context.end_point if isinstance(context, ServerContext) else b""
 
     @property
     def is_closing(self) -> bool:

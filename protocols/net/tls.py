@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
 from duckmail.runtime.log import event
 
 HANDSHAKE_TIMEOUT = 20.0  # seconds; a mobile client on a bad link needs several round trips
@@ -24,6 +28,12 @@ class CertificateFiles:
 
     certificate: Path
     key: Path
+
+
+class ServerContext(ssl.SSLContext):
+    """`end_point`: the certificate's channel binding tls-server-end-point; empty when it is not defined for it."""
+
+    end_point: bytes = b""
 
 
 class TlsContexts:
@@ -63,7 +73,9 @@ class TlsContexts:
         return context
 
     def _load(self) -> tuple[ssl.SSLContext, dict[str, ssl.SSLContext]]:
-        names = {name.lower(): server_context(files) for name, files in self._by_name.items()}
+        names: dict[str, ssl.SSLContext] = {
+            name.lower(): server_context(files) for name, files in self._by_name.items()
+        }
         return server_context(self._default), names
 
     @property
@@ -102,18 +114,19 @@ class TlsContexts:
                 return
 
 
-def server_context(files: CertificateFiles) -> ssl.SSLContext:
+def server_context(files: CertificateFiles) -> ServerContext:
     """A context for accepting TLS 1.2 and newer. Raises TlsError."""
     context = _bare_context()
     try:
         # An encrypted key must fail here: without a callback OpenSSL asks for the passphrase on the terminal.
         context.load_cert_chain(files.certificate, files.key, password=lambda: b"")
+        context.end_point = end_point(files.certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise TlsError(f"cannot use certificate {files.certificate} with key {files.key}: {error}") from error
     return context
 
 
-def memory_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
+def memory_context(certificate: bytes, key: bytes) -> ServerContext:
     """As `server_context`, of PEM octets. Python reads keys from files only: this one is never on a disk.
 
     Raises: TlsError.
@@ -127,11 +140,27 @@ def memory_context(certificate: bytes, key: bytes) -> ssl.SSLContext:
             context.load_cert_chain(f"/proc/self/fd/{handle}", password=lambda: b"")
     except (OSError, ValueError) as error:
         raise TlsError(f"cannot use a certificate with its key: {error}") from error
+    context.end_point = end_point(certificate)
     return context
 
 
-def _bare_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def end_point(chain: bytes) -> bytes:
+    """The hash of the first certificate of PEM octets, for channel bindings (RFC 5929 §4); empty when that leaves it
+    undefined, or the certificate is beyond us."""
+    try:
+        certificate = x509.load_pem_x509_certificate(chain)
+        algorithm = certificate.signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
+    if algorithm is None:  # RFC 5929 §4.1: undefined for signatures of no hash function, as Ed25519's
+        return b""
+    # RFC 5929 §4.1: SHA-256 takes the place of MD5 and SHA-1.
+    weak = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
+    return certificate.fingerprint(hashes.SHA256() if weak else algorithm)
+
+
+def _bare_context() -> ServerContext:
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     # Python's default ciphers are forward secret AEAD only for TLS 1.3; TLS 1.2 is held to the same here. RFC 9325 §4.2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")

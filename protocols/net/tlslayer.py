@@ -28,6 +28,11 @@ class TlsLayer:
         self.established = False  # the handshake is over
         self.ended = False  # the peer has said that it sends no more (close_notify)
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The one in use: another than was given, if the client named a server that has its own."""
+        return self._object.context
+
     def begin(self) -> bytes:
         """The client's first octets for the wire: it is the client that speaks first."""
         self._shake_hands()

@@ -5,23 +5,22 @@ password itself on the server, and rests on MD5. Nor is LANG (RFC 6856 §3): all
 """
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from duckmail.errors import NotFound
+from duckmail.model.account import Principal
 from duckmail.services.maildrop import Entry
 from protocols.pop3.reply import Body, Reply, err, ok
 from protocols.pop3.session import Argument, Command, Session, State
 from protocols.pop3.wire.command import parse_number, parse_top
 from protocols.pop3.wire.response import status
-from protocols.sasl import mechanisms
-from protocols.sasl.mechanisms import Credentials, SaslError
+from protocols.sasl.exchange import Attempt
+from protocols.sasl.mechanisms import MAX_RESPONSE
+from protocols.sasl.steps import SaslError
 
-# Not LOGIN, which is obsolete and says nothing that USER and PASS do not.
-MECHANISMS = ("PLAIN",)
 # RFC 5034 §4: the responses of an exchange are not held to the limit of commands.
-SASL_LINE = mechanisms.MAX_RESPONSE + 2
+SASL_LINE = MAX_RESPONSE + 2
 SLICE = 1_000  # lines of a listing written before other sessions get their turn
 
 # RFC 2449 §6, RFC 3206 §4, RFC 6856 §2. EXPIRE: nothing is deleted for having been fetched or for its age.
@@ -37,7 +36,7 @@ async def capa(session: Session, _: str) -> Reply:
     # RFC 2449 §6: what serves to log in is announced in both states; whether it can be used depends on TLS alone.
     found = list(_CAPABILITIES)
     if session.login_allowed:
-        found += ["USER", f"SASL {' '.join(MECHANISMS)}"]
+        found += ["USER", f"SASL {' '.join(session.settings.sasl.names(session.connection.end_point))}"]
     if session.stls_allowed:
         found.append("STLS")
     found.append("-".join(word for word in ("IMPLEMENTATION duckmail", session.settings.version) if word))
@@ -87,7 +86,7 @@ async def pass_(session: Session, argument: str) -> Reply:
     # RFC 1939 §7: only right after a successful USER; blanks may belong to the password.
     if not session.user:
         return err("USER comes first")
-    return await _log_in(session, session.user, argument)
+    return await _admit(session, await _attempt(session).by_password(session.user, argument))
 
 
 async def auth(session: Session, argument: str) -> Reply:
@@ -95,33 +94,27 @@ async def auth(session: Session, argument: str) -> Reply:
     if not session.login_allowed:
         return _TLS_FIRST
     name, _, initial = argument.partition(" ")
-    mechanism = mechanisms.start(name) if name.upper() in MECHANISMS else None
+    mechanism = session.settings.sasl.start(name, session.connection.end_point)
     if mechanism is None:
         return err("Unknown authentication mechanism")
+
+    async def ask(challenge: bytes) -> bytes:
+        session.dialogue.write(b"+ %b\r\n" % challenge)
+        return await session.line(SASL_LINE)
+
     try:
-        credentials = await _exchange(session, mechanism, initial.lstrip(" "))
+        principal = await _attempt(session).by_mechanism(mechanism, initial.lstrip(" ").encode() or None, ask)
     except SaslError as error:
         return err(str(error))
-    return await _log_in(session, credentials.username, credentials.password)
+    return await _admit(session, principal)
 
 
-async def _exchange(session: Session, mechanism: mechanisms.Mechanism, initial: str) -> Credentials:
-    response = initial.encode()
-    challenge = mechanism.first_challenge()
-    while True:
-        if not response:
-            session.dialogue.write(b"+ %b\r\n" % b64encode(challenge))
-            response = await session.line(SASL_LINE)
-        step = mechanism.step(mechanisms.decode(response))
-        if isinstance(step, Credentials):
-            return step
-        challenge, response = step, b""
+def _attempt(session: Session) -> Attempt:
+    return Attempt(session.services.auth, "pop3", "pop3", session.connection)
 
 
-async def _log_in(session: Session, username: str, password: str) -> Reply:
+async def _admit(session: Session, principal: Principal) -> Reply:
     """The end that every way of logging in has in common."""
-    network, trace = session.connection.peer.network, session.connection.trace
-    principal = await session.services.auth.login(username, password, "pop3", network, "pop3", trace=trace)
     try:
         maildrop = await session.log_in(principal)
     except NotFound as error:

@@ -1,28 +1,17 @@
-"""PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login, obsolete but still asked for)."""
+"""The mechanisms by name, and which are offered; PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login, obsolete but
+still asked for)."""
 
 import binascii
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from protocols.sasl.scram import Scram
+from protocols.sasl.steps import Cancelled, Credentials, SaslError, Step
+from protocols.sasl.steps import text_of as _text
+
 MAX_RESPONSE = 4096  # octets of base64: two names and a password of 1,024 octets each
-
-
-class SaslError(ValueError):
-    """The client's response is not what the mechanism allows; the text is public."""
-
-
-class Cancelled(SaslError):
-    """The client gave up with `*` (RFC 9051 §6.2.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What the client wants to sign in with; not checked yet."""
-
-    username: str
-    password: str = field(repr=False)
 
 
 class Mechanism(Protocol):
@@ -32,8 +21,8 @@ class Mechanism(Protocol):
         """What the server sends when there was no initial response; often empty."""
         ...
 
-    def step(self, response: bytes) -> bytes | Credentials:
-        """The next challenge (not yet base64), or the result. Raises: SaslError."""
+    def step(self, response: bytes) -> Step:
+        """Raises: SaslError, AuthenticationFailed."""
         ...
 
 
@@ -73,24 +62,51 @@ class Login:
     def first_challenge(self) -> bytes:
         return b"Username:"
 
-    def step(self, response: bytes) -> bytes | Credentials:
+    def step(self, response: bytes) -> Step:
         if self._name is None:
             self._name = _text(response)
             return b"Password:"
         return _credentials(self._name, _text(response))
 
 
-MECHANISMS: Mapping[str, Callable[[], Mechanism]] = {
+SCRAM, SCRAM_PLUS = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
+
+_PASSWORDS: Mapping[str, Callable[[], Mechanism]] = {
     "PLAIN": Plain,
     "PLAIN-CLIENTTOKEN": PlainClientToken,
     "LOGIN": Login,
 }
 
 
-def start(name: str) -> Mechanism | None:
-    """A new exchange of the mechanism, named without regard to case; None when it is not offered."""
-    factory = MECHANISMS.get(name.upper())
-    return None if factory is None else factory()
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a protocol offers. `passwords`: mechanisms that send the password. `scram`, `plus`: SCRAM-SHA-256, and with
+    channel binding where there is something to bind to.
+    """
+
+    passwords: tuple[str, ...]
+    scram: bool = False
+    plus: bool = False
+
+    def names(self, end_point: bytes) -> tuple[str, ...]:
+        """In upper case. `end_point`: the channel binding of the connection, empty where there is none.
+
+        What works for all accounts comes first: some clients take the first that they know.
+        """
+        if not self.scram:
+            return self.passwords
+        return (*self.passwords, SCRAM, *([SCRAM_PLUS] if self.plus and end_point else []))
+
+    def start(self, name: str, end_point: bytes) -> Mechanism | None:
+        """A new exchange of the mechanism, named without regard to case; None when it is not offered."""
+        wanted = name.upper()
+        offered = self.names(end_point)
+        if wanted not in offered:
+            return None
+        if wanted in (SCRAM, SCRAM_PLUS):
+            bound = end_point if SCRAM_PLUS in offered else b""
+            return Scram(plus=wanted == SCRAM_PLUS, end_point=bound)
+        return _PASSWORDS[wanted]()
 
 
 def decode(line: bytes) -> bytes:
@@ -116,13 +132,3 @@ def _credentials(name: str, password: str) -> Credentials:
     if not name or not password:
         raise SaslError("User name and password are needed")
     return Credentials(name, password)
-
-
-def _text(octets: bytes) -> str:
-    # RFC 4616 §2: UTF-8 without NUL.
-    if b"\0" in octets:
-        raise SaslError("NUL is not allowed")
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SaslError("Invalid UTF-8") from None

@@ -18,6 +18,7 @@ from duckmail.services.auth import Auth
 from duckmail.services.sessions import Sessions
 from duckmail.services.submission import SCOPE, Arrival, Sender, Submission
 from protocols.net.connection import Connection
+from protocols.sasl.exchange import Attempt
 from protocols.smtp.replies import FAULTS, LOCAL_ERROR, Rows, error_reply
 from protocols.smtp.session import HAS_RECIPIENTS, MAX_HELO, READY, RECIPIENTS_MAY_COME, Row, SmtpSession
 from protocols.smtp.transaction import Transaction
@@ -31,7 +32,7 @@ from protocols.smtp.wire.parameters import (
 )
 from protocols.smtp.wire.reply import CommandError, Reply, reply
 from protocols.submission import replies
-from protocols.submission.exchange import MAX_LINE, MECHANISMS, exchange
+from protocols.submission.exchange import MAX_LINE, exchange, refusal
 from protocols.submission.settings import SubmissionSettings
 
 _logger = logging.getLogger("duckmail.submission")
@@ -125,7 +126,7 @@ class Session(SmtpSession[QueueRecipient]):
         if self._connection.tls_available:
             offers.append("STARTTLS")
         if self._login_allowed and self._principal is None:
-            offers.append(f"AUTH {' '.join(MECHANISMS)}")
+            offers.append(f"AUTH {' '.join(self._limits.sasl.names(self._connection.end_point))}")
         return reply(250, "", *offers)
 
     async def helo(self, argument: str) -> Reply:
@@ -152,17 +153,13 @@ class Session(SmtpSession[QueueRecipient]):
             raise CommandError(538, "5.7.11", "Must issue a STARTTLS command first")
         if not argument:
             raise CommandError(501, "5.5.4", "Syntax: AUTH mechanism")
-        credentials = await exchange(argument, self._ask)
-        network = self._connection.peer.network
+        attempt = Attempt(self._services.auth, SCOPE, "submission", self._connection)
+        principal = await exchange(argument, self._limits.sasl, attempt, self._ask)
         try:
-            login = self._services.auth.login
-            given, trace = (credentials.username, credentials.password), self._connection.trace
-            principal = await login(*given, SCOPE, network, "submission", trace=trace)
             self._slot.enter_context(self._services.user_slot(principal.user))
             self._slot.enter_context(self._services.sessions.joined(principal, self._dialogue.end_session))
         except DuckmailError as error:
-            answer = error_reply(error, replies.AUTH)
-            raise CommandError(answer.code, answer.status, answer.lines[0]) from None
+            raise refusal(error) from None
         self._principal = principal
         return reply(235, "2.7.0", "Authentication successful")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.imap.settings import ImapSettings
+from protocols.imap.settings import SASL, ImapSettings
 from tests.support.dialog import play
 from tests.support.imap import open_imap
 
@@ -20,6 +20,7 @@ OTHERWISE: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "imap-timeout-login": ({"login_timeout": 0.3}, {}),
     "imap-timeout-idle": ({"idle_timeout": 0.5, "idle_keepalive": 0.2}, {}),
     "imap-user-limit": ({}, {}),
+    "imap-scram": ({"sasl": replace(SASL, scram=True, plus=True)}, {"end_point": b"end point of anna"}),
 }
 QUOTAS = {"imap-quota": 10 * 1024}  # octets
 

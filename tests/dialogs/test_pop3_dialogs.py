@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from protocols.net.connection import Connection
+from protocols.pop3.settings import SASL
 from tests.support.dialog import play, play_over
 from tests.support.net import client_context, serving, shared_contexts
 from tests.support.pop3 import SETTINGS, Pop3House, open_pop3
@@ -26,6 +27,7 @@ OTHERWISE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pop3-stls": ({"plaintext_login": False}, {"tls_available": True}),
     "pop3-no-tls": ({"plaintext_login": False}, {}),
     "pop3-errors": ({"max_errors": 4}, {}),
+    "pop3-scram": ({"sasl": replace(SASL, scram=True, plus=True)}, {}),
     "pop3-timeout-login": ({"login_timeout": 0.3}, {}),
     "pop3-timeout-idle": ({"idle_timeout": 0.3}, {}),
 }

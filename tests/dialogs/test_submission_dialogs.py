@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from duckmail.services.access import SYSTEM
 from protocols.net.connection import Connection
 from protocols.submission.server import SubmissionServer
-from protocols.submission.settings import SubmissionSettings
+from protocols.submission.settings import SASL, SubmissionSettings
 from tests.support.dialog import play, play_over
 from tests.support.net import client_context, serving, shared_contexts
 from tests.support.submission import HOSTNAME, open_submission
@@ -21,10 +22,16 @@ DIALOGS = sorted(Path(__file__).parent.glob("submission-*.dialog"))
 SETTINGS: dict[str, dict[str, Any]] = {
     "submission-plaintext": {"plaintext_login": True},
     "submission-limits": {"max_recipients": 3, "max_errors": 4},
+    "submission-scram": {"sasl": replace(SASL, scram=True, plus=True)},
 }
 POLICY: dict[str, dict[str, Any]] = {"submission-rewrite": {"rewrite": True}}
 PLAINTEXT = {"tls": False, "tls_available": True}
-CONNECTIONS = {"submission-plaintext": PLAINTEXT, "submission-starttls": PLAINTEXT}
+BOUND = {"tls": True, "end_point": b"end point of anna"}
+CONNECTIONS: dict[str, dict[str, Any]] = {
+    "submission-plaintext": PLAINTEXT,
+    "submission-starttls": PLAINTEXT,
+    "submission-scram": BOUND,
+}
 PER_USER = {"submission-limits": 1}
 ACCOUNT: dict[str, dict[str, Any]] = {"submission-daily": {"recipients": 3}}
 OVER_TLS = [path for path in DIALOGS if path.stem not in CONNECTIONS and path.stem != "submission-drain"]
@@ -34,6 +41,8 @@ OVER_TLS = [path for path in DIALOGS if path.stem not in CONNECTIONS and path.st
 async def server(path: Path, mongo_uri: str, database_name: str) -> AsyncIterator[SubmissionServer]:
     name = path.stem
     async with open_submission(mongo_uri, database_name, per_user=PER_USER.get(name, 5)) as house:
+        if name == "submission-scram":
+            await house.users.set_password(house.ids["anna"], "secret", SYSTEM)
         if name in ACCOUNT:
             await house.change("anna", **ACCOUNT[name])
         settings = SubmissionSettings(HOSTNAME, size_limit=1_000_000)

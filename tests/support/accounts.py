@@ -29,6 +29,7 @@ from storage.redis.counters import Counters
 from storage.tokens import Tokens as TokenRecords
 from storage.users import Users as Records
 from storage.webhooks import Outbox
+from tests.support.stores import open_scram
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,6 +81,8 @@ async def open_accounts(
     prefix: str = "",
     account: Throttle = ACCOUNT,
     network: Throttle = NETWORK,
+    *,
+    scram: bool = False,
 ) -> AsyncIterator[Accounts]:
     client = connect(mongo_uri)
     pool = CountingPool("passwords", 2)
@@ -93,11 +96,18 @@ async def open_accounts(
         async with Tasks("accounts") as tasks:
             records, found = Records(db, transactions), Addresses(db)
             passwords, counters = Passwords(pool), Counters(redis, prefix)
+            keys = open_scram(pool) if scram else None
             service = Users(
-                records, found, passwords, "example.com", targets=TargetPasswords(Sealer([bytes(32)])), pgp=Pgp(pool)
+                records,
+                found,
+                passwords,
+                "example.com",
+                targets=TargetPasswords(Sealer([bytes(32)])),
+                pgp=Pgp(pool),
+                scram=keys,
             )
             log = AuthLog(AuthEvents(db), records)
-            asps = ApplicationPasswords(Asps(db), records, found, passwords, log)
+            asps = ApplicationPasswords(Asps(db), records, found, passwords, log, scram=keys)
             auth = Auth(
                 service,
                 records,

@@ -4,6 +4,8 @@ r"""Plays dialogs: text files that say what the client sends and what the server
     C: LHLO client.example          the client sends the line and CRLF; lines in a row go out in one write (pipelined)
     C+ ab\r\n.\r\n                  exactly these octets; escapes as in Python (\r \n \t \0 \\ \xff)
     C* 300000 x                     the octet (or escaped octets) so many times
+    C= secret biws... ${challenge}  the last message of SCRAM: password, first message, challenge (and the channel
+                                    binding), in base64; ${signed} is then what the server has to say to it
     C.                              the client sends nothing more (end of stream)
     S: 250 2.0.0 OK                 the next line is exactly this
     S: 250 2.0.0 ...                the next line begins with this
@@ -27,9 +29,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.memory import MemoryClient, MemoryConnection
+from tests.support.scram_client import final_of
 
 TIMEOUT = 10.0
-_LINE = re.compile(r"(?P<who>[CS!])(?P<number>\d*)(?P<kind>\.\.\.|[:+~.*-]?)(?: (?P<rest>.*))?", re.DOTALL)
+_LINE = re.compile(r"(?P<who>[CS!])(?P<number>\d*)(?P<kind>\.\.\.|[:+~.*=-]?)(?: (?P<rest>.*))?", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -104,6 +107,9 @@ class Player:
         elif kind == "*":
             count, what = text.split(" ", 1)
             outbox += _octets(what) * int(count)
+        elif kind == "=":
+            response, self.variables["signed"] = final_of(*text.split())
+            outbox += response.encode() + b"\r\n"
         elif kind == ".":
             await self._flush()
             client.end()

@@ -16,7 +16,7 @@ from protocols.imap.settings import ImapSettings
 from protocols.net.connection import Connection
 from protocols.net.limits import Limits
 from storage.store import Store
-from tests.support.stores import open_auth, open_sessions, open_store, open_urls
+from tests.support.stores import open_auth, open_scram, open_sessions, open_store, open_urls
 
 MIB = 1024 * 1024
 
@@ -51,12 +51,12 @@ async def open_imap(
     pool = Pool("passwords", 2)
     try:
         async with open_store(mongo_uri, database_name, redis_url) as store:
-            passwords = Passwords(pool)
-            users = Users(store.users, store.addresses, passwords, "example.com")
+            passwords, scram = Passwords(pool), open_scram(pool)
+            users = Users(store.users, store.addresses, passwords, "example.com", scram=scram)
             for name in ("anna", "bert"):
                 await users.create(NewUser(username=name, password="secret"), SYSTEM)
             services = ImapServices(
-                auth=open_auth(store, users, passwords),
+                auth=open_auth(store, users, passwords, scram),
                 sessions=open_sessions(store),
                 mail=lambda principal: Mail(store, principal, quota),
                 user_slot=Limits(1000, per_user=per_user).user,

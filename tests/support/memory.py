@@ -66,10 +66,13 @@ class _Pipe:
 class MemoryConnection:
     """The server's end; see `protocols.net` for what each method promises."""
 
-    def __init__(self, *, tls: bool = False, tls_available: bool = False, peer: MemoryPeer | None = None) -> None:
+    def __init__(
+        self, *, tls: bool = False, tls_available: bool = False, peer: MemoryPeer | None = None, end_point: bytes = b""
+    ) -> None:
         self.id = f"memory{next(_numbers)}"
         self.peer = peer or MemoryPeer()
         self.tls = tls
+        self.end_point = end_point
         self.tls_available = tls_available
         self.closing = asyncio.Event()
         self.on_drain: Callable[[], None] | None = None

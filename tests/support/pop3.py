@@ -20,7 +20,7 @@ from protocols.pop3.session import Pop3Services
 from protocols.pop3.settings import Pop3Settings
 from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import Ears, open_auth, open_sessions, open_store
+from tests.support.stores import Ears, open_auth, open_scram, open_sessions, open_store
 
 WAIT = 10.0
 SETTINGS = Pop3Settings(version="1.0", plaintext_login=True)
@@ -144,12 +144,12 @@ async def open_pop3(
     pool = Pool("passwords", 2)
     try:
         async with open_store(mongo_uri, database_name, redis_url) as store:
-            passwords = Passwords(pool)
-            users = Users(store.users, store.addresses, passwords, "example.com")
+            passwords, scram = Passwords(pool), open_scram(pool)
+            users = Users(store.users, store.addresses, passwords, "example.com", scram=scram)
             for name in accounts:
                 await users.create(NewUser(username=name, password="secret"), SYSTEM)
             services = Pop3Services(
-                auth=open_auth(store, users, passwords),
+                auth=open_auth(store, users, passwords, scram),
                 sessions=open_sessions(store),
                 maildrops=Maildrops(store, lambda principal: Mail(store, principal), expunge=expunge),
                 user_slot=Limits(1000, per_user=per_user).user,

@@ -15,6 +15,7 @@ from duckmail.services.auth import Auth
 from duckmail.services.authlog import AuthLog
 from duckmail.services.mail import Mail
 from duckmail.services.passwords import Passwords
+from duckmail.services.scram import Scram
 from duckmail.services.sessions import Sessions
 from duckmail.services.urlauth import UrlAuth
 from duckmail.services.users import Users
@@ -43,9 +44,14 @@ async def open_store(
         yield store
 
 
-def open_auth(store: Store, users: Users, passwords: Passwords) -> Auth:
+def open_scram(pool: Pool) -> Scram:
+    """With as few iterations as are allowed."""
+    return Scram(Sealer([b"k" * 32]), b"s" * 32, pool, "example.com", 4096)
+
+
+def open_auth(store: Store, users: Users, passwords: Passwords, scram: Scram | None = None) -> Auth:
     log = AuthLog(store.authlog, store.users)
-    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, log)
+    asps = ApplicationPasswords(store.asps, store.users, store.addresses, passwords, log, scram=scram)
     return Auth(users, store.users, passwords, store.counters, asps=asps, authlog=log, tasks=store.tasks)
 
 

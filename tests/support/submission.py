@@ -33,7 +33,7 @@ from protocols.submission.session import SubmissionServices
 from protocols.submission.settings import SubmissionSettings
 from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
-from tests.support.stores import open_auth, open_sessions, open_store
+from tests.support.stores import open_auth, open_scram, open_sessions, open_store
 
 WAIT = 10.0
 HOSTNAME = "mx.example"
@@ -185,12 +185,12 @@ async def open_submission(
     pool = Pool("test", 2)
     try:
         async with open_store(mongo_uri, database_name, redis_url) as store:
-            passwords = Passwords(pool)
-            users = Users(store.users, store.addresses, passwords, "example.com")
+            passwords, scram = Passwords(pool), open_scram(pool)
+            users = Users(store.users, store.addresses, passwords, "example.com", scram=scram)
             house = SubmissionHouse(
                 store=store,
                 users=users,
-                auth=open_auth(store, users, passwords),
+                auth=open_auth(store, users, passwords, scram),
                 sessions=open_sessions(store),
                 queue=Queue(store, Reports(store, HOSTNAME, Schedule((300.0,)))),
                 delivery=Delivery(store, pool),

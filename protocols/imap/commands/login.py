@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 
 from duckmail.errors import AuthenticationFailed, LimitReached
+from duckmail.model.account import Principal
 from protocols.imap import capabilities
 from protocols.imap.command import BEFORE_LOGIN, command
 from protocols.imap.reply import Reply, no, ok
 from protocols.imap.session import Session
 from protocols.imap.wire.parser import Parser
+from protocols.sasl.exchange import Attempt
 
 # RFC 5530 §3: PRIVACYREQUIRED, when the operation is not permitted without TLS.
 PRIVACY_REQUIRED = no("Run STARTTLS first", "PRIVACYREQUIRED")
@@ -33,17 +35,15 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         username, password = arguments.username.decode("utf-8"), arguments.password.decode("utf-8")
     except UnicodeDecodeError:
         raise AuthenticationFailed from None
-    return await log_in(session, username, password)
+    return admit(session, await attempt(session).by_password(username, password))
 
 
-async def log_in(session: Session, username: str, password: str) -> Reply:
-    """Checks the password and takes a place among the user's sessions.
+def attempt(session: Session) -> Attempt:
+    return Attempt(session.services.auth, "imap", "imap", session.connection)
 
-    Raises: what `Auth.login` raises.
-    """
-    connection = session.connection
-    peer, trace = connection.peer, connection.trace
-    principal = await session.services.auth.login(username, password, "imap", peer.network, "imap", trace=trace)
+
+def admit(session: Session, principal: Principal) -> Reply:
+    """Who has signed in takes a place among the user's sessions."""
     try:
         session.log_in(principal)
     except LimitReached as error:
