@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from duckmail import __version__
-from duckmail.app.listeners import IMAP, IMAPS, LMTP, POP3, POP3S, SUBMISSION, SUBMISSIONS
+from duckmail.app.listeners import IMAP, IMAPS, LMTP, MX, POP3, POP3S, SUBMISSION, SUBMISSIONS
 from duckmail.app.services import Services
 from duckmail.config.schema import Config
 from duckmail.services.urlauth import UrlAuth
@@ -14,6 +14,8 @@ from protocols.imap.session import ImapServices
 from protocols.imap.settings import ImapSettings
 from protocols.lmtp.server import LmtpServer
 from protocols.lmtp.settings import LmtpSettings
+from protocols.mx import server as mx
+from protocols.mx.settings import MxSettings
 from protocols.net.limits import Limits
 from protocols.net.listener import Service
 from protocols.net.peer import Networks
@@ -129,4 +131,22 @@ def _lmtp(services: Services, _: Limits, tls: TlsContexts) -> Iterable[tuple[str
     yield LMTP, Service("lmtp", server.serve, LMTP_OVERLOADED, starttls, proxy_peers=Networks(config.proxy.peers))
 
 
-_EDGES: tuple[Edge, ...] = (_imap, _pop3, _submission, _lmtp)
+def _mx(services: Services, _: Limits, tls: TlsContexts) -> Iterable[tuple[str, Service]]:
+    config = services.config
+    server = mx.MxServer(
+        MxSettings(
+            hostname=services.hostname,
+            size_limit=config.limits.message_size,
+            max_recipients=config.mx.max_recipients,
+            greet_delay=config.mx.greet_delay,
+            exempt=Networks(config.mx.exempt),
+            connections=config.mx.connections,
+        ),
+        services.reception,
+        services.budget,
+    )
+    starttls = tls if config.mx.starttls else None
+    yield MX, Service("mx", server.serve, mx.OVERLOADED, starttls, proxy_peers=Networks(config.proxy.peers))
+
+
+_EDGES: tuple[Edge, ...] = (_imap, _pop3, _submission, _lmtp, _mx)

@@ -10,7 +10,7 @@ from protocols.net.sockets import ListenError, ListeningSocket, listen
 IMAP, IMAPS = "IMAP, STARTTLS", "IMAP, TLS"
 POP3, POP3S = "POP3, STLS", "POP3, TLS"
 SUBMISSION, SUBMISSIONS = "Submission, STARTTLS", "Submission, TLS"
-LMTP, API, API_TLS, METRICS = "LMTP", "API", "API, TLS", "Metrics"
+LMTP, MX, API, API_TLS, METRICS = "LMTP", "MX", "API", "API, TLS", "Metrics"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ def wanted(config: Config) -> list[tuple[str, Sequence[str]]]:
         (config.submission.enabled, SUBMISSION, config.submission.listen),
         (config.submission.enabled, SUBMISSIONS, config.submission.listen_tls),
         (config.lmtp.enabled, LMTP, config.lmtp.listen),
+        (True, MX, config.mx.listen),
         (config.api.enabled, API, config.api.listen),
         (config.api.enabled, API_TLS, config.api.listen_tls),
         (config.metrics.enabled, METRICS, config.metrics.listen),

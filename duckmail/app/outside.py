@@ -13,15 +13,19 @@ from duckmail.runtime.outward import Outward
 from protocols.net.tls import TlsError
 from protocols.smtp.client_settings import ClientContexts, client_contexts
 
+_ANYWHERE = ("0.0.0.0/0", "::/0")
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """`outward`: the rule where they may lead. `contexts`: whom TLS trusts."""
+    """`outward`: the rule where they may lead. `contexts`: whom TLS trusts. `named`: for servers that
+    the administrator has named, wherever they are."""
 
     outward: Outward
     dns: Dns
     contexts: ClientContexts
     http: Http
+    named: Http
 
 
 @asynccontextmanager
@@ -33,7 +37,11 @@ async def open_outside(config: Outbound) -> AsyncIterator[Outside]:
         raise InvalidInput(f"outbound: {error}") from error
     outward = Outward(config.allow_networks)
     try:
-        async with Http(outward, dns, contexts.verifying, f"duckmail/{__version__}") as http:
-            yield Outside(outward, dns, contexts, http)
+        agent = f"duckmail/{__version__}"
+        async with (
+            Http(outward, dns, contexts.verifying, agent) as http,
+            Http(Outward(_ANYWHERE), dns, contexts.verifying, agent) as named,
+        ):
+            yield Outside(outward, dns, contexts, http, named)
     finally:
         await dns.close()

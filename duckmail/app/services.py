@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from duckmail import __version__
 from duckmail.app.certificates import problem
+from duckmail.app.incoming import make_inspection, make_reception
 from duckmail.app.outside import Outside, open_outside
 from duckmail.clients.acme import AcmeAuthority
 from duckmail.config.schema import Config
@@ -34,9 +35,8 @@ from duckmail.services.dkim.dkim import Dkim
 from duckmail.services.domainaliases import DomainAliases
 from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
+from duckmail.services.inspection import Inspection
 from duckmail.services.mail import Mail
-from duckmail.services.mailauth.verifier import Policy as MailauthPolicy
-from duckmail.services.mailauth.verifier import Verifier
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.messages.services import Around, MessageServices, message_services
@@ -48,6 +48,7 @@ from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
+from duckmail.services.reception.reception import Reception
 from duckmail.services.relocation import Relocation
 from duckmail.services.scram import Scram, salt_key
 from duckmail.services.sending import Policy as SendingPolicy
@@ -120,6 +121,7 @@ class Services:
     updates: Updates
     settings: ServerSettings
     quotas: Quotas
+    reception: Reception
     reports: Reports
     queue: Queue
     submission: Submission
@@ -217,7 +219,8 @@ def _services(ground: _Ground) -> Services:
     reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule, store.settings))
     queue = Queue(store, reports)
     register = AddressRegister(store.address_register, store.users)
-    delivery = _delivery(ground, queue, register)
+    inspection = make_inspection(config, ground.outside, threads, ground.hostname)
+    delivery = _delivery(ground, queue, register, inspection)
     task_list = TaskList(store.task_records)
     around = _around(ground, queue, task_list, register)
     messages = message_services(store, around)
@@ -270,6 +273,16 @@ def _services(ground: _Ground) -> Services:
         updates=Updates(store, sessions),
         settings=ServerSettings(store.setting_records, store.settings, configured(config)),
         quotas=quotas,
+        reception=make_reception(
+            config=config,
+            store=store,
+            outside=ground.outside,
+            threads=threads,
+            hostname=ground.hostname,
+            delivery=delivery,
+            inspection=inspection,
+            queue=queue,
+        ),
         reports=reports,
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
@@ -350,7 +363,7 @@ def _auth(ground: _Ground, users: Users, asps: ApplicationPasswords, passwords: 
     )
 
 
-def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Delivery:
+def _delivery(ground: _Ground, queue: Queue, register: AddressRegister, inspection: Inspection | None) -> Delivery:
     store, limits, threads = ground.store, ground.config.limits, ground.threads
     return Delivery(
         store,
@@ -361,23 +374,14 @@ def _delivery(ground: _Ground, queue: Queue, register: AddressRegister) -> Deliv
         arrivals=Arrivals(store.counters),
         register=register,
         settings=store.settings,
-        verifier=_verifier(ground),
         srs=_srs(ground),
+        inspection=inspection,
     )
 
 
 def _srs(ground: _Ground) -> Srs | None:
     domain = ground.config.outbound.srs_domain
     return Srs(domain, lambda: ground.sealer.derived(SRS_KEYS)) if domain else None
-
-
-def _verifier(ground: _Ground) -> Verifier | None:
-    settings = ground.config.mailauth
-    if not settings.enabled:
-        return None
-    sealers = frozenset(domain.lower() for domain in settings.arc_sealers)
-    policy = MailauthPolicy(settings.server or ground.hostname, settings.timeout, settings.junk, sealers)
-    return Verifier(ground.outside.dns, ground.threads, policy)
 
 
 def _around(ground: _Ground, queue: Queue, tasks: TaskList, register: AddressRegister) -> Around:

@@ -185,6 +185,7 @@ class Doctor:
             (config.imap.enabled, "IMAP", config.imap.listen, False, b"* OK "),
             (config.imap.enabled, "IMAP, TLS", config.imap.listen_tls, True, b"* OK "),
             (config.lmtp.enabled, "LMTP", config.lmtp.listen, False, b"220 "),
+            (True, "MX", config.mx.listen, False, b"220"),
         ]
         for enabled, label, listeners, tls, expected in kinds:
             for text, where in probes.targets(listeners) if enabled else ():

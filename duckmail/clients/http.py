@@ -25,6 +25,7 @@ from aiohttp import (
     TCPConnector,
 )
 from aiohttp.abc import AbstractResolver, ResolveResult
+from multidict import CIMultiDict
 from yarl import URL
 
 from duckmail.errors import DuckmailError, Unavailable
@@ -55,7 +56,7 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`kind`: its Content-Type without parameters. `body`: empty for what was posted."""
+    """`kind`: its Content-Type without parameters. `body`: as far as it was to be read."""
 
     status: int
     kind: str = ""
@@ -114,10 +115,15 @@ class Http:
         """Raises: Unavailable: no connection that is permitted, no answer in time, or more than `largest` octets."""
         return await self._ask(url, _Request("GET", headers or {}, largest=largest))
 
-    async def post(self, url: str, body: bytes | Octets, size: int, headers: Mapping[str, str]) -> Reply:
-        """Posts `size` octets. What the answer says beside its status is not read. Raises: Unavailable, NoAnswer."""
+    async def post(
+        self, url: str, body: bytes | Octets, size: int, headers: Mapping[str, str], *, largest: int = 0
+    ) -> Reply:
+        """Posts `size` octets. `headers`: of a `CIMultiDict` some may come more than once. `largest`: octets of the
+        answer that are read, 0 for nothing but its status. Raises: Unavailable, NoAnswer."""
         content = body if callable(body) else _once(body)
-        return await self._ask(url, _Request("POST", {**headers, "Content-Length": str(size)}, content, size))
+        sent = CIMultiDict(headers.items())
+        sent["Content-Length"] = str(size)
+        return await self._ask(url, _Request("POST", sent, content, size, largest))
 
     async def _ask(self, url: str, request: _Request) -> Reply:
         target = _parsed(url)
@@ -141,8 +147,8 @@ class Http:
             finally:
                 response.close()
             if onward.origin() != target.origin():
-                kept = {name: value for name, value in request.headers.items() if name != "Authorization"}
-                request = replace(request, headers=kept)
+                kept = ((name, value) for name, value in request.headers.items() if name != "Authorization")
+                request = replace(request, headers=CIMultiDict(kept))
             target = onward
         raise Unavailable("Too many redirects", host=target.host)
 

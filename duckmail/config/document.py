@@ -9,7 +9,8 @@ from annotated_types import Ge, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from duckmail.config.schema import Config, Section
+from duckmail.config.schema import Config
+from duckmail.config.section import Section
 from duckmail.config.units import Kind, quoted
 
 WIDTH = 100

@@ -3,20 +3,13 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from duckmail.config.mx import Mx
+from duckmail.config.section import MINUTE, Section
 from duckmail.config.units import Duration, File, Folder, Hostname, IpNetwork, Listen, Network, Secret, Size, Tuple
 
 MIB = 1 << 20
-MINUTE = 60.0
-
-
-class Section(BaseModel):
-    """One table of the file; its docstring stands above it there."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, validate_default=False, hide_input_in_errors=True
-    )
 
 
 class Server(Section):
@@ -129,7 +122,9 @@ class Mailauth(Section):
     """Who incoming mail is from: SPF, DKIM, DMARC, ARC and reverse DNS, written into Authentication-Results."""
 
     enabled: bool = Field(
-        default=False, description="Check mail that comes by LMTP. Name servers are those of outbound.nameservers."
+        default=False,
+        description="Check mail that comes by LMTP; what comes to the MX listener always is. Name servers are those "
+        "of outbound.nameservers.",
     )
     timeout: Duration = Field(
         default=8.0,
@@ -464,6 +459,7 @@ class Config(Section):
     redis: Redis = Redis()
     imap: Imap = Imap()
     lmtp: Lmtp = Lmtp()
+    mx: Mx = Mx()
     mailauth: Mailauth = Mailauth()
     pop3: Pop3 = Pop3()
     submission: Submission = Submission()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
 from duckmail.model.message import Appended
+from duckmail.model.queue import NOTIFY_DEFAULT, Notify
 from duckmail.model.rules import Rules
 
 
@@ -18,6 +19,7 @@ class Envelope:
     `client_address`, `client_helo`: of whom the relay has the message from, as it says (XFORWARD), or empty.
     `trusted`: what the relay says of the client, and what the header says of spam, comes from one that may say so.
     `vouched`: its author is an account here, which was checked when it was sent, or this server.
+    `direct`: the peer is the client itself, no relay of ours: it may be anybody, and what it sends may be refused.
     """
 
     sender: str
@@ -35,6 +37,7 @@ class Envelope:
     vouched: bool = False
     client_address: str = ""
     client_helo: str = ""
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Recipient:
     `targets`: of an address without an INBOX, the addresses that its mail goes on to; `account` is then the address's
     own id. `bounces`: it takes mail of the null sender alone.
     `rules`: what else decides about mail of this account, None for nothing. `spam_level`: as accounts have it.
-    `received_max`: messages a minute, 0 for no limit.
+    `received_max`: messages a minute, 0 for no limit. `notify`: what the sender wants to be told (RFC 3461 §4.1).
     """
 
     address: str
@@ -57,6 +60,7 @@ class Recipient:
     rules: Rules | None = None
     spam_level: int = 50
     received_max: int = 0
+    notify: Notify = NOTIFY_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,25 @@ class Authentication:
 
         `sealers`: whose word is taken that it was in order when they got it (RFC 8617 §7.2).
         """
+        return replace(spam, score=max(spam.score, FLAGGED)) if self.disowned(sealers) else spam
+
+    def disowned(self, sealers: frozenset[str]) -> str:
+        """What the author's domain wants done with the message, that is none of its own: `quarantine`, `reject`, or ""
+        for nothing. `sealers`: as `judged` has them."""
         dmarc, arc = self.dmarc, self.arc
         if dmarc is None or dmarc.result != "fail" or dmarc.policy not in {"quarantine", "reject"}:
-            return spam
+            return ""
         if arc is not None and arc.result == "pass" and arc.sealers and sealers.issuperset(arc.sealers):
-            return spam
-        return replace(spam, score=max(spam.score, FLAGGED))
+            return ""
+        return dmarc.policy
+
+    def proves(self, sender: str) -> bool:
+        """Whether the message comes from where its reverse-path says, so that a report to it bothers nobody else: SPF
+        has passed for it, or a signature of its very domain."""
+        domain = sender.rpartition("@")[2].lower()
+        if not domain:
+            return False
+        spf = self.spf
+        if spf is not None and spf.result == "pass" and spf.scope == "mailfrom":
+            return True
+        return any(each.result == "pass" and each.domain.lower() == domain for each in self.dkim)

@@ -20,6 +20,7 @@ _ACTIONS = {
     b"add header": 25,
     b"add_header": 25,
 }
+MOST_SCORE = 75
 FLAGGED = 50  # a filter that only says yes or no
 _POINTS = re.compile(rb"(?:^|[\s,;(])(?:score=)?(-?[0-9]{1,6}(?:\.[0-9]{0,6})?)(?:[\s/,;)]|$)")
 _SCORE = re.compile(rb"\bscore=(-?[0-9]{1,6}(?:\.[0-9]{0,6})?)")
@@ -33,6 +34,33 @@ class Spam:
 
     score: int = 0
     points: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a filter says that was asked. `action`: what it wants done, in Rspamd's words; "" for nothing."""
+
+    action: str = ""
+    points: float = 0.0
+
+    @property
+    def refuse(self) -> bool:
+        """It should never have come."""
+        return self.action == "reject"
+
+    @property
+    def defer(self) -> bool:
+        """It should come again later."""
+        return self.action in {"soft reject", "greylist"}
+
+    @property
+    def spam(self) -> Spam:
+        """A filter of our own that marks a message has said that it is spam, however mildly."""
+        score = _ACTIONS.get(self.action.encode(), 0)
+        return Spam(max(score, FLAGGED) if score else 0, self.points)
+
+
+NOTHING = Judgement()
 
 
 def mentions(lowered: bytes) -> bool:

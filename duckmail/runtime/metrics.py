@@ -50,7 +50,7 @@ def _gauges(name: str, text: str, label: str, values: Sequence[str]) -> Gauge:
 
 # Connections
 
-SERVICES = ("imap", "imaps", "pop3", "pop3s", "lmtp", "submission", "submissions", "api", "metrics", OTHER)
+SERVICES = ("imap", "imaps", "pop3", "pop3s", "lmtp", "mx", "submission", "submissions", "api", "metrics", OTHER)
 TLS = ("no", "yes")
 ACCEPTED = _counters(
     "duckmail_connections_accepted_total", "Connections that were accepted and served.", "service", SERVICES
@@ -65,7 +65,7 @@ REFUSED = _counters(
 
 # Commands and what they bring in
 
-PROTOCOLS = ("imap", "pop3", "lmtp", "submission", "api")
+PROTOCOLS = ("imap", "pop3", "lmtp", "mx", "submission", "api")
 # IMAP: ok, no, bad. POP3: ok, err. SMTP, LMTP and HTTP: the class of the reply or status.
 RESULTS = ("ok", "no", "bad", "err", "2xx", "3xx", "4xx", "5xx", OTHER)
 _CLASSES = (OTHER, OTHER, "2xx", "3xx", "4xx", "5xx")
@@ -89,7 +89,7 @@ _COMMAND_SECONDS = Histogram(
 )
 STATED["duckmail_command_seconds"] = {"protocol": frozenset(PROTOCOLS)}
 
-INCOMING = ("lmtp", "submission")
+INCOMING = ("lmtp", "mx", "submission")
 MESSAGES = _counters(
     "duckmail_messages_received_total",
     "Messages that were received whole, whatever became of them.",
@@ -124,6 +124,14 @@ DELIVERIES = _counters(
     "Messages for an account, one for each recipient. duplicate: stored before; temporary, permanent: not stored.",
     "verdict",
     ("stored", "duplicate", "temporary", "permanent"),
+)
+
+# early: talked before the greeting. name: in EHLO. relay: for a domain that is none of ours. spam: as rspamd says.
+MX_REFUSED = _counters(
+    "duckmail_mx_refused_total",
+    "What the MX listener refused or deferred of its own accord, by reason: clients, recipients and messages.",
+    "reason",
+    ("early", "name", "rate", "relay", "listed", "greylisted", "dmarc", "spam", "deferred"),
 )
 
 # The outbound queue

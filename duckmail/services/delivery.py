@@ -38,7 +38,7 @@ from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
-from duckmail.services.mailauth.verifier import Checked, Verifier
+from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.srs import Srs
@@ -133,7 +133,7 @@ class Delivery:
         register: notes who writes to whom.
         settings: what addresses that only forward may do, and how long domains are remembered.
         srs: knows what bounces of forwarded mail are for; None: nothing is.
-        verifier: finds out who a message is from; None: nobody does.
+        inspection: finds out who a message is from, and whether it is spam; None: nobody does.
     """
 
     def __init__(
@@ -147,16 +147,16 @@ class Delivery:
         arrivals: Arrivals | None = None,
         register: AddressRegister | None = None,
         settings: Settings | None = None,
-        verifier: Verifier | None = None,
         srs: Srs | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         self._store = store
         self._sorter = sorter
         self._received = received
         self._arrivals = arrivals
         self._register = register
-        self._verifier = verifier
         self._srs = srs
+        self._inspection = inspection
         self._pool = pool
         self._quota = quota
         self._settings = settings or Settings()
@@ -251,18 +251,23 @@ class Delivery:
         return {id_: _Account(user, inboxes.get(id_), rules.get(id_)) for id_, user in users.items()}
 
     async def deliver(
-        self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
+        self,
+        envelope: Envelope,
+        raw: bytes | bytearray,
+        recipients: Sequence[Recipient],
+        inspected: Inspected | None = None,
     ) -> list[Verdict]:
         """Stores the message in the INBOX of each recipient's account; one verdict each, in order.
 
         Success means durable. Accounts named twice get it once, and the same verdict for each of their addresses.
+        `inspected`: what is known of the message already; None: it is looked at here.
 
         Raises:
             DuckmailError: the same for all; nothing was stored, or (CommitUnknown) nobody knows.
         """
         try:
             async with asyncio.timeout(DELIVER_SECONDS):
-                verdicts = await self._deliver(envelope, raw, recipients)
+                verdicts = await self._deliver(envelope, raw, recipients, inspected)
         except TimeoutError:
             metrics.DELIVERIES["temporary"].inc(len(recipients))
             raise CommitUnknown(connection=envelope.connection) from None
@@ -275,19 +280,26 @@ class Delivery:
         return verdicts
 
     async def _deliver(
-        self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
+        self,
+        envelope: Envelope,
+        raw: bytes | bytearray,
+        recipients: Sequence[Recipient],
+        inspected: Inspected | None,
     ) -> list[Verdict]:
         header = header_of(raw)
         digest = await self._digest(envelope, raw, header)
-        content, checked = await asyncio.gather(self._prepared(raw, recipients), self._check(envelope, raw))
+        if inspected is None:
+            content, found = await asyncio.gather(
+                self._prepared(raw, recipients), self._inspect(envelope, raw, recipients)
+            )
+        else:
+            content, found = await self._prepared(raw, recipients), inspected
         spam = Spam()
         lookup: Lookup | None = None
         if envelope.trusted and mentions(header):
             lookup = Lookup(block_of(raw))
             spam = spam_verdict(lookup)
-        if checked is not None:
-            spam = checked.judged(spam)
-        lines = checked.lines if checked is not None else b""
+        spam, lines = found.judged(spam), found.lines
         # The first address named of each account is the one that its copy is delivered to.
         first: dict[str, Recipient] = {}
         for recipient in recipients:
@@ -320,11 +332,11 @@ class Delivery:
         plain = all(recipient.rules is None for recipient in recipients)
         return await (self._store.contents.prepare(raw) if plain else self._store.contents.examine(raw))
 
-    async def _check(self, envelope: Envelope, raw: bytes | bytearray) -> Checked | None:
-        """Who it is from. Mail out of the queue was looked at when it came, or is of this server."""
-        if self._verifier is None or envelope.vouched or envelope.protocol == "queue":
-            return None
-        return await self._verifier.check(envelope, raw, block_of(raw))
+    async def _inspect(self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]) -> Inspected:
+        if self._inspection is None:
+            return Inspected()
+        addresses = [recipient.address for recipient in recipients]
+        return await self._inspection.inspect(envelope, addresses, raw, block_of(raw))
 
     async def _count(
         self, recipients: Mapping[str, Recipient], outcomes: Mapping[str, Appended | DuckmailError | None]

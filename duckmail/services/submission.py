@@ -9,7 +9,6 @@
 
 import asyncio
 import logging
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from duckmail.errors import (
     OverQuota,
     Unavailable,
 )
-from duckmail.mime import outgoing
+from duckmail.mime import outgoing, received
 from duckmail.mime.outgoing import Malformed, Outgoing
 from duckmail.model import address as addresses
 from duckmail.model.account import Principal, User
@@ -55,7 +54,6 @@ MAX_RECIPIENT = 64 + 1 + 255
 SCOPE = "smtp"
 
 _DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
-_HELO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[[A-Za-z0-9:.]{1,60}\]")
 
 _logger = logging.getLogger("duckmail.submission")
 
@@ -314,14 +312,14 @@ class Submission:
         the name it gave itself, which often is its address, is told."""
         client = "client (authenticated)"
         if self._policy.client_address:
-            client = arrival.helo if _HELO.fullmatch(arrival.helo) else "unknown"
-            if arrival.host:
-                client += f" ([{'IPv6:' if ':' in arrival.host else ''}{arrival.host}])"
-        return (
-            f"Received: from {client}\r\n"
-            f"\tby {self._policy.hostname} with {arrival.protocol} id {uuid.uuid4().hex};\r\n"
-            f"\t{format_datetime(datetime.now(UTC))}\r\n"
-        ).encode()
+            client = received.client(arrival.helo, arrival.host)
+        return received.received(
+            client=client,
+            hostname=self._policy.hostname,
+            protocol=arrival.protocol,
+            identifier=uuid.uuid4().hex,
+            now=datetime.now(UTC),
+        )
 
     async def _copy(self, user: User, content: Content) -> SentCopy | None:
         """The copy for the \\Sent mailbox, where the account wants one and has such a mailbox."""

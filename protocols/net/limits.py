@@ -12,17 +12,27 @@ from protocols.net.peer import Networks, Peer
 class Limits:
     """Counts connections; 0 means no limit. Shared by all listeners of the process, or of one protocol."""
 
-    def __init__(self, total: int, per_network: int = 0, per_user: int = 0, exempt: Networks | None = None) -> None:
+    def __init__(
+        self,
+        total: int,
+        per_network: int = 0,
+        per_user: int = 0,
+        exempt: Networks | None = None,
+        *,
+        wide: bool = False,
+    ) -> None:
         """
         Args:
             total: connections at the same time, refused ones not counted.
             per_network: per /32 or /64 (`Peer.network`).
             per_user: sessions of one account.
+            wide: `per_network` is per /24 or /64 (`Peer.wide_network`).
             exempt: peers without a limit per network, such as the relay that delivers everybody's mail.
         """
         self._total = total
         self._per_network = per_network
         self._per_user = per_user
+        self._wide = wide
         self._exempt = exempt or Networks(("unix",))
         self._connections = 0
         self._networks: Counter[str] = Counter()
@@ -52,7 +62,8 @@ class Limits:
             yield
             return
         text = "Too many connections from your network"
-        with _counted(self._networks, peer.network, self._per_network, "network", text):
+        network = peer.wide_network if self._wide else peer.network
+        with _counted(self._networks, network, self._per_network, "network", text):
             yield
 
     @contextmanager

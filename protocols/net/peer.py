@@ -37,6 +37,13 @@ class Peer:
             return f"{address}/32"
         return str(IPv6Network((int(address) >> 64 << 64, 64)))
 
+    @property
+    def wide_network(self) -> str:
+        """Who shares what one of them does, for servers of others: an IPv4 /24, an IPv6 /64, or `unix`."""
+        if self.unix or ":" in self.host:
+            return self.network
+        return str(ip_network(f"{self.host}/24", strict=False))
+
     def __str__(self) -> str:
         if self.unix:
             return f"unix:{self.host}"

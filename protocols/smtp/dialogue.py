@@ -31,6 +31,10 @@ class Dialogue:
         self.said = answer.code
         self._pending += answer.to_bytes()
 
+    def announce(self, code: int, text: str) -> None:
+        """The first line of a reply whose last one `say` says."""
+        self._pending += f"{code}-{text}\r\n".encode("ascii", "replace")
+
     def end(self, code: int, status: str, text: str) -> None:
         """Says the last word."""
         self.say(reply(code, status, f"{self.hostname} {text}"))

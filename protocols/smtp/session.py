@@ -118,7 +118,7 @@ class SmtpSession(ABC, Generic[R]):
         """The dialogue from greeting to end."""
         dialogue = self._dialogue
         try:
-            dialogue.say(reply(220, "", f"{self._settings.hostname} {self._greeting} ready"))
+            await self._welcome()
             while not dialogue.ended:
                 await self._step()
         except TimeoutError:
@@ -132,6 +132,10 @@ class SmtpSession(ABC, Generic[R]):
             dialogue.write_pending()
             self._forget_client()
             await self._forget_transaction()
+
+    async def _welcome(self) -> None:
+        """Says the greeting."""
+        self._dialogue.say(reply(220, "", f"{self._settings.hostname} {self._greeting} ready"))
 
     async def _step(self) -> None:
         """Carries out one command, or waits for input when there is no complete one."""

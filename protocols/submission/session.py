@@ -9,7 +9,7 @@ from typing import final
 
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
-from duckmail.model.queue import NOTIFY_DEFAULT, Notify, OutboundEnvelope, QueueRecipient
+from duckmail.model.queue import OutboundEnvelope, QueueRecipient
 from duckmail.runtime import metrics
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
@@ -19,6 +19,7 @@ from duckmail.services.sessions import Sessions
 from duckmail.services.submission import SCOPE, Arrival, Sender, Submission
 from protocols.net.connection import Connection
 from protocols.sasl.exchange import Attempt
+from protocols.smtp.notify import notify_of
 from protocols.smtp.replies import FAULTS, LOCAL_ERROR, Rows, error_reply
 from protocols.smtp.session import HAS_RECIPIENTS, MAX_HELO, READY, RECIPIENTS_MAY_COME, Row, SmtpSession
 from protocols.smtp.transaction import Transaction
@@ -28,7 +29,6 @@ from protocols.smtp.wire.parameters import (
     SUBMISSION_MAIL,
     SUBMISSION_MAIL_TLS,
     SUBMISSION_RCPT,
-    RcptParameters,
 )
 from protocols.smtp.wire.reply import CommandError, Reply, reply
 from protocols.submission import replies
@@ -195,7 +195,7 @@ class Session(SmtpSession[QueueRecipient]):
             return self._refusal(error, replies.RCPT, "recipient refused", sender=sender.address, recipient=address)
         if all(recipient.address != address for recipient in named):  # who is named twice gets it once
             orcpt = given.parameters.orcpt
-            named.append(QueueRecipient(address, notify=_notify(given.parameters), orcpt=orcpt))
+            named.append(QueueRecipient(address, notify=notify_of(given.parameters), orcpt=orcpt))
         return reply(250, "2.1.5", "Recipient OK")
 
     # Messages
@@ -276,15 +276,6 @@ class Session(SmtpSession[QueueRecipient]):
     async def _forget_transaction(self) -> None:
         self._sender = None
         await super()._forget_transaction()
-
-
-def _notify(parameters: RcptParameters) -> Notify:
-    if not parameters.notify:
-        return NOTIFY_DEFAULT
-    found = Notify.NEVER
-    for name in parameters.notify:
-        found |= Notify[name]
-    return found
 
 
 _ROWS: Mapping[str, Row[Session]] = {

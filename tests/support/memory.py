@@ -23,6 +23,10 @@ class MemoryPeer:
     def network(self) -> str:
         return f"{self.host}/32"
 
+    @property
+    def wide_network(self) -> str:
+        return f"{self.host.rpartition('.')[0]}.0/24"
+
 
 class _Pipe:
     """Octets one way, at most `limit` of them waiting before `drained` blocks the writer."""

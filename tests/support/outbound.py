@@ -31,6 +31,7 @@ from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import Delivery
 from duckmail.services.dkim.signer import Signer
+from duckmail.services.inspection import Inspection
 from duckmail.services.mail import Mail
 from duckmail.services.mailauth.verifier import Verifier
 from duckmail.services.queue.attempt import Tools
@@ -230,7 +231,7 @@ async def outbound(
                 store,
                 pool,
                 srs=srs,
-                verifier=verifier,
+                inspection=Inspection(verifier),
                 sorter=Sorting(store, queue, Forwarding("mx.example.com"), pool, "mx.example.com"),
             )
             tools = Tools(

@@ -42,6 +42,7 @@ LISTENERS = {
     "Submission, STARTTLS": ("submission", "listen"),
     "Submission, TLS": ("submission", "listen_tls"),
     "LMTP": ("lmtp", "listen"),
+    "MX": ("mx", "listen"),
     "API": ("api", "listen"),
     "Metrics": ("metrics", "listen"),
 }
@@ -94,7 +95,8 @@ class ServerProcess:
             "limits": {"received": 0},
         }
         for section, key in LISTENERS.values():
-            self._sections.setdefault(section, {})[key] = [f"{HOST}:0"]
+            if section != "mx":  # off by default, as for everybody
+                self._sections.setdefault(section, {})[key] = [f"{HOST}:0"]
         self.configure(databases.sections() if databases else {})
         self.configure(sections or {})
 
@@ -131,7 +133,7 @@ class ServerProcess:
         text = self.welcome
         for label, (section, key) in LISTENERS.items():
             found = re.search(rf"^ +{label} +(\S+)$", text, re.MULTILINE)
-            if found and self._sections[section].get(key) == [f"{HOST}:0"]:
+            if found and self._sections.get(section, {}).get(key) == [f"{HOST}:0"]:
                 self.configure({section: {key: [found[1]]}})
             if found:
                 self._addresses[label] = found[1]

@@ -14,6 +14,7 @@ from duckmail.clients.dns import Dns
 from duckmail.model.mailauth import ArcResult, Authentication, DmarcResult, SpfResult
 from duckmail.model.spam import FLAGGED, Spam
 from duckmail.services.delivery import Delivery
+from duckmail.services.inspection import Inspection
 from duckmail.services.mailauth.header import ROOM, authentication_results
 from duckmail.services.mailauth.verifier import DkimResult, Policy, Verifier
 from protocols.lmtp.server import LmtpServer
@@ -55,7 +56,7 @@ async def world(zone: Zone = ZONE, seconds: float = 30.0, believed: bool = True)
         peers = Networks(("127.0.0.0/8", "::1", "unix", "192.0.2.0/24")) if believed else Networks(())
         made = LmtpWorld(spam_peers=peers)
         verifier = Verifier(dns, made.pool, Policy("mx.example", seconds, junk=False))
-        delivery = Delivery(made.postbox, made.pool, verifier=verifier)
+        delivery = Delivery(made.postbox, made.pool, inspection=Inspection(verifier))
         made.server = LmtpServer(made.settings, delivery, made.budget, lambda _: True)
         try:
             yield made

@@ -1,5 +1,6 @@
 """Who gave the message to the first server that is ours, or that is trusted here.
 
+- By the MX listener it is the peer itself.
 - A relay in front says it by XFORWARD, or in the Received field that it put on top.
 - What else the header says could be anybody's: only fields above that one are believed (RFC 8601 §5).
 """
@@ -35,7 +36,9 @@ class Client:
 
 
 def client(envelope: Envelope, header: Lookup) -> Client:
-    """Of a message by LMTP. The address is asked about only if it is of the public Internet: others are inside."""
+    """The address is asked about only if it is of the public Internet: others are inside."""
+    if envelope.direct:
+        return Client(_public(envelope.host), envelope.helo, True)
     if not envelope.trusted:
         return Client()
     received = [decode(value[:MAX_VALUE]) for value in header.all(b"received")[: MAX_INNER + 1]]

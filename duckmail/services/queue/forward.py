@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from duckmail.mime.header import Lookup
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.model.message import Content
-from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
+from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient
 from duckmail.services.queue.queue import NewMail
 
 # RFC 5321 §6.3: a loop is found by its Received lines; every round adds one.
@@ -49,8 +49,10 @@ class Forwarding:
         """What goes into the queue. `targets`: mail addresses, and URLs. `user`: the account that sends it. `lines`:
         what was found out about it."""
         addresses = [target for target in targets if "://" not in target]
-        recipients = [QueueRecipient(target) for target in addresses]
-        recipients += [QueueRecipient(recipient.address, via=target) for target in targets if "://" in target]
+        # Of a success, as far as it is known here, the sender is told where the message came in.
+        notify = recipient.notify & ~Notify.SUCCESS
+        recipients = [QueueRecipient(target, notify) for target in addresses]
+        recipients += [QueueRecipient(recipient.address, notify, via=target) for target in targets if "://" in target]
         named = (envelope.sender, *(each.address for each in recipients))
         return NewMail(
             user=user,

@@ -153,8 +153,10 @@ _RCPT: Mapping[str, Callable[[RcptParameters, str], RcptParameters]] = {"NOTIFY"
 LMTP_MAIL = frozenset({"SIZE", "BODY", "SMTPUTF8"})
 LMTP_RCPT: frozenset[str] = frozenset()
 SUBMISSION_MAIL = LMTP_MAIL | {"RET", "ENVID", "AUTH"}
+MX_MAIL = LMTP_MAIL | {"RET", "ENVID"}
+MX_RCPT = frozenset({"NOTIFY", "ORCPT"})
 SUBMISSION_MAIL_TLS = SUBMISSION_MAIL | {"REQUIRETLS"}  # RFC 8689 §2: announced under TLS alone
-SUBMISSION_RCPT = frozenset({"NOTIFY", "ORCPT"})
+SUBMISSION_RCPT = MX_RCPT
 
 
 def mail_parameters(text: str, known: frozenset[str]) -> MailParameters:

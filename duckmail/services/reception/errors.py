@@ -1,0 +1,37 @@
+"""Why mail is refused, beside the reasons that all deliveries have."""
+
+from duckmail.errors import NotPermitted, RateLimited, TemporaryError
+
+
+class RelayDenied(NotPermitted):
+    default = "Mail for this domain is not taken here"
+
+
+class Disowned(NotPermitted):
+    """DMARC."""
+
+    default = "The domain of the author does not permit this message (DMARC)"
+
+
+class SpamRefused(NotPermitted):
+    default = "This message was found to be spam"
+
+
+class Listed(NotPermitted):
+    """The client's address is in a block list."""
+
+
+class BadName(NotPermitted):
+    """What EHLO has said."""
+
+
+class TooFast(RateLimited):
+    default = "Too many messages from your network, try again later"
+
+
+class Greylisted(RateLimited):
+    default = "You are not known here yet, try again later"
+
+
+class Deferred(TemporaryError):
+    default = "This message cannot be taken now, try again later"
