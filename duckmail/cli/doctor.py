@@ -26,7 +26,7 @@ from duckmail.cli import firststart, probes
 from duckmail.cli.common import LONGEST_PASSWORD_LINE, config_arguments, configuration
 from duckmail.cli.databases import databases
 from duckmail.config.schema import Config
-from duckmail.errors import DuckmailError, InvalidInput
+from duckmail.errors import DuckmailError, InvalidInput, NotFound
 from duckmail.runtime import loop
 from duckmail.services.access import SYSTEM
 from duckmail.services.users import NewUser
@@ -118,6 +118,7 @@ async def _examine(config: Config, account: str | None, password: str) -> int:
             await report.step("mail listeners", _proxied)
         else:
             await doctor.listeners()
+            await doctor.postmaster()
             await doctor.certificate()
             async with doctor.mailbox(account, password) as mailbox:
                 if mailbox is not None:
@@ -190,6 +191,19 @@ class Doctor:
         for enabled, label, listeners, tls, expected in kinds:
             for text, where in probes.targets(listeners) if enabled else ():
                 await self._report.step(f"{label} on {text}", partial(self._greeting, where, tls, expected))
+
+    async def postmaster(self) -> None:
+        """Whether mail for the postmaster, which the MX listener has to take, has somewhere to go."""
+        if self._config.mx.listen:
+            await self._report.step("postmaster", self._postmaster)
+
+    async def _postmaster(self) -> str:
+        address = self._config.lmtp.postmaster or f"postmaster@{self._services.hostname}"
+        try:
+            found = await self._services.delivery.recipient(address)
+        except NotFound:
+            raise Warn(f"nobody is {address}: such mail is deferred until there is one") from None
+        return found.address
 
     async def _greeting(self, where: probes.Target | None, tls: bool, expected: bytes) -> str:
         if where is None:

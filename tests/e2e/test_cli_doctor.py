@@ -12,15 +12,18 @@ from duckmail.cli.probes import ProbeError, days_left
 from tests.support.server_process import Account, Databases, ServerProcess
 
 STEPS = (
-    "MongoDB", "clock", "schema", "Redis", "database writes", "IMAP on", "IMAP, TLS on", "LMTP on", "certificate",
+    "MongoDB", "clock", "schema", "Redis", "database writes", "IMAP on", "IMAP, TLS on", "LMTP on", "MX on",
+    "certificate",
     "delivered", "pushed", "read, TLS", "read, STARTTLS", "API",
 )  # fmt: skip
+
+MX = {"mx": {"listen": ["127.0.0.1:0"]}}
 
 
 @pytest.fixture(scope="module")
 def server(mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     databases = Databases(mongo_uri, "t_cli_doctor", redis_url, "t_cli_doctor:")
-    with ServerProcess(tmp_path_factory.mktemp("doctor"), databases) as running:
+    with ServerProcess(tmp_path_factory.mktemp("doctor"), databases, MX) as running:
         yield running
 
 
@@ -40,6 +43,8 @@ def test_a_well_server_passes_every_step(server: ServerProcess) -> None:
     words = steps(found.stdout)
     for step in (*STEPS, "account made", "account removed"):
         assert [word for name, word in words.items() if name.startswith(step)] == ["OK"], (step, found.stdout)
+    assert words["postmaster"] == "WARN"
+    assert "nobody is postmaster@mail.test" in found.stdout
     assert found.stdout.endswith("all is well\n")
     assert "doctor-" not in server.run("user", "list").stdout
 
