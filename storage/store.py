@@ -38,6 +38,7 @@ from storage import (
     retention,
     rows,
     settings,
+    stspolicies,
     tasks,
     textindex,
     threads,
@@ -110,6 +111,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *maildrops.INDEXES,
     *mfa.INDEXES,
     *queue.INDEXES,
+    *stspolicies.INDEXES,
     *webhooks.INDEXES,
     *tasks.INDEXES,
     *webauthn.INDEXES,
@@ -168,6 +170,7 @@ class Store:
         self.certs = certs.CertificateRecords(self.database)
         self.acme = acme.AcmeRecords(self.database, self.certs)
         self.dkim = dkim.DkimRecords(self.database)
+        self.sts_policies = stspolicies.StsRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)
         self.positions = positions.Positions(self.database)

@@ -16,6 +16,7 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Pace, Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.srs import SenderRewriting
+from duckmail.services.transport.security import Security
 from protocols.smtp.client import SmtpCourier
 from protocols.smtp.client_settings import SmtpClientSettings
 
@@ -54,7 +55,12 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         ),
         local=LocalCourier(services.delivery, services.budget),
         remote=Remote(
-            courier, HttpPoster(outside.http), outside.dns, slots, tls=config.tls, hostname=services.hostname
+            courier,
+            HttpPoster(outside.http),
+            outside.dns,
+            slots,
+            security=Security(config.tls, services.sts if config.mta_sts else None, outside.validated),
+            hostname=services.hostname,
         ),
         slots=slots,
         reports=services.reports,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from duckmail import __version__
 from duckmail.clients.dns import Dns
 from duckmail.clients.http import Http
+from duckmail.clients.validated import ValidatedDns
 from duckmail.config.schema import Outbound
 from duckmail.errors import InvalidInput
 from duckmail.runtime.outward import Outward
@@ -18,14 +19,15 @@ _ANYWHERE = ("0.0.0.0/0", "::/0")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """`outward`: the rule where they may lead. `contexts`: whom TLS trusts. `named`: for servers that
-    the administrator has named, wherever they are."""
+    """`outward`: the rule where they may lead. `contexts`: whom TLS trusts. `named`: for servers that the administrator
+    has named, wherever they are. `validated`: None where no answer of DNS is trusted."""
 
     outward: Outward
     dns: Dns
     contexts: ClientContexts
     http: Http
     named: Http
+    validated: ValidatedDns | None
 
 
 @asynccontextmanager
@@ -33,6 +35,7 @@ async def open_outside(config: Outbound) -> AsyncIterator[Outside]:
     """Raises: InvalidInput: the authorities or name servers of `config` are none."""
     try:
         contexts, dns = client_contexts(config.tls_authorities), Dns(config.nameservers)
+        validated = ValidatedDns(config.nameservers) if config.dnssec == "trust-ad" else None
     except (TlsError, ValueError) as error:
         raise InvalidInput(f"outbound: {error}") from error
     outward = Outward(config.allow_networks)
@@ -42,6 +45,6 @@ async def open_outside(config: Outbound) -> AsyncIterator[Outside]:
             Http(outward, dns, contexts.verifying, agent) as http,
             Http(Outward(_ANYWHERE), dns, contexts.verifying, agent) as named,
         ):
-            yield Outside(outward, dns, contexts, http, named)
+            yield Outside(outward, dns, contexts, http, named, validated)
     finally:
         await dns.close()

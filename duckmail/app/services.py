@@ -62,6 +62,7 @@ from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
+from duckmail.services.transport.policies import Policies
 from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import RelyingParty, WebAuthn
@@ -132,6 +133,7 @@ class Services:
     outside: Outside
     hostname: str
     slot: str
+    sts: Policies
 
     def mail(self, principal: Principal) -> Mail:
         return mail_of(self.store, self.config, self.messages.relocation, principal)
@@ -227,6 +229,7 @@ def _services(ground: _Ground) -> Services:
     quotas, audits = Quotas(store, task_list), Audits(store, task_list)
     certificates = Certificates(store.certs, ground.sealer, threads, problem, task_list)
     acme = Acme(store.acme, certificates, ground.authority, ground.sealer, task_list)
+    sts = Policies(store.sts_policies, ground.outside.dns, ground.outside.http)
     return Services(
         acme=acme,
         config=config,
@@ -287,12 +290,13 @@ def _services(ground: _Ground) -> Services:
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
         task_list=task_list,
-        jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers).also(acme.jobs()),
+        jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers).also(acme.jobs()).also(sts.jobs()),
         webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
         budget=around.budget,
         outside=ground.outside,
         hostname=ground.hostname,
         slot=ground.slot,
+        sts=sts,
     )
 
 

@@ -243,8 +243,8 @@ def _literal(domain: str) -> str:
         raise NotFound("Not an address literal") from None
 
 
-def _server(text: str) -> str:
-    """A name server as c-ares reads it."""
+def parse_server(text: str) -> tuple[str, int]:
+    """Address and port of a name server, 0 for the usual one. Raises: ValueError: it is none."""
     if text.startswith("["):
         host, _, port = text[1:].partition("]")
         port = port.removeprefix(":")
@@ -258,5 +258,11 @@ def _server(text: str) -> str:
         raise ValueError(f"not the address of a name server: {text!r}") from None
     if not port.isdigit() and port:
         raise ValueError(f"not a port of a name server: {text!r}")
-    bracketed = f"[{address}]" if address.version == 6 else str(address)
+    return str(address), int(port or 0)
+
+
+def _server(text: str) -> str:
+    """A name server as c-ares reads it."""
+    host, port = parse_server(text)
+    bracketed = f"[{host}]" if ":" in host else host
     return f"{bracketed}:{port}" if port else bracketed

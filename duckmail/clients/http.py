@@ -65,13 +65,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """`body`: None for none, of `size` octets. `largest`: octets of the answer that are read."""
+    """`body`: None for none, of `size` octets. `largest`: octets of the answer that are read. `redirects`: followed."""
 
     method: str
     headers: Mapping[str, str]
     body: Octets | None = None
     size: int = 0
     largest: int = 0
+    redirects: int = REDIRECTS
 
 
 class Http:
@@ -111,9 +112,16 @@ class Http:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, url: str, *, largest: int = LARGEST, headers: Mapping[str, str] | None = None) -> Reply:
+    async def get(
+        self,
+        url: str,
+        *,
+        largest: int = LARGEST,
+        headers: Mapping[str, str] | None = None,
+        redirects: int = REDIRECTS,
+    ) -> Reply:
         """Raises: Unavailable: no connection that is permitted, no answer in time, or more than `largest` octets."""
-        return await self._ask(url, _Request("GET", headers or {}, largest=largest))
+        return await self._ask(url, _Request("GET", headers or {}, largest=largest, redirects=redirects))
 
     async def post(
         self, url: str, body: bytes | Octets, size: int, headers: Mapping[str, str], *, largest: int = 0
@@ -138,7 +146,7 @@ class Http:
 
     async def _followed(self, target: URL, request: _Request) -> Reply:
         """With its redirects."""
-        for _ in range(REDIRECTS + 1):
+        for _ in range(request.redirects + 1):
             response = await self._sent(target, request)
             try:
                 onward = _onward(response, request.method, target)

@@ -218,6 +218,14 @@ class Outbound(Section):
         description="TLS to mail exchangers and to relays without a login: where it is offered, or only with a "
         "certificate that verifies, or never. With a login it always has to verify.",
     )
+    mta_sts: bool = Field(
+        default=True, description="With mx: obey what domains ask for by MTA-STS, TLS with a certificate that verifies."
+    )
+    dnssec: Literal["off", "trust-ad"] = Field(
+        default="off",
+        description='With mx: "trust-ad" where the name servers validate (DNSSEC) and nobody can forge their answers '
+        "to this host: then TLSA records are obeyed (DANE).",
+    )
     tls_authorities: File = Field(
         default=None, description="PEM file: the authorities trusted beside the system's for certificates of others."
     )

@@ -5,13 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Exchangers:
-    """`ranked`: (preference, host), best first; none for a domain that takes no mail (RFC 7505).
-
-    `secure`: a resolver that validates vouches for the records, or for there being none.
-    """
+    """`ranked`: (preference, host), best first; none for a domain that takes no mail (RFC 7505)."""
 
     ranked: tuple[tuple[int, str], ...] = ()
-    secure: bool = False
 
     @property
     def hosts(self) -> list[str]:
@@ -25,4 +21,4 @@ class Exchangers:
         own = [preference for preference, host in self.ranked if host == here.lower()]
         if not own:
             return self
-        return Exchangers(tuple(pair for pair in self.ranked if pair[0] < min(own)), self.secure)
+        return Exchangers(tuple(pair for pair in self.ranked if pair[0] < min(own)))

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import Enum, Flag, auto
 from typing import Protocol
 
+from duckmail.model.transport import Applied, Tlsa
+
 
 class Origin(Enum):
     """Who put a message into the queue."""
@@ -116,7 +118,7 @@ class QueuedMessage:
 class Letter:
     """A message as it is sent. `read` may be called again for another attempt. `id`: in the queue.
 
-    `user`: whose it is, "" for the server's own.
+    `user`: whose it is, "" for the server's own. `tls_waived`: it says `TLS-Required: No` (RFC 8689 §4).
     """
 
     envelope: OutboundEnvelope
@@ -125,13 +127,16 @@ class Letter:
     content: Octets
     id: str = ""
     user: str = ""
+    tls_waived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A server to hand mail to. `tls`: `may`, `verify`, `never`, or `implicit` (from the first octet, verified).
+    """A server to hand mail to. `tls`: `may`, `verify`, `never`, or `implicit` (from the first octet, verified); by
+    the policy of a domain also `try` (verified if it can be, else as `may`), `encrypt` (by whatever certificate), or
+    `dane` (verified by `tlsa`; `names`: which a certificate of usage 2 may have).
 
-    `username`: "" for no login; with one, TLS has to verify.
+    `username`: "" for no login; with one, TLS has to verify. `applied`: the policy that made it so, to report on.
     """
 
     host: str
@@ -139,6 +144,9 @@ class Destination:
     tls: str = "may"
     username: str = ""
     password: str = field(default="", repr=False)
+    tlsa: tuple[Tlsa, ...] = field(default=(), repr=False)
+    names: tuple[str, ...] = ()
+    applied: Applied | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class Outgoing(Connection):
         self._send(self._layer.begin())
         await self._handshake(timeout)
 
+    def chain(self) -> list[bytes]:
+        """The server's certificates in DER, its own first; none without TLS."""
+        return self._layer.chain() if self._layer is not None else []
+
     def leave(self, timeout: float) -> None:
         """Close when the peer has answered, or ended, or after `timeout` seconds; returns at once.
 

@@ -11,6 +11,7 @@ import ssl
 _RECORD = 16 * 1024  # octets of plaintext in a record at most: RFC 8446 §5.1
 # A MemoryBIO never gives back what it once held. Fed and emptied in pieces it stays small for the connection's life.
 _PIECE = 8 * 1024
+_DER = 2  # as `_ssl` names it
 
 
 class TlsLayer:
@@ -72,6 +73,11 @@ class TlsLayer:
                 plain.append(data)
             else:
                 self.ended = True
+
+    def chain(self) -> list[bytes]:
+        """The certificates of the peer in DER, its own first, verified or not; as it sent them."""
+        inner = self._object._sslobj  # type: ignore[attr-defined]
+        return [one.public_bytes(_DER) for one in inner.get_unverified_chain() or ()]
 
     def encrypt(self, data: bytes) -> bytes:
         """`data` as records, behind whatever else waits for the wire. Raises ssl.SSLError."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from socket import SOCK_STREAM
@@ -19,15 +19,17 @@ from typing import Protocol
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
+from duckmail.model.transport import Failure, Session
 from duckmail.runtime.log import event
 from protocols.net.outgoing import Outgoing
-from protocols.smtp.client_connection import Failed, SmtpConnection, StartTlsRefused, TlsFailed
+from protocols.smtp.client_connection import UNPROTECTED, Failed, SmtpConnection, StartTlsRefused, TlsFailed
 from protocols.smtp.client_idle import Idle, Key
 from protocols.smtp.client_settings import ClientContexts, SmtpClientSettings
 from protocols.smtp.client_transaction import transact
 
 # How a connection is secured: `Destination.tls`.
 MAY, VERIFY, NEVER, IMPLICIT = "may", "verify", "never", "implicit"
+TRY, ENCRYPT, DANE = "try", "encrypt", "dane"
 
 _logger = logging.getLogger("duckmail.smtp.client")
 
@@ -43,10 +45,18 @@ class Resolver(Protocol):
 class SmtpCourier:
     """Sends letters by SMTP, several to the same server through one connection; `close` it at the end."""
 
-    def __init__(self, settings: SmtpClientSettings, resolver: Resolver, contexts: ClientContexts) -> None:
+    def __init__(
+        self,
+        settings: SmtpClientSettings,
+        resolver: Resolver,
+        contexts: ClientContexts,
+        note: Callable[[Session], None] = lambda session: None,
+    ) -> None:
+        """`note`: is told what came of TLS under the policy of a domain."""
         self._settings = settings
         self._resolver = resolver
         self._contexts = contexts
+        self._note = note
         self._idle = Idle(settings.idle, settings.most_idle)
 
     async def send(
@@ -158,6 +168,14 @@ class SmtpCourier:
     async def _session(
         self, destination: Destination, address: str, policy: str, requiretls: bool, deadline: float
     ) -> SmtpConnection:
+        if policy == TRY:
+            try:
+                return await self._attempt(destination, address, VERIFY, requiretls, deadline)
+            except Failed as error:
+                if error.status not in {"4.7.4", "4.7.5"}:  # no TLS, or not theirs
+                    raise
+                # What came of it is noted already.
+                destination, policy = replace(destination, applied=None), MAY
         try:
             return await self._attempt(destination, address, policy, requiretls, deadline)
         except TlsFailed:
@@ -181,8 +199,8 @@ class SmtpCourier:
                 await connection.secure(self._contexts.verifying)
             await connection.greet()
             await connection.hello()
-            if policy in {MAY, VERIFY}:
-                await self._start_tls(connection, policy, requiretls)
+            if policy not in {NEVER, IMPLICIT}:
+                await self._noted_tls(connection, destination, address, policy, requiretls)
             if destination.username:
                 await connection.auth(destination.username, destination.password)
         except Failed:
@@ -193,7 +211,27 @@ class SmtpCourier:
             raise
         return connection
 
-    async def _start_tls(self, connection: SmtpConnection, policy: str, requiretls: bool) -> None:
+    async def _noted_tls(
+        self, connection: SmtpConnection, destination: Destination, address: str, policy: str, requiretls: bool
+    ) -> None:
+        def note(failure: Failure | None, detail: str = "") -> None:
+            if destination.applied is not None:
+                self._note(Session(destination.applied, destination.host, address, failure, detail))
+
+        try:
+            await self._start_tls(connection, destination, policy, requiretls)
+        except TlsFailed as error:
+            note(error.reason, error.text)
+            raise
+        except Failed as error:
+            if not connection.extensions.offers("STARTTLS") or isinstance(error, StartTlsRefused):
+                note(Failure.NO_STARTTLS)
+            raise
+        note(None if connection.security != UNPROTECTED else Failure.NO_STARTTLS)
+
+    async def _start_tls(
+        self, connection: SmtpConnection, destination: Destination, policy: str, requiretls: bool
+    ) -> None:
         if not connection.extensions.offers("STARTTLS"):
             if policy == MAY:
                 return
@@ -202,11 +240,13 @@ class SmtpCourier:
             raise Failed(0, "4.7.4", f"{connection.host} does not offer STARTTLS")
         contexts = self._contexts
         try:
-            await connection.starttls(contexts.opportunistic if policy == MAY else contexts.verifying)
+            await connection.starttls(contexts.verifying if policy == VERIFY else contexts.opportunistic)
         except StartTlsRefused:
             if policy != MAY:
                 raise
             return
+        if policy == DANE:
+            connection.authenticate(destination.tlsa, destination.names)
         # RFC 3207 §4.2: what was learned in plaintext is forgotten.
         await connection.hello()
 
@@ -218,7 +258,7 @@ def _policy(destination: Destination, letter: Letter) -> str:
     if destination.username:  # a password is shown to nobody but the server it was meant for
         return VERIFY
     # RFC 8689 §4.2.1: REQUIRETLS asks for a server that has proved its name.
-    return VERIFY if letter.envelope.requiretls and destination.tls != NEVER else destination.tls
+    return VERIFY if letter.envelope.requiretls and destination.tls not in {NEVER, DANE} else destination.tls
 
 
 def _was_gone(connection: SmtpConnection, outcomes: Sequence[Outcome]) -> bool:

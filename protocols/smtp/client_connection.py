@@ -2,9 +2,12 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 
+from duckmail.model.transport import Failure, Tlsa
 from protocols.net.outgoing import Outgoing, PlaintextBehindAnswer
 from protocols.smtp.client_settings import SmtpClientSettings
+from protocols.smtp.dane import authenticated
 from protocols.smtp.wire.client_commands import encoded, line, plain
 from protocols.smtp.wire.client_extensions import Extensions, extensions
 from protocols.smtp.wire.client_replies import ReplyError, ReplyReader, enhanced, words
@@ -12,6 +15,9 @@ from protocols.smtp.wire.reply import Reply
 
 # RFC 5321 §3.2: a server that does not know EHLO answers 500 or 502; older ones also 501 and 504.
 _NO_EHLO = frozenset({500, 501, 502, 504})
+
+# What OpenSSL says of a certificate (X509_V_ERR_...).
+_FAILURES = {10: Failure.EXPIRED, 62: Failure.HOST_MISMATCH, 64: Failure.HOST_MISMATCH}
 
 FAREWELL = 2.0  # seconds in which a server may answer QUIT
 # What `SmtpConnection.security` can be. VERIFIED: the server proved its name by a certificate.
@@ -40,7 +46,14 @@ class StartTlsRefused(Failed):
 
 
 class TlsFailed(Failed):
-    """The handshake failed: the connection is of no use any more."""
+    """The handshake failed, or did not prove what it should: the connection is of no use any more.
+
+    `reason`: as reports name it.
+    """
+
+    def __init__(self, text: str, reason: Failure) -> None:
+        self.reason = reason
+        super().__init__(0, "4.7.5", text)
 
 
 class SmtpConnection:
@@ -109,9 +122,16 @@ class SmtpConnection:
             raise self._break("4.5.0", f"{self.host} sent octets behind its answer to STARTTLS") from None
         except OSError as error:
             self.broken = True
-            raise TlsFailed(0, "4.7.5", f"TLS with {self.host} failed: {_reason(error)}") from error
+            raise TlsFailed(f"TLS with {self.host} failed: {_reason(error)}", _failure(error)) from error
         self.extensions = Extensions()
         self.security = VERIFIED if context.verify_mode is ssl.CERT_REQUIRED else UNVERIFIED
+
+    def authenticate(self, records: Sequence[Tlsa], names: Sequence[str]) -> None:
+        """Under TLS: the server proves its name by DANE. Raises: TlsFailed."""
+        if not authenticated(self._wire.chain(), records, names):
+            self.broken = True
+            raise TlsFailed(f"The certificate of {self.host} is none that its TLSA records name", Failure.VALIDATION)
+        self.security = VERIFIED
 
     async def auth(self, username: str, password: str) -> None:
         """Logs in, by PLAIN or else LOGIN."""
@@ -204,6 +224,13 @@ class SmtpConnection:
     def _break(self, status: str, text: str) -> Failed:
         self.broken = True
         return Failed(0, status, text)
+
+
+def _failure(error: OSError) -> Failure:
+    """As reports to the domain name it (RFC 8460 §4.3)."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _FAILURES.get(error.verify_code, Failure.NOT_TRUSTED)
+    return Failure.VALIDATION
 
 
 def _reason(error: OSError) -> str:

@@ -47,6 +47,7 @@ from duckmail.services.queue.slots import Pace, Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.sorting import Sorting
 from duckmail.services.srs import SenderRewriting, Srs
+from duckmail.services.transport.security import Security
 from storage.store import Store
 from tests.support.stores import message, new_account, open_store
 
@@ -238,7 +239,7 @@ async def outbound(
                 store=store,
                 router=Router(resolver, relay, mx=mx, passwords=TargetPasswords(Sealer([bytes(32)]))),
                 local=LocalCourier(delivery, OctetBudget(64 << 20)),
-                remote=Remote(world, world, world, slots, tls="may", hostname="mx.example.com"),
+                remote=Remote(world, world, world, slots, security=Security("may"), hostname="mx.example.com"),
                 slots=slots,
                 reports=reports,
                 schedule=times,

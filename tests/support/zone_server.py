@@ -9,11 +9,12 @@ from dnslib import QTYPE, RCODE, RR, DNSRecord
 
 
 class ZoneServer(asyncio.DatagramProtocol):
-    """`broken`: names for which it answers SERVFAIL."""
+    """`broken`: names for which it answers SERVFAIL. `validated`: domains whose names it says it has validated."""
 
     def __init__(self, zone: str) -> None:
         self.zone = RR.fromZone(zone)
         self.broken: set[str] = set()
+        self.validated: set[str] = set()
         self.address = ""
         self._transport: Any = None
 
@@ -27,6 +28,9 @@ class ZoneServer(asyncio.DatagramProtocol):
         reply = asked.reply()
         name = asked.q.qname
         same = [record for record in self.zone if record.rname == name]
+        labels = str(name).rstrip(".").split(".")
+        # Not as in the question, from where dnslib has it.
+        reply.header.ad = int(any(".".join(labels[at:]) in self.validated for at in range(len(labels))))
         if str(name).rstrip(".") in self.broken:
             reply.header.rcode = RCODE.SERVFAIL
         elif not same:

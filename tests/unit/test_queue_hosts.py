@@ -8,6 +8,7 @@ from duckmail.model.queue import Destination, Letter, OutboundEnvelope, Outcome,
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.routing import Exchange
 from duckmail.services.queue.slots import Pace, Slots
+from duckmail.services.transport.security import Security
 from tests.support.letters import Pieces
 
 TAKEN = Outcome("", 250, "2.0.0", "taken")
@@ -41,7 +42,7 @@ class Hosts:
 
 
 async def asked(hosts: Hosts) -> Outcome:
-    remote = Remote(hosts, hosts, hosts, Slots(5, Pace()), tls="may", hostname="here.test")
+    remote = Remote(hosts, hosts, hosts, Slots(5, Pace()), security=Security("may"), hostname="here.test")
     letter = Letter(OutboundEnvelope("a@b.test"), 3, b"", Pieces(b"a\r\n"))
     [got] = await remote.send(Exchange("far.test"), letter, [QueueRecipient("c@far.test")])
     return got

@@ -134,7 +134,11 @@ class Attempt:
         async for piece in content.read(0, min(content.header_size, HEADER_LIMIT)):
             block += piece
         self._loops = sum(1 for _ in Lookup(block).spans(b"received")) > MOST_RECEIVED
-        self._letter = Letter(message.envelope, message.size, message.prefix, content, message.id, message.user)
+        # RFC 8689 §4: any other value, and a second field, is as none.
+        waived = [body.strip().lower() for body in Lookup(block).all(b"tls-required")] == [b"no"]
+        self._letter = Letter(
+            message.envelope, message.size, message.prefix, content, message.id, message.user, tls_waived=waived
+        )
 
     async def _sign(self) -> None:
         if self._letter is None or self._loops:

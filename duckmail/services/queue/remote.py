@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from duckmail.errors import DuckmailError, NotFound
+from duckmail.errors import DuckmailError, NotFound, Unavailable
+from duckmail.model.address import ascii_domain
 from duckmail.model.queue import Destination, Letter, Outcome, QueueRecipient
 from duckmail.runtime.log import event
 from duckmail.services.queue.courier import Courier, MailExchangers, Poster
 from duckmail.services.queue.routing import Exchange, Post, Relay
 from duckmail.services.queue.slots import Slots
+from duckmail.services.transport.security import Security
 
 # RFC 5321 §5.1: at least two addresses are tried; no more than this, for the sake of the others in the queue.
 MOST_HOSTS = 5
@@ -20,14 +22,21 @@ _logger = logging.getLogger("duckmail.queue")
 
 class Remote:
     def __init__(
-        self, courier: Courier, poster: Poster, exchangers: MailExchangers, slots: Slots, *, tls: str, hostname: str
+        self,
+        courier: Courier,
+        poster: Poster,
+        exchangers: MailExchangers,
+        slots: Slots,
+        *,
+        security: Security,
+        hostname: str,
     ) -> None:
-        """`tls`: to mail exchangers, as `outbound.tls` has it. `hostname`: ours."""
+        """`hostname`: ours."""
         self._courier = courier
         self._poster = poster
         self._exchangers = exchangers
         self._slots = slots
-        self._tls = tls
+        self._security = security
         self._hostname = hostname
 
     async def send(
@@ -50,14 +59,23 @@ class Remote:
         better = found.ahead_of(self._hostname)
         if not better.ranked:
             return _same(recipients, 554, "5.4.6", f"Mail for {route.domain} comes back to {self._hostname}")
-        return await self._first_of(route.domain, better.hosts[:MOST_HOSTS], letter, recipients)
+        try:
+            return await self._first_of(ascii_domain(route.domain), better.hosts[:MOST_HOSTS], letter, recipients)
+        except Unavailable as error:
+            return _same(recipients, 0, "4.4.3", error.text)
 
     async def _first_of(
         self, domain: str, hosts: Sequence[str], letter: Letter, recipients: Sequence[QueueRecipient]
     ) -> list[Outcome]:
+        """Raises: Unavailable: nobody can say now how to reach the domain."""
+        rules = await self._security.rules(domain, hosts, letter)
         best: list[Outcome] = []
         for host in hosts:
-            outcomes = await self._one(Destination(host, tls=self._tls), letter, recipients, domain)
+            found = await self._security.destination(rules, host)
+            if isinstance(found, Outcome):
+                outcomes = _same(recipients, found.code, found.status, found.text, early=True)
+            else:
+                outcomes = await self._one(found, letter, recipients, domain)
             if not _as_a_whole(outcomes):
                 return outcomes
             # What one host refuses for good, another that could not be reached may still take.
@@ -99,6 +117,8 @@ def _as_a_whole(outcomes: Sequence[Outcome]) -> bool:
     return all(not (one.accepted or one.ambiguous or (one.permanent and not one.early)) for one in outcomes)
 
 
-def _same(recipients: Sequence[QueueRecipient], code: int, status: str, text: str) -> list[Outcome]:
-    outcome = Outcome("", code, status, text)
+def _same(
+    recipients: Sequence[QueueRecipient], code: int, status: str, text: str, *, early: bool = False
+) -> list[Outcome]:
+    outcome = Outcome("", code, status, text, early=early)
     return [replace(outcome, address=recipient.address) for recipient in recipients]
