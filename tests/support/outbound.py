@@ -53,7 +53,7 @@ from tests.support.stores import message, new_account, open_store
 
 RELAY = Destination("relay.test", 25)
 SEALER = Sealer([bytes(32)])
-WAIT = 10.0
+WAIT = 30.0
 
 ACCEPT = (250, "2.0.0", "OK")
 REFUSE = (550, "5.1.1", "No such user")
@@ -218,7 +218,9 @@ async def outbound(
     srs_domain: str = "",
     arc: str = "",
     verifier: Verifier | None = None,
+    remote: Callable[[Slots, Store], Remote] | None = None,
 ) -> AsyncIterator[Outbound]:
+    """`remote`: what sends in place of `world`."""
     pool = Pool("queue", 2)
     with contextlib.closing(pool):
         async with open_store(mongo_uri, database_name, slot=slot) as store:
@@ -239,7 +241,9 @@ async def outbound(
                 store=store,
                 router=Router(resolver, relay, mx=mx, passwords=TargetPasswords(Sealer([bytes(32)]))),
                 local=LocalCourier(delivery, OctetBudget(64 << 20)),
-                remote=Remote(world, world, world, slots, security=Security("may"), hostname="mx.example.com"),
+                remote=remote(slots, store)
+                if remote
+                else Remote(world, world, world, slots, security=Security("may"), hostname="mx.example.com"),
                 slots=slots,
                 reports=reports,
                 schedule=times,
