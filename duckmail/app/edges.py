@@ -65,6 +65,9 @@ def _imap(services: Services, limits: Limits, tls: TlsContexts) -> Iterable[tupl
             login_timeout=config.imap.login_timeout,
             idle_timeout=config.imap.idle_timeout,
             sasl=_sasl(imap_settings.SASL, config),
+            literal_minus=config.imap.literal_minus,
+            message_limit=config.imap.message_limit,
+            save_limit=config.imap.save_limit,
         ),
     )
     proxies = Networks(config.proxy.peers)

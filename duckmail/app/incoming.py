@@ -53,7 +53,7 @@ def make_reception(
     settings = config.mx
     parts = Parts(
         delivery=delivery,
-        resolver=Resolver(store.addresses, store.settings),
+        resolver=Resolver(store.addresses, store.settings, filter(None, (config.outbound.srs_domain,))),
         inspection=inspection or Inspection(None),
         gate=Gate(
             store.counters,

@@ -86,6 +86,25 @@ class Imap(Section):
         ge=MINUTE,
         le=86400,
     )
+    literal_minus: bool = Field(
+        default=False,
+        description="Announce LITERAL- instead of LITERAL+: what a client sends without waiting for the server may "
+        "have 4096 octets, so that a large message that is refused is not sent first.",
+    )
+    message_limit: int = Field(
+        default=0,
+        description="Messages that one FETCH, SEARCH, STORE, COPY, MOVE, UID EXPUNGE or APPEND works on, at most. "
+        "Programs that do not know MESSAGELIMIT see the newest so many of a larger mailbox. RFC 9738 asks for at least "
+        "1000. 0: no limit.",
+        ge=0,
+        le=1_000_000,
+    )
+    save_limit: int = Field(
+        default=0,
+        description="The same for COPY and APPEND alone, where message_limit is 0. 0: no limit.",
+        ge=0,
+        le=1_000_000,
+    )
 
 
 class Lmtp(Section):

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from duckmail.model import address as addresses
@@ -32,7 +32,7 @@ class AddressBook(Protocol):
 class Resolver:
     """Resolves addresses with one query, two when only a wildcard may match; concurrent ones share their queries."""
 
-    def __init__(self, book: AddressBook, settings: Settings | None = None, own: Collection[str] = ()) -> None:
+    def __init__(self, book: AddressBook, settings: Settings | None = None, own: Iterable[str] = ()) -> None:
         """`own`: domains of this server that need no address, as in `normalise_domain`."""
         self._book = book
         self._own = frozenset(own)

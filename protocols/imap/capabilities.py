@@ -1,9 +1,10 @@
 """The capability table: what is announced, when, and which commands it promises."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from protocols.imap.session import Session
+from protocols.imap.settings import ImapSettings
 from protocols.imap.wire.response import capability
 from protocols.sasl.mechanisms import SCRAM, SCRAM_PLUS
 
@@ -32,6 +33,15 @@ def _compress(session: Session) -> bool:
     return session.logged_in and not session.writer.compressed  # RFC 4978 §3
 
 
+def _message_limit(session: Session) -> bool:
+    return session.logged_in and bool(session.settings.message_limit)
+
+
+def _save_limit(session: Session) -> bool:
+    """RFC 9738 §3: instead of MESSAGELIMIT."""
+    return session.logged_in and bool(session.settings.save_limit) and not session.settings.message_limit
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
     """`when`: it is announced to this session now. `commands`: must be registered, or the server does not start."""
@@ -53,7 +63,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("AUTH=SCRAM-SHA-256", _offers(SCRAM), ("AUTHENTICATE",)),  # RFC 7677
     Capability("AUTH=SCRAM-SHA-256-PLUS", _offers(SCRAM_PLUS), ("AUTHENTICATE",)),  # RFC 7677
     Capability("SASL-IR", commands=("AUTHENTICATE",)),  # RFC 4959
-    Capability("LITERAL+"),  # RFC 7888; the framer
+    Capability("LITERAL+", lambda session: not session.settings.literal_minus),  # RFC 7888; the framer
+    Capability("LITERAL-", lambda session: session.settings.literal_minus),  # RFC 7888 §5: never both
     Capability("ID", commands=("ID",)),  # RFC 2971
     Capability("ENABLE", commands=("ENABLE",)),  # RFC 5161
     Capability("IDLE", _logged_in, ("IDLE",)),  # RFC 2177
@@ -105,16 +116,22 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("PREVIEW", _logged_in, ("FETCH",)),  # RFC 8970
     Capability("UTF8=ACCEPT", _logged_in, ("ENABLE", "APPEND")),  # RFC 9755
     Capability("APPENDLIMIT", _logged_in, ("APPEND", "STATUS")),  # RFC 7889
+    Capability("UIDBATCHES", _logged_in, ("UIDBATCHES",)),  # RFC 10022
+    Capability("MESSAGELIMIT", _message_limit, ("FETCH", "SEARCH", "STORE", "COPY", "MOVE", "UID EXPUNGE")),  # RFC 9738
+    Capability("SAVELIMIT", _save_limit, ("COPY", "APPEND")),  # RFC 9738
 )
+# Those that are announced with a number.
+_NUMBERS: Mapping[str, Callable[[ImapSettings], int]] = {
+    "APPENDLIMIT": lambda settings: settings.message_size,
+    "MESSAGELIMIT": lambda settings: settings.message_limit,
+    "SAVELIMIT": lambda settings: settings.save_limit,
+}
 
 
 def announced(session: Session) -> bytes:
     """`CAPABILITY ...` as this session has it now: untagged data, and the content of the response code."""
-    return capability(
-        f"APPENDLIMIT={session.settings.message_size}" if known.name == "APPENDLIMIT" else known.name
-        for known in CAPABILITIES
-        if known.when(session)
-    )
+    names = [known.name for known in CAPABILITIES if known.when(session)]
+    return capability(f"{name}={_NUMBERS[name](session.settings)}" if name in _NUMBERS else name for name in names)
 
 
 def check(commands: Iterable[str]) -> None:

@@ -23,6 +23,7 @@ from protocols.imap.wire import framer
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.search import BadCharset
 
+NOT_WAITED_FOR = 4096  # octets of a non-synchronising literal under LITERAL- (RFC 7888 §5)
 PARSED_HERE = 2048  # octets of a command; up to 3 us each, so more is parsed in a thread (H7)
 
 
@@ -128,6 +129,9 @@ class Driver:
         """Decides about a literal: small ones belong to any command, a message only where the command takes it."""
         session = self._session
         spec = self._commands.get(event.name)
+        if session.settings.literal_minus and not event.synchronising and event.size > NOT_WAITED_FOR:
+            self._refuse(event, bad("Literals of more than 4096 octets must be synchronizing", "TOOBIG"))
+            return
         try:
             streamed = (
                 spec is not None

@@ -38,6 +38,7 @@ from protocols.imap.commands.status import STATUS
 from protocols.imap.commands.store import STORE, UID_STORE
 from protocols.imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
 from protocols.imap.commands.thread import THREAD, UID_THREAD
+from protocols.imap.commands.uidbatches import UIDBATCHES
 from protocols.imap.commands.unauthenticate import UNAUTHENTICATE
 from protocols.imap.commands.urlauth import GENURLAUTH, RESETKEY, URLFETCH
 
@@ -88,6 +89,7 @@ COMMANDS: tuple[Command, ...] = (
     SORT,
     UID_SORT,
     CANCELUPDATE,
+    UIDBATCHES,
     THREAD,
     UID_THREAD,
     FETCH,

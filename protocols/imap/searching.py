@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from duckmail.model import search
 from duckmail.model.ranges import Ranges
 from duckmail.runtime.turns import Turns
+from protocols.imap import limiting
 from protocols.imap.selected import Selected
 from protocols.imap.session import SLICE, Session
 from protocols.imap.wire.search import Messages, SearchKey, contains_modseq, exactly, leaves, resolve
@@ -54,6 +55,26 @@ async def find(
     """
     criteria = await _criteria(session, selected, program, fixed or {})
     return await session.mail.search(selected.view, criteria, selected.recent_from, among)
+
+
+async def find_highest(session: Session, selected: Selected, program: Program) -> tuple[list[int], str]:
+    """The same among as many messages as one command may look at; the response code when there are more (RFC 9738
+    §3.1). The code is MESSAGELIMIT."""
+    if not session.settings.message_limit:
+        return await find(session, selected, program), ""
+    criteria = await _criteria(session, selected, program, {})
+    among, limit = limiting.highest(session, _scope(selected, criteria))
+    return await session.mail.search(selected.view, criteria, selected.recent_from, among), limit
+
+
+def _scope(selected: Selected, criteria: search.Node) -> list[int]:
+    """The announced messages that the sets of messages beside all other keys leave; ascending."""
+    keys = criteria.children if isinstance(criteria, search.And) else (criteria,)
+    uids = Ranges(((1, selected.uidnext),))
+    for key in keys:
+        if isinstance(key, search.Uids):
+            uids = uids.intersection(key.uids)
+    return selected.live(uids)
 
 
 async def fixed_sets(selected: Selected, program: Program) -> Sets:

@@ -57,6 +57,15 @@ class FlagUpdate:
     uid: int
 
 
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What a client asked UIDBATCHES for; `last` is 0 when it asked for all (RFC 10022 §3.1)."""
+
+    size: int
+    first: int
+    last: int
+
+
 Update = Expunge | Vanished | Exists | RecentCount | Keywords | FlagUpdate
 
 
@@ -87,6 +96,7 @@ class Selected:
         self._modseq = view.mailbox.modseq  # flags were announced up to it
         self._keywords = len(view.mailbox.keywords)
         self.saved = array("I")  # RFC 5182: UIDs that `$` stands for; ascending
+        self.batches: dict[Batches, tuple[int, int]] = {}  # asked for -> messages and uidnext at that time
         self._expunged: list[int] = []  # announced, gone, EXPUNGE not sent; ascending
         self._told: dict[int, int] = {}  # uid -> modseq at which this command has already told the flags
         self._names: dict[int, str] = {}  # mask -> flag names, for the keywords announced

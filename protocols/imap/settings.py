@@ -17,7 +17,9 @@ class ImapSettings:
     `starttls`: STARTTLS is offered where the listener has a certificate. `plaintext_login`: LOGIN and AUTHENTICATE work
     without TLS. `message_size`: of APPEND, announced as APPENDLIMIT. `idle_timeout`: RFC 3501 §5.4 asks for at least 30
     minutes once logged in. `max_bad`: answers BAD before the connection is closed. `progress_interval`: between
-    two INPROGRESS of one command. `sasl`: the mechanisms of AUTHENTICATE.
+    two INPROGRESS of one command. `message_limit`: messages that one command works on (RFC 9738); `save_limit`: only
+    COPY and APPEND; 0 is no limit. `literal_minus`: LITERAL- instead of LITERAL+ (RFC 7888). `sasl`: the mechanisms of
+    AUTHENTICATE.
     """
 
     name: str = "duckmail"
@@ -34,3 +36,11 @@ class ImapSettings:
     reserve_timeout: float = 60
     max_bad: int = 50
     sasl: Offer = SASL
+    message_limit: int = 0
+    save_limit: int = 0
+    literal_minus: bool = False
+
+    @property
+    def save_limit_in_force(self) -> int:
+        """Messages that COPY and APPEND take; 0 is no limit."""
+        return self.message_limit or self.save_limit

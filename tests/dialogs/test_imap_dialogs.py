@@ -21,6 +21,9 @@ OTHERWISE: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "imap-timeout-idle": ({"idle_timeout": 0.5, "idle_keepalive": 0.2}, {}),
     "imap-user-limit": ({}, {}),
     "imap-scram": ({"sasl": replace(SASL, scram=True, plus=True)}, {"end_point": b"end point of anna"}),
+    "imap-literal-minus": ({"literal_minus": True}, {}),
+    "imap-messagelimit": ({"message_limit": 3}, {}),
+    "imap-savelimit": ({"save_limit": 2}, {}),
 }
 QUOTAS = {"imap-quota": 10 * 1024}  # octets
 

@@ -32,6 +32,7 @@ PLACES: dict[str, str] = {
     "ESEARCH": "o:ALL",
     **dict.fromkeys(("REPLACE", "UID REPLACE"), "o:1 s:nowhere o:{1+}\r\nx"),
     "UID EXPUNGE": "o:1",
+    "UIDBATCHES": "o:500",
     "CANCELUPDATE": 'o:"a1"',
     "COMPRESS": "s:DEFLATE",
     "NOTIFY": "o:NONE",

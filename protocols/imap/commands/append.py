@@ -3,7 +3,7 @@ of a command or none), CATENATE (RFC 4469), literal8 (RFC 3516 §4.4) and UTF8 (
 
 from dataclasses import dataclass
 
-from protocols.imap import appending
+from protocols.imap import appending, limiting
 from protocols.imap.command import LOGGED_IN, Trait, command
 from protocols.imap.reply import Reply, no, ok
 from protocols.imap.session import Session
@@ -36,6 +36,8 @@ async def _announced(session: Session, event: LiteralAnnounced) -> bool:
 
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
+    if refused := limiting.too_many_appended(session, len(arguments.messages)):
+        return refused
     try:
         messages = [await appending.collect(session, message) for message in arguments.messages]
     except BadUrl as error:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from duckmail.model.message import CopyResult
+from protocols.imap import limiting
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, ok
 from protocols.imap.session import Session
@@ -48,6 +49,8 @@ async def _run(session: Session, arguments: Arguments) -> Reply:
     if not arguments.uid and selected.gone(uids):
         # RFC 3501 §6.4.7: all or nothing; RFC 2180 §4.4.2 for messages that are gone.
         return EXPUNGE_ISSUED
+    if refused := limiting.too_many_saved(session, selected.live(uids)):
+        return refused
     result = await session.mail.copy(selected.view, uids, arguments.path)
     return ok("COPY completed", copied(result))
 

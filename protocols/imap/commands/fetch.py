@@ -13,6 +13,7 @@ from duckmail.model.flags import SEEN
 from duckmail.model.message import FlagChange, FlagOperation
 from duckmail.model.ranges import Ranges
 from duckmail.runtime.turns import Turns
+from protocols.imap import limiting
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.fetching import Plan
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, bad, ok
@@ -23,6 +24,8 @@ from protocols.imap.wire.fetch import fetch_items, fetch_modifiers
 from protocols.imap.wire.parser import ParseError, Parser
 from protocols.imap.wire.partial import Page
 from protocols.imap.wire.sequence import SequenceSet
+
+BACKWARDS = 50  # messages loaded at once when the highest UIDs come first
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected, plan = session.mailbox, arguments.plan
     if arguments.vanished and not session.qresync:
         return bad("VANISHED needs QRESYNC")
+    if arguments.page is not None and (refused := limiting.too_many(session, arguments.page.size)):
+        return refused  # RFC 9738 §3.1
     uids = selected.resolve(arguments.sequence, uid=arguments.uid)
     if arguments.changed_since is not None or "MODSEQ" in plan.names:
         session.enable_condstore()
@@ -66,23 +71,34 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         named = arguments.sequence.resolve(selected.last_uid())
         vanished = await vanished_earlier(session, selected, arguments.changed_since, named)
         session.writer.vanished(vanished, earlier=True)
+    live, limit = limiting.highest(session, _meant(selected, arguments, uids))
+    seen: set[int] = set()
+    if plan.sets_seen and not selected.read_only:
+        seen = await _set_seen(session, selected, Ranges.from_sorted(live))
+    # RFC 9738 §3.1: then from the highest to the lowest UID.
+    slices = [live[max(0, end - BACKWARDS) : end] for end in range(len(live), 0, -BACKWARDS)] if limit else [live]
+    written = 0
+    for some in slices:
+        if plan.in_view:
+            written += await from_view(session, selected, plan, some[::-1] if limit else some)
+        else:
+            written += await _from_store(session, selected, plan, some, seen)
+    if not arguments.uid and (gone or written < len(live)):
+        return limiting.told(session, EXPUNGE_ISSUED, limit)
+    return limiting.told(session, ok("FETCH completed"), limit)
+
+
+def _meant(selected: Selected, arguments: _Arguments, uids: Ranges) -> list[int]:
+    """The messages to tell of, ascending."""
     live = selected.live(uids)
     if arguments.page is not None:
         places = arguments.page.places(len(live))
         live = live[places.start : places.stop]
-    if arguments.changed_since is not None:  # RFC 9394 §3.4: of the page, what has changed
-        changed = set(selected.view.changed_since(arguments.changed_since))
-        live = [uid for uid in live if uid in changed]
-    seen: set[int] = set()
-    if plan.sets_seen and not selected.read_only:
-        seen = await _set_seen(session, selected, Ranges.from_sorted(live))
-    if plan.in_view:
-        written = await from_view(session, selected, plan, live)
-    else:
-        written = await _from_store(session, selected, plan, live, seen)
-    if not arguments.uid and (gone or written < len(live)):
-        return EXPUNGE_ISSUED
-    return ok("FETCH completed")
+    if arguments.changed_since is None:
+        return live
+    # RFC 9394 §3.4: of the page, what has changed.
+    changed = set(selected.view.changed_since(arguments.changed_since))
+    return [uid for uid in live if uid in changed]
 
 
 async def _set_seen(session: Session, selected: Selected, uids: Ranges) -> set[int]:

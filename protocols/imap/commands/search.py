@@ -4,11 +4,11 @@
 from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
-from protocols.imap import contexts, results
+from protocols.imap import contexts, limiting, results
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import TAG_REUSED, Reply, ok
 from protocols.imap.results import Found
-from protocols.imap.searching import Program, find
+from protocols.imap.searching import Program, find, find_highest
 from protocols.imap.selected import Selected
 from protocols.imap.session import Session
 from protocols.imap.wire.parser import Parser
@@ -35,25 +35,27 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         return TAG_REUSED
     context = await contexts.begin(session, arguments.program, returned, uid=arguments.uid)
     try:
-        result = await _found(session, selected, arguments)
+        result, limit = await _found(session, selected, arguments)
     except DuckmailError:
         results.forget(selected, returned)
         raise
     _answer(session, result, arguments)
     results.save(selected, result, returned)
     contexts.follow(session, context, result.uids)
-    return ok("SEARCH completed")
+    return limiting.told(session, ok("SEARCH completed"), limit)
 
 
-async def _found(session: Session, selected: Selected, arguments: _Arguments) -> Found:
+async def _found(session: Session, selected: Selected, arguments: _Arguments) -> tuple[Found, str]:
+    """What was found, and the response code of a search that did not look at all messages."""
     program = arguments.program
     if program.modseq:
         session.enable_condstore()
-    result = await results.found(selected, await find(session, selected, program), uid=arguments.uid)
+    uids, limit = await find_highest(session, selected, program)
+    result = await results.found(selected, uids, uid=arguments.uid)
     if arguments.returned is None or "RELEVANCY" not in arguments.returned.options:
-        return result
+        return result, limit
     exact = frozenset(await find(session, selected, program.exactly()))
-    return results.scored(result, exact)
+    return results.scored(result, exact), limit
 
 
 def _answer(session: Session, result: Found, arguments: _Arguments) -> None:

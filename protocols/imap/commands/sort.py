@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
 from duckmail.model.ordering import SortBy, SortKey
-from protocols.imap import contexts, results
+from protocols.imap import contexts, limiting, results
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import TAG_REUSED, Reply, ok
 from protocols.imap.results import EXACT, NEAR, Found
@@ -39,6 +39,8 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected, returned = session.mailbox, arguments.returned
     if arguments.program.modseq:
         session.enable_condstore()
+    if refused := limiting.too_many(session, selected.exists):
+        return refused  # RFC 9738 §3.3
     if contexts.reused(session, returned):
         return TAG_REUSED
     context = await contexts.begin(session, arguments.program, returned, uid=arguments.uid, order=arguments.order)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from duckmail.model import flags
 from duckmail.model.message import FlagChange, FlagOperation, StoreResult
 from duckmail.model.ranges import Ranges
+from protocols.imap import limiting
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import EXPUNGE_ISSUED, Reply, no, ok
 from protocols.imap.selected import Selected
@@ -69,6 +70,9 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if change.unchanged_since is not None:
         session.enable_condstore()
     gone = bool(selected.gone(uids))
+    kept, limit = limiting.highest(session, selected.live(uids))
+    if limit:
+        uids = Ranges.from_sorted(kept)
     before = _known_flags(selected, uids) if arguments.silent else {}
     result = await session.mail.store_flags(selected.view, uids, change)
     if arguments.silent:
@@ -77,7 +81,8 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         failed = set(result.failed)
         stored = [uid for uid in selected.live(uids) if uid not in failed]
         await _answer(session, selected, stored, uid=arguments.uid)
-    return _reply(selected, arguments, result, gone=gone or bool(result.missing))
+    reply = _reply(selected, arguments, result, gone=gone or bool(result.missing))
+    return limiting.told(session, reply, limit)
 
 
 def _reply(selected: Selected, arguments: _Arguments, result: StoreResult, *, gone: bool) -> Reply:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from duckmail.model.ordering import Threading
+from protocols.imap import limiting
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.reply import Reply, ok
 from protocols.imap.searching import Program, find
@@ -31,6 +32,8 @@ def _parse(parser: Parser, *, uid: bool) -> _Arguments:
 
 async def _run(session: Session, arguments: _Arguments) -> Reply:
     selected = session.mailbox
+    if refused := limiting.too_many(session, selected.exists):
+        return refused  # RFC 9738 §3.3
     if arguments.program.modseq:
         session.enable_condstore()
     uids = await find(session, selected, arguments.program)

@@ -17,6 +17,11 @@ class Page:
     last: int
     backwards: bool = False
 
+    @property
+    def size(self) -> int:
+        """How many members it may have."""
+        return self.last - self.first + 1
+
     def places(self, count: int) -> range:
         """The places of the page in a result of so many, ascending."""
         if self.backwards:

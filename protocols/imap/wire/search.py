@@ -17,7 +17,7 @@ from duckmail.model import search
 from duckmail.model.ordering import SortBy, SortKey
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire.fetch import FetchItem, fetch_items
-from protocols.imap.wire.parser import ParseError, Parser
+from protocols.imap.wire.parser import MAX_32, ParseError, Parser
 from protocols.imap.wire.partial import Page, page
 from protocols.imap.wire.sequence import SequenceSet
 
@@ -293,6 +293,8 @@ class _Keys:
             "LARGER": lambda: search.Size(larger=p.number64()),
             "SMALLER": lambda: search.Size(smaller=p.number64()),
             "UID": lambda: Messages(p.sequence_set(), uid=True),
+            "UIDAFTER": lambda: _uids(p.nz_number() + 1, MAX_32),  # RFC 9738 §3.2
+            "UIDBEFORE": lambda: _uids(1, p.nz_number() - 1),
             "BEFORE": lambda: search.DateRange(search.DateField.INTERNAL, before=p.date()),
             "ON": lambda: _day(search.DateField.INTERNAL, p.date()),
             "SINCE": lambda: search.DateRange(search.DateField.INTERNAL, since=p.date()),
@@ -390,6 +392,10 @@ class _Keys:
                 raise ParseError("Unknown entry type")
             self._p.sp()
         return search.ModSeq(self._p.number64())
+
+
+def _uids(first: int, last: int) -> search.Uids:
+    return search.Uids(Ranges(((first, last),)) if first <= last else Ranges())
 
 
 def _day(field: search.DateField, day: date) -> search.DateRange:
