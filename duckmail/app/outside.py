@@ -8,7 +8,7 @@ from duckmail import __version__
 from duckmail.clients.dns import Dns
 from duckmail.clients.http import Http
 from duckmail.clients.validated import ValidatedDns
-from duckmail.config.schema import Outbound
+from duckmail.config.outbound import Outbound
 from duckmail.errors import InvalidInput
 from duckmail.runtime.outward import Outward
 from protocols.net.tls import TlsError

@@ -240,14 +240,7 @@ def _services(ground: _Ground) -> Services:
         users=users,
         webhooks=Webhooks(store.webhooks, store.users, targets),
         address_register=register,
-        addresses=Addresses(
-            store.address_records,
-            store.addresses,
-            store.users,
-            store.counters,
-            config.api.user_domains,
-            targets=targets,
-        ),
+        addresses=_addresses(ground, targets),
         asps=asps,
         audits=audits,
         auth=auth,
@@ -267,25 +260,12 @@ def _services(ground: _Ground) -> Services:
         sealer=ground.sealer,
         srs=_srs(ground),
         target_passwords=targets,
-        maildrops=Maildrops(
-            store,
-            lambda principal: mail_of(store, config, messages.relocation, principal),
-            expunge=config.pop3.delete == "expunge",
-        ),
+        maildrops=_maildrops(ground, messages),
         sessions=sessions,
         updates=Updates(store, sessions),
         settings=ServerSettings(store.setting_records, store.settings, configured(config)),
         quotas=quotas,
-        reception=make_reception(
-            config=config,
-            store=store,
-            outside=ground.outside,
-            threads=threads,
-            hostname=ground.hostname,
-            delivery=delivery,
-            inspection=inspection,
-            queue=queue,
-        ),
+        reception=_reception(ground, delivery, inspection, queue),
         reports=reports,
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
@@ -297,6 +277,33 @@ def _services(ground: _Ground) -> Services:
         hostname=ground.hostname,
         slot=ground.slot,
         sts=sts,
+    )
+
+
+def _addresses(ground: _Ground, targets: TargetPasswords) -> Addresses:
+    store, domains = ground.store, ground.config.api.user_domains
+    return Addresses(store.address_records, store.addresses, store.users, store.counters, domains, targets=targets)
+
+
+def _maildrops(ground: _Ground, messages: MessageServices) -> Maildrops:
+    store, config = ground.store, ground.config
+    return Maildrops(
+        store,
+        lambda principal: mail_of(store, config, messages.relocation, principal),
+        expunge=config.pop3.delete == "expunge",
+    )
+
+
+def _reception(ground: _Ground, delivery: Delivery, inspection: Inspection | None, queue: Queue) -> Reception:
+    return make_reception(
+        config=ground.config,
+        store=ground.store,
+        outside=ground.outside,
+        threads=ground.threads,
+        hostname=ground.hostname,
+        delivery=delivery,
+        inspection=inspection,
+        queue=queue,
     )
 
 

@@ -33,9 +33,9 @@ class Resolver:
     """Resolves addresses with one query, two when only a wildcard may match; concurrent ones share their queries."""
 
     def __init__(self, book: AddressBook, settings: Settings | None = None, own: Iterable[str] = ()) -> None:
-        """`own`: domains of this server that need no address, as in `normalise_domain`."""
+        """`own`: domains of this server that need no address."""
         self._book = book
-        self._own = frozenset(own)
+        self._own = frozenset(map(addresses.normalise_domain, own))
         known = settings or Settings()
         self._exact: Batched[str, AddressRecord] = Batched(book.find)
         self._aliases: _Remembered[str | None] = _Remembered(book.alias_target, known)

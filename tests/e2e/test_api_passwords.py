@@ -10,7 +10,8 @@ import bcrypt
 import pytest
 from aiohttp import web
 
-from duckmail.config.schema import Auth, Config, Outbound
+from duckmail.config.outbound import Outbound
+from duckmail.config.schema import Auth, Config
 from duckmail.services.access import SYSTEM
 from tests.support.house import House, open_house
 

@@ -1,4 +1,4 @@
-"""`kill -9` of the sender at random points: nothing is lost, and nothing comes twice but in the window of SMTP itself."""
+"""`kill -9` of the sender at random points: nothing is lost, and nothing comes twice but in SMTP's own window."""
 
 import asyncio
 import random
