@@ -9,6 +9,8 @@ STAMP  := $(VENV)/.installed
 SEED    ?= 1
 RESULTS ?= bench/results
 ARGS    ?=
+# All tests together run in a process per processor, at most four, each with databases of its own; chosen ones in one.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -le 4 ] && echo $$n || echo 4)
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format config bench faults fuzz soak dist clean
@@ -41,7 +43,7 @@ run: $(STAMP)
 	@exec $(BIN)/duckmail serve $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(if $(strip $(ARGS)),$(ARGS),--numprocesses $(WORKERS) --dist loadfile)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

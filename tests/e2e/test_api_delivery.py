@@ -149,7 +149,7 @@ def test_what_is_sent_on(server: ServerProcess, queue: Queued) -> None:
         server.deliver(make_message("drop this"), anna.address)
         server.deliver(make_message("for all"), "team@forward.test")
     server.deliver(with_header(make_message("pest"), "X-Rspamd-Action: reject"), anna.address)
-    wait_until(lambda: len(server.messages(bert)) + len(server.messages(cora)) == 4, 20, "what was sent on")
+    wait_until(lambda: len(server.messages(bert)) + len(server.messages(cora)) == 4, 60, "what was sent on")
     subjects = {account.id: sorted(map(subject_of, server.messages(account))) for account in (anna, bert, cora)}
     assert subjects == {anna.id: [b"kept"], bert.id: [b"for all", b"kept"], cora.id: [b"drop this", b"for all"]}
 
@@ -159,7 +159,7 @@ def test_two_accounts_that_send_each_other_everything(server: ServerProcess) -> 
     server.api("PUT", f"/users/{anna.id}", {"targets": [bert.address]})
     server.api("PUT", f"/users/{bert.id}", {"targets": [anna.address]})
     server.deliver(make_message("round"), anna.address)
-    wait_until(lambda: len(server.messages(anna)) == 2, 20, "the message to come back")
+    wait_until(lambda: len(server.messages(anna)) == 2, 60, "the message to come back")
     assert (len(server.messages(anna)), len(server.messages(bert))) == (2, 1)
 
 
@@ -171,7 +171,7 @@ def test_more_than_a_days_forwards_stays_here(server: ServerProcess) -> None:
     for number in range(2):
         server.deliver(make_message(f"number {number}"), anna.address)
     assert len(server.messages(anna)) == 2
-    wait_until(lambda: len(server.messages(bert)) == 1, 20, "the first one")
+    wait_until(lambda: len(server.messages(bert)) == 1, 60, "the first one")
     with server.lmtp() as client:
         assert [deliver(client, make_message(f"team {number}"), "team@limit.test")[0][0] for number in range(2)] == [
             250, 450,
@@ -187,7 +187,7 @@ def test_an_autoreply_is_sent_once(server: ServerProcess) -> None:
     for number in range(2):
         server.deliver(make_message(f"hello {number}", to=anna.address), anna.address, sender=bert.address)
     server.deliver(with_header(make_message("list", to=anna.address), "Precedence: list"), anna.address)
-    wait_until(lambda: server.messages(bert), 20, "the answer")
+    wait_until(lambda: server.messages(bert), 60, "the answer")
     (answer,) = server.messages(bert)
     assert answer.startswith(b"Return-Path: <>\r\n")
     for line in (b"Subject: Auto: Away", b"Auto-Submitted: auto-replied", b"In-Reply-To: <hello-0@example.org>"):
@@ -204,7 +204,7 @@ def test_a_forwarded_address_answers_too(server: ServerProcess) -> None:
     server.api("POST", "/addresses/forwarded", team)
     for _ in range(2):
         server.deliver(make_message("help", to="team@answers.test"), "team@answers.test", sender=cora.address)
-    wait_until(lambda: server.messages(cora) and server.messages(bert), 20, "both")
+    wait_until(lambda: server.messages(cora) and server.messages(bert), 60, "both")
     (answer,) = server.messages(cora)
     assert b"From: team@answers.test\r\n" in answer
     assert len(server.messages(bert)) == 1

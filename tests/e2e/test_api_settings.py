@@ -14,7 +14,6 @@ from duckmail.services.access import SYSTEM
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.recipients import Resolver
 from duckmail.services.sendinglimit import SendingLimit
-from duckmail.services.settings import SECONDS
 from storage.housekeeping import Housekeeping
 from tests.contract.driving import Drive
 from tests.support.house import House, open_house
@@ -74,7 +73,7 @@ async def test_another_process_follows(house: House, mongo_uri: str, database_na
         await put(house, "max:filters", 7)
         here = await house.call("GET", f"/users/{user}")
         assert here.json["limits"]["filters"]["allowed"] == 7
-        async with asyncio.timeout(2 * SECONDS):
+        async with asyncio.timeout(60):
             while (await other.services.store.users.get(user)).allowed.filters != 7:
                 await asyncio.sleep(0.1)
 

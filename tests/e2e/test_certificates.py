@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from tests.support.net import client_context, make_certificate
 from tests.support.server_process import HOST, Databases, ServerProcess, wait_until
 
-SECONDS = 10.0
+SECONDS = 40.0
 
 
 @pytest.fixture

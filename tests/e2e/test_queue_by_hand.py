@@ -12,7 +12,7 @@ from tests.support.relay import Relay
 from tests.support.server_process import Account, Databases, ServerProcess, make_message, wait_until
 
 DATABASE = "t_queue_by_hand"
-LOOK = 5.0  # seconds in which a server hears of another process's doing: it looks every 2 s
+LOOK = 5.0  # seconds in which a server would hear of another process's doing: it looks every 2 s
 REFUSED = "451 4.7.1 Come back later"
 
 
@@ -85,7 +85,7 @@ def test_list_show_and_retry(server: ServerProcess, relay: Relay, queue: Queued,
     assert (relayed["address"], relayed["state"], relayed["attempts"], relayed["due"]) == (other, "relayed", 1, None)
 
     assert said(server, "retry", identifier) == f"{identifier} will be tried now\n"
-    assert queue.ended(identifier, LOOK) == {to: ("relayed", "2.0.0", 2), other: ("relayed", "2.0.0", 1)}
+    assert queue.ended(identifier) == {to: ("relayed", "2.0.0", 2), other: ("relayed", "2.0.0", 1)}
     assert said(server, "list") == "the queue is empty\n"
     assert identifier in said(server, "list", "--all")
     assert "ended" in said(server, "show", identifier)
@@ -98,7 +98,7 @@ def test_retry_all(server: ServerProcess, relay: Relay, queue: Queued, anna: Acc
     identifiers = [deferred(server, relay, queue, anna, to) for to in names]
     assert said(server, "retry", "all") == "3 messages will be tried now\n"
     for to, identifier in zip(names, identifiers, strict=True):
-        assert queue.ended(identifier, LOOK) == {to: ("relayed", "2.0.0", 2)}
+        assert queue.ended(identifier) == {to: ("relayed", "2.0.0", 2)}
     assert said(server, "retry", "all") == "0 messages will be tried now\n"
 
 
@@ -110,7 +110,7 @@ def test_hold_and_release(server: ServerProcess, relay: Relay, queue: Queued, an
     time.sleep(LOOK)
     assert queue.fates(identifier) == {to: ("waiting", "4.7.1", 1)}
     assert said(server, "release", identifier) == f"{identifier} is not held\n"
-    assert queue.ended(identifier, LOOK) == {to: ("relayed", "2.0.0", 2)}
+    assert queue.ended(identifier) == {to: ("relayed", "2.0.0", 2)}
     assert len(relay.seen(to)) == 1
 
 

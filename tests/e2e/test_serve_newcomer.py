@@ -147,7 +147,7 @@ def in_namespace(commands: str, *argv: str) -> subprocess.CompletedProcess[str]:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("only root may change mounts for a process")
     command = ["unshare", "-m", "sh", "-c", f'( {commands} ) || exit 99; exec "$@"', "sh", *argv]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     if done.returncode == 99:
         pytest.skip(f"mounts cannot be changed here: {done.stderr.strip()}")
     return done
@@ -182,10 +182,10 @@ def test_interrupted_while_it_starts(server: ServerProcess) -> None:
     process = subprocess.Popen(
         [*DUCKMAIL, "serve", "--config", str(server.file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    wait_until((server.data / "lock").exists, 20, "the data folder to be taken")
+    wait_until((server.data / "lock").exists, 60, "the data folder to be taken")
     time.sleep(0.3)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert b"Traceback" not in errors
     server.start()
     server.stop()

@@ -153,7 +153,7 @@ def test_deferred_then_delivered(
     relay.replies[b] = ["451 4.7.1 Greylisted", "250 2.1.5 Ok"]
     relay.ends[b] = ["452 4.3.1 Disk full"]
     identifier = server.submit(anna, make_message("later", sender=anna.address), b)
-    wait_until(lambda: len(relay.seen(b)) == 2, 10, "the message")
+    wait_until(lambda: len(relay.seen(b)) == 2, 60, "the message")
     assert queue.ended(identifier) == {b: ("relayed", "2.0.0", 3)}
     assert [taken.reply for taken in relay.seen(b)] == ["452 4.3.1 Disk full", "250 2.0.0 Taken"]
     queue.told(anna, 0)

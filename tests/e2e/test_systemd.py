@@ -20,12 +20,12 @@ from duckmail.cli import workers as workers_module
 from duckmail.cli.workers import Workers
 from duckmail.config.load import load
 from duckmail.config.schema import Config
+from tests.support.ports import free_port
 from tests.support.server_process import (
     DUCKMAIL,
     HOST,
     READY,
     ServerProcess,
-    free_port,
     wait_until,
 )
 
@@ -157,7 +157,7 @@ class Manager:
                 self._told.append(self._sock.recv(4096).decode().split("\n")[0])
         return self._told
 
-    def wait(self, wanted: str, seconds: float = 20) -> None:
+    def wait(self, wanted: str, seconds: float = 60) -> None:
         wait_until(lambda: wanted in self.told(), seconds, f"{wanted}; told was {self._told}")
 
     def forget(self) -> None:
@@ -186,7 +186,7 @@ def test_systemd_is_told(process: ServerProcess, manager: Manager, argv: Sequenc
     assert greeting((HOST, process.imap_port)).startswith(b"* OK")
     assert manager.told()[0] == "READY=1"
     manager.forget()
-    wait_until(lambda: manager.told().count("WATCHDOG=1") >= 3, 10, "signs of life")
+    wait_until(lambda: manager.told().count("WATCHDOG=1") >= 3, 60, "signs of life")
     assert set(manager.told()) == {"WATCHDOG=1"}
 
     manager.forget()
@@ -250,7 +250,7 @@ async def test_a_worker_that_hangs_is_replaced(
 
 
 async def settle(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)

@@ -15,7 +15,8 @@ from tests.faults.queue_actors import Fetcher, LeaseWatch, Sender
 from tests.faults.queue_check import Found, compare
 from tests.faults.queue_ledger import QueueLedger
 from tests.faults.queue_relay import listening
-from tests.faults.rig import DATABASE, Rig, Serve, free_ports, rig
+from tests.faults.rig import DATABASE, Rig, Serve, rig
+from tests.support.ports import free_ports
 
 COMPARE_EVERY = 25  # kills
 WORK_SECONDS = 4.0  # between two kills, at most

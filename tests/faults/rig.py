@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,11 +25,12 @@ from storage.embedded.mongod import Mongod
 from storage.embedded.valkey import Valkey
 from storage.store import Store
 from tests.faults.wire import Imap, LostError
+from tests.support.ports import free_ports
 from tests.support.servers import new_data_folder
 
 HOST = "mail.test"
 PASSWORD = "secret-enough"
-READY_SECONDS = 60.0
+READY_SECONDS = 100.0
 DATABASE = "faults"
 CONFIG = """
 [server]
@@ -67,19 +66,6 @@ received = 0
 [log]
 level = "warning"
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that stay free while their server is down: none that the kernel gives to outgoing connections."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    opened: list[socket.socket] = []
-    while len(opened) < count:
-        with contextlib.suppress(OSError):
-            opened.append(socket.create_server(("127.0.0.1", random.randrange(min(10_000, lowest // 2), lowest))))
-    ports: list[int] = [one.getsockname()[1] for one in opened]
-    for one in opened:
-        one.close()
-    return ports
 
 
 class Serve:

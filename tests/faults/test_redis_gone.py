@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.rig import HOST, PASSWORD, Rig, rig
 from tests.faults.wire import Exists, Fetched, Imap, events, imap, lmtp, ok
+from tests.support.waiting import subscribers, until
 
 SECONDS = 60.0  # polling looks every 2
 NO_POLLS = "from storage import viewcache; viewcache.POLL_SECONDS = 3600.0"
@@ -28,8 +29,13 @@ async def heard(client: Imap, wanted: type) -> None:
         pass
 
 
-async def round_trip(servers: Rig, label: str, *, pushed: bool = True) -> None:
-    """Everything that Redis has a part in, between two processes. `pushed`: the other one is told of it unasked."""
+async def round_trip(servers: Rig, label: str, *, pushed: bool = True, subscribed: bool = False) -> None:
+    """Everything that Redis has a part in, between two processes.
+
+    Args:
+        pushed: the other one is told of it unasked.
+        subscribed: by Redis, to which both have to speak first.
+    """
     one, two = servers.serves[0], servers.serves[-1]
     async with imap(one.imap, "anna", PASSWORD) as near, imap(two.imap, "anna", PASSWORD) as far:
         async with imap(one.imap) as nobody:
@@ -39,6 +45,8 @@ async def round_trip(servers: Rig, label: str, *, pushed: bool = True) -> None:
         for client in (near, far):
             await ok(client, "SELECT INBOX")
             await client.idle()
+        if subscribed:
+            await until(lambda: subscribers(servers.valkey.url) == 2, SECONDS)
         async with lmtp(one.lmtp) as relay:
             outcome = await relay.deliver("a@b.example", [f"anna@{HOST}", f"bert@{HOST}"], mail(label))
         assert [code for code, _ in outcome.values()] == [250, 250]
@@ -96,8 +104,8 @@ async def test_frozen_in_the_middle(polling: Rig) -> None:
 
 async def test_with_redis_nobody_waits_for_the_poll_nor_within_a_process_without() -> None:
     async with rig(2, first=NO_POLLS) as running:
-        await round_trip(running, "with")
+        await round_trip(running, "with", subscribed=True)
         await killed(running)
         await round_trip(running, "gone", pushed=False)
         await running.valkey.start()
-        await round_trip(running, "back")
+        await round_trip(running, "back", subscribed=True)

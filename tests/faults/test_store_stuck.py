@@ -55,13 +55,14 @@ async def ending(work: Awaitable[object]) -> tuple[str, float]:
 def changes(
     mail: Mail, store: Store, principal: Principal, contents: list[NewMessage], view: View
 ) -> list[Awaitable[object]]:
-    flags = [FlagChange(FlagOperation.ADD, (f"flag{number}",)) for number in range(4)]
+    flags = [FlagChange(FlagOperation.ADD, (f"flag{number}",)) for number in range(20)]
     appends = [store.append(principal.user, view.mailbox.id, [content], 0) for content in contents]
     return [*appends, *(mail.store_flags(view, ALL, change) for change in flags), mail.subscribe("INBOX", True)]
 
 
 async def test_nobody_waits_long_while_it_stands_still(mongod: Mongod, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many changes of one mailbox, each waiting for the one before: all end within the time of a few."""
+    """Many changes of one mailbox, each waiting for the one before: all end within the time of a few. The times of all
+    of them together would be 160 s."""
     monkeypatch.setattr(transactions, "ATTEMPT_SECONDS", 2.0)
     monkeypatch.setattr(committer, "DEADLINE_SECONDS", 4.0)
     monkeypatch.setattr(transactions, "DEADLINE_SECONDS", 4.0)
@@ -72,13 +73,13 @@ async def test_nobody_waits_long_while_it_stands_still(mongod: Mongod, monkeypat
         mail = Mail(store, principal)
         await put(mail, "INBOX", range(3))
         view = await mail.open("INBOX", Ears())
-        contents = [NewMessage(await mail.prepare(message(number))) for number in range(4)]
+        contents = [NewMessage(await mail.prepare(message(number))) for number in range(20)]
         mongod.child.send(signal.SIGSTOP)
         outcomes = await asyncio.gather(*map(ending, changes(mail, store, principal, contents, view)))
         mongod.child.send(signal.SIGCONT)
         assert {outcome for outcome, _ in outcomes} <= {"Unavailable", "CommitUnknown"}
-        assert max(seconds for _, seconds in outcomes) < 20
-        async with asyncio.timeout(15):
+        assert max(seconds for _, seconds in outcomes) < 60
+        async with asyncio.timeout(60):
             while (await ending(put(mail, "INBOX", [9])))[0] != "done":
                 await asyncio.sleep(0.1)
         await mail.sync(view)
@@ -96,7 +97,7 @@ async def test_a_process_can_end_while_it_stands_still(mongod: Mongod) -> None:
     work = store.append(principal.user, inbox.id, [content], 0)
     writing = asyncio.get_running_loop().create_task(ending(work))
     await asyncio.sleep(0.5)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await opened.__aexit__(None, None, None)
     assert (await writing)[0] in ("Unavailable", "CommitUnknown")
 
@@ -134,10 +135,10 @@ async def test_those_who_hang_up_while_it_is_away_harm_nobody(mongod: Mongod) ->
 
         await asyncio.gather(*(client() for _ in range(40)))
         await mongod.start()
-        async with asyncio.timeout(40):  # what they had asked for ends by itself
+        async with asyncio.timeout(90):  # what they had asked for ends by itself
             while (await ending(put(mail, "INBOX", [9])))[0] != "done":
                 await asyncio.sleep(0.1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(mail.mailboxes() for _ in range(64)))
             await asyncio.gather(*(mail.subscribe("INBOX", True) for _ in range(5)))
         await mail.sync(view)

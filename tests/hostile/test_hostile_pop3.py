@@ -33,7 +33,7 @@ async def shared_pop3(mongo_uri: str, redis_url: str) -> AsyncIterator[Pop3House
 async def pop3(shared_pop3: Pop3House, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Pop3House]:
     """H1: at the end of each test nothing has failed in an unexpected way, and nobody holds a maildrop."""
     yield shared_pop3
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while await shared_pop3.store.database["maildrops"].count_documents({}):
             await asyncio.sleep(0.02)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
@@ -197,7 +197,7 @@ async def test_h10_who_vanishes_gives_the_maildrop_back(pop3: Pop3House) -> None
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while await pop3.store.database["maildrops"].count_documents({}):
                     await asyncio.sleep(0.02)
     assert len(await pop3.stored("INBOX")) == 2, "a QUIT that was never reached"

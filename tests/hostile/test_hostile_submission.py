@@ -81,7 +81,7 @@ async def connected(house: SubmissionHouse, *, login: bool = True, **settings: f
             yield client
         finally:
             await client.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while listeners.connections:
                 await asyncio.sleep(0.01)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server_process import DOMAIN, HOST, free_port, wait_until
+from tests.support.ports import free_port
+from tests.support.server_process import DOMAIN, HOST, wait_until
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 MAIN = """
 compatibility_level = 3.6

@@ -109,13 +109,15 @@ def test_idle(client: IMAPClient, server: ServerProcess, account: Account) -> No
     client.idle()
     said: list[object] = []
     server.deliver(make_message("arrives"), account.address)
-    wait_until(lambda: said.extend(client.idle_check(timeout=1)) or (1, b"EXISTS") in said, 5, "EXISTS")
+    wait_until(lambda: said.extend(client.idle_check(timeout=1)) or (1, b"EXISTS") in said, 40, "EXISTS")
     with server.imap(account) as other:
         other.select_folder("INBOX")
         other.add_flags([1], [b"\\Flagged"])
-        wait_until(lambda: said.extend(client.idle_check(timeout=1)) or b"\\Flagged" in repr(said).encode(), 5, "FETCH")
+        wait_until(
+            lambda: said.extend(client.idle_check(timeout=1)) or b"\\Flagged" in repr(said).encode(), 40, "FETCH"
+        )
         other.delete_messages([1])
         other.expunge()
-    wait_until(lambda: said.extend(client.idle_check(timeout=1)) or (1, b"EXPUNGE") in said, 5, "EXPUNGE")
+    wait_until(lambda: said.extend(client.idle_check(timeout=1)) or (1, b"EXPUNGE") in said, 40, "EXPUNGE")
     client.idle_done()
     assert client.search() == []

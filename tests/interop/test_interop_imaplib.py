@@ -110,7 +110,7 @@ def test_what_another_session_does_is_seen(opened: Open, server: ServerProcess, 
         assert one.select()[1] == [b"0"]
         assert other.select()[1] == [b"0"]
         server.deliver(make_message("pushed"), account.address)
-        wait_until(lambda: one.noop()[0] == "OK" and one.response("EXISTS")[1][-1] == b"1", 5, "EXISTS")
+        wait_until(lambda: one.noop()[0] == "OK" and one.response("EXISTS")[1][-1] == b"1", 40, "EXISTS")
         other.noop()
         assert other.store("1", "+FLAGS", "\\Deleted")[0] == "OK"
         assert other.expunge()[1] == [b"1"]

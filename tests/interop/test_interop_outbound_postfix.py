@@ -9,9 +9,10 @@ import pytest
 from tests.interop.postfix import Postfix
 from tests.support.letterbox import letters
 from tests.support.net import make_certificate
+from tests.support.ports import free_port
 from tests.support.queued import Queued, queued
 from tests.support.relay import Relay
-from tests.support.server_process import DOMAIN, HOST, Databases, ServerProcess, free_port, make_message, wait_until
+from tests.support.server_process import DOMAIN, HOST, Databases, ServerProcess, make_message, wait_until
 
 SETTINGS = """
 default_transport = smtp:[{host}]:{next}

@@ -31,7 +31,7 @@ from typing import Any, Protocol
 from tests.support.memory import MemoryClient, MemoryConnection
 from tests.support.scram_client import final_of
 
-TIMEOUT = 10.0
+TIMEOUT = 40.0
 _LINE = re.compile(r"(?P<who>[CS!])(?P<number>\d*)(?P<kind>\.\.\.|[:+~.*=-]?)(?: (?P<rest>.*))?", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 

@@ -26,7 +26,7 @@ from protocols.net.listener import Listeners
 from tests.support.api import TOKEN, Reply, call
 from tests.support.net import make_certificate, shared_contexts
 
-WAIT = 10.0
+WAIT = 40.0
 PASSWORD = "secretvalue"
 
 

@@ -7,7 +7,7 @@ from tests.support.imap import ImapHouse
 from tests.support.memory import MemoryClient, MemoryConnection
 
 SETTINGS = ImapSettings(plaintext_login=True)
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 class Cut(Exception):

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from tests.support.net import client_context
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Lines:

@@ -13,7 +13,7 @@ from protocols.lmtp.settings import LmtpSettings
 from tests.support.memory import MemoryClient, MemoryConnection
 from tests.support.postbox import Postbox
 
-WAIT = 5.0
+WAIT = 40.0
 
 
 class Lmtp:

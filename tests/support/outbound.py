@@ -53,7 +53,7 @@ from tests.support.stores import message, new_account, open_store
 
 RELAY = Destination("relay.test", 25)
 SEALER = Sealer([bytes(32)])
-WAIT = 30.0
+WAIT = 40.0
 
 ACCEPT = (250, "2.0.0", "OK")
 REFUSE = (550, "5.1.1", "No such user")

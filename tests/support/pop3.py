@@ -22,7 +22,7 @@ from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
 from tests.support.stores import Ears, open_auth, open_scram, open_sessions, open_store
 
-WAIT = 10.0
+WAIT = 40.0
 SETTINGS = Pop3Settings(version="1.0", plaintext_login=True)
 
 

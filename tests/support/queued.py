@@ -13,7 +13,7 @@ from bson.objectid import ObjectId
 
 from tests.support.server_process import Account, ServerProcess, wait_until
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 Document = dict[str, Any]
 

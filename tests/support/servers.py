@@ -4,9 +4,11 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 PREFIX = "duckmail-test-"
+NEW_SECONDS = 60.0
 ENOUGH = 2 << 30  # octets free in memory-backed storage
 
 
@@ -19,10 +21,13 @@ def _base() -> Path:
 
 
 def _remove_abandoned(base: Path) -> None:
-    """Folders of runs that were killed: nobody holds their lock."""
+    """Folders of runs that were killed: nobody holds their lock. One that is new may be about to get it, by another
+    worker of this run."""
     for folder in base.glob(PREFIX + "*"):
         lock = folder / "lock"
         try:
+            if time.time() - folder.stat().st_mtime < NEW_SECONDS:
+                continue
             with lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -26,7 +26,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
 
-WAIT = 10.0
+WAIT = 40.0
 
 
 class ScriptedServer:

@@ -35,7 +35,7 @@ from storage.store import Store
 from tests.support.memory import MemoryClient, MemoryConnection
 from tests.support.stores import open_auth, open_scram, open_sessions, open_store
 
-WAIT = 10.0
+WAIT = 40.0
 HOSTNAME = "mx.example"
 PLAIN = {name: b64encode(f"\0{name}\0secret".encode()).decode() for name in ("anna", "bert")}
 REMOTE = "x@remote.example"

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from redis import Redis
+
 from storage.mongo.client import Client
 
 PATIENCE = 30.0  # seconds; what is waited for comes at once, or never
@@ -14,6 +16,13 @@ async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> N
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def subscribers(redis_url: str, pattern: str = "*u:*") -> int:
+    """How many processes hear what is told of an account: of the one among these channels that most listen to."""
+    with Redis.from_url(redis_url) as client:
+        names = client.pubsub_channels(pattern)
+        return max((count for _, count in client.pubsub_numsub(*names)), default=0)
 
 
 @asynccontextmanager

@@ -51,7 +51,7 @@ async def posting(api: Api) -> AsyncIterator[None]:
 
 
 async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -239,7 +239,7 @@ async def test_it_is_posted(api: Api) -> None:
         assert (method, path, found["ev"], found["user"]) == ("POST", "/x?y=1", "user.created", anna)
         assert server.headers[0]["Content-Type"].startswith("application/json")
         assert server.headers[0]["Authorization"] == "Basic dTpwYXNz"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await waiting(api):
                 await asyncio.sleep(0.01)
 
@@ -250,7 +250,7 @@ async def test_it_is_tried_again_and_given_up(api: Api) -> None:
         await hook(api, server.url(), "*")
         await api.services.webhooks.emit("user.created", NOBODY)
         await until(lambda: len(server.seen) == runners.ATTEMPTS)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await waiting(api):
                 await asyncio.sleep(0.01)
     assert len({body for _, _, body in server.seen}) == 1  # the same id each time
@@ -262,7 +262,7 @@ async def test_one_that_is_gone_is_removed(api: Api) -> None:
         gone = await hook(api, server.url(), "*")
         for _ in range(5):
             await api.services.webhooks.emit("user.created", NOBODY)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await api.store.webhooks.get(gone):
                 await asyncio.sleep(0.01)
         assert await waiting(api) == []

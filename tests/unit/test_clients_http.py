@@ -211,7 +211,7 @@ async def test_a_server_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatc
     async with server, opened(None, LOOPBACK) as http:
         with pytest.raises(Unavailable, match="in time"):
             await http.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), 40)
 
 
 @pytest.mark.parametrize(

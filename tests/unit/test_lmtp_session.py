@@ -18,8 +18,8 @@ async def test_a_peer_that_is_not_listed_may_try_again_later() -> None:
     connection = MemoryConnection()
     await server.serve(connection)  # type: ignore[arg-type]
     client = MemoryClient(connection)
-    assert (await client.line(1)).startswith(b"421 4.7.1 ")
-    assert await client.line(1) == b""
+    assert (await client.line(40)).startswith(b"421 4.7.1 ")
+    assert await client.line(40) == b""
 
 
 async def test_idle_for_too_long() -> None:
@@ -195,7 +195,7 @@ async def test_a_client_that_never_reads_is_not_served_for_ever() -> None:
     world = LmtpWorld(write_timeout=0.1)
     async with world.session() as client:
         sending = asyncio.get_running_loop().create_task(client.octets(b"NOOP\r\n" * 500_000))
-        await asyncio.wait_for(client.connection.closing.wait(), 20)
+        await asyncio.wait_for(client.connection.closing.wait(), 60)
         await sending
     assert len(client.connection.outgoing.buffer) < 1_000_000
 

@@ -39,7 +39,7 @@ async def test_failure_is_logged_and_harms_nobody(caplog: pytest.LogCaptureFixtu
     async with Tasks("group") as tasks:
         tasks.start(fail(), "bad")
         tasks.start(work(), "good")
-        assert await tasks.finished(5) == 0
+        assert await tasks.finished(40) == 0
     assert done == [True]
     [record] = caplog.records
     assert record.levelno == logging.ERROR
@@ -80,7 +80,7 @@ async def test_task_may_close_its_own_group() -> None:
     async def last() -> None:
         await tasks.aclose()
 
-    await asyncio.wait_for(tasks.start(last(), "last"), 5)
+    await asyncio.wait_for(tasks.start(last(), "last"), 40)
 
 
 async def test_finished_waits_without_cancelling() -> None:

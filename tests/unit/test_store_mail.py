@@ -268,7 +268,7 @@ async def test_two_processes_see_each_other(
         there = await other.open("INBOX", ears)
         here = await mail.open("INBOX", Ears())
         await put(mail, "INBOX", range(3))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             while len(there.uids) < 3:
                 await asyncio.sleep(0.01)
         await other.store_flags(there, ALL, FlagChange(ADD, ("\\Deleted",)))

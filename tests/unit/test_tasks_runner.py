@@ -33,7 +33,7 @@ async def nothing(_: Run) -> Mapping[str, object]:
 
 
 async def reached(store: Store, identifier: str, state: TaskState) -> Task:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while (task := await store.task_records.get(identifier)).state is not state:
             await asyncio.sleep(0.02)
     return task
@@ -108,7 +108,7 @@ async def test_what_comes_again_comes_again(store: Store) -> None:
     some = [runner(store, work, name, timedelta(seconds=1)) for name in ("one", "two")]
     for each in some:
         each.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert [await ran.get() for _ in range(3)] == [1, 1, 1]
     for each in some:
         await each.drain(1)
@@ -146,7 +146,7 @@ async def test_what_runs_at_the_end_of_a_process_is_given_back(store: Store) -> 
     identifier = await make(store)
     one = runner(store, work)
     one.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await began.wait()
     assert (await store.task_records.get(identifier)).state is TaskState.RUNNING
     await one.drain(0.1)
