@@ -10,7 +10,9 @@ SEED    ?= 1
 RESULTS ?= bench/results
 ARGS    ?=
 # All tests together run in a process per processor, at most four, each with databases of its own; chosen ones in one.
+# A module's tests stay together, for the servers they share; the short modules come last.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -le 4 ] && echo $$n || echo 4)
+SPREAD  := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check format config bench faults fuzz soak dist clean
@@ -43,7 +45,7 @@ run: $(STAMP)
 	@exec $(BIN)/duckmail serve $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/pytest $(if $(strip $(ARGS)),$(ARGS),--numprocesses $(WORKERS) --dist loadfile)
+	$(BIN)/pytest $(if $(strip $(ARGS)),$(ARGS),--numprocesses $(WORKERS) $(SPREAD))
 
 check: $(STAMP)
 	$(BIN)/ruff check .

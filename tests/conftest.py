@@ -1,5 +1,6 @@
 """Fixtures for every test: real database servers, started once per run when the first test asks for them."""
 
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,9 @@ from redis import Redis
 from storage.embedded.servers import Embedded
 from tests.support.databases import Databases
 from tests.support.servers import new_data_folder
+
+# The programs that tests start are compiled once, not each time, as some images have it.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("fast", max_examples=100, deadline=None)
 settings.load_profile("fast")

@@ -219,7 +219,7 @@ def test_correspondents_are_noted(server: ServerProcess) -> None:
         results = server.api("GET", f"/users/{anna.id}/addressregister?query={query}")["results"]
         return [each["address"] for each in results]
 
-    wait_until(lambda: found("wanda"), 30, "the register")
+    wait_until(lambda: found("wanda"), 60, "the register")
     assert found("news@") == []
 
 

@@ -34,7 +34,7 @@ def queue(mongo_uri: str, database_name: str, tmp_path: Path) -> Queue:
 
     async def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "duckmail.cli", "queue", *words, "--config", str(file)]
-        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
 
     return run
 

@@ -37,7 +37,7 @@ async def test_tasks_are_listed_and_begun_by_hand(
 
     async def task(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "duckmail.cli", "task", *words, "--config", str(file)]
-        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
 
     assert (await task("list")).stdout == "there are no tasks\n"
     done = await make(house, "sweep")

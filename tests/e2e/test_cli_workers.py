@@ -80,7 +80,7 @@ def connections(pid: int, port: int) -> int:
 
 
 def session(server: ServerProcess, account: Account) -> IMAPClient:
-    client = IMAPClient(HOST, server.imaps_port, ssl_context=client_context(), timeout=20)
+    client = IMAPClient(HOST, server.imaps_port, ssl_context=client_context(), timeout=60)
     client.login(account.address, account.password)
     client.select_folder("INBOX")
     return client
@@ -130,7 +130,7 @@ def test_a_unix_socket_is_everybodys(server: ServerProcess, anna: Account, tmp_p
 
 def test_everything_ends_with_sigterm(server: ServerProcess, tmp_path: Path) -> None:
     left = server.children()
-    with socket.create_connection((HOST, server.imap_port), timeout=10) as open_session:
+    with socket.create_connection((HOST, server.imap_port), timeout=60) as open_session:
         assert open_session.recv(1000).startswith(b"* OK")
         server.stop()
         assert open_session.recv(1000).startswith(b"* BYE")
@@ -144,7 +144,7 @@ def test_everything_ends_with_the_parent(server: ServerProcess) -> None:
     server.kill()
     wait_until(lambda: not any(alive(pid) for pid in left), 60, "the workers to end")
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((HOST, port), timeout=5)
+        socket.create_connection((HOST, port), timeout=60)
 
 
 def test_sighup_reaches_all(server: ServerProcess) -> None:
@@ -172,12 +172,12 @@ def test_sockets_of_systemd_are_shared(databases: Databases, tmp_path: Path) -> 
         with (tmp_path / "out").open("wb") as out, (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(argv, stdout=out, stderr=log, pass_fds=[passed.fileno()])
     try:
-        wait_until(lambda: READY in (tmp_path / "out").read_text(), 30, "the server to be ready")
+        wait_until(lambda: READY in (tmp_path / "out").read_text(), 100, "the server to be ready")
         for _ in range(4):
-            with socket.create_connection((HOST, port), timeout=20) as client:
+            with socket.create_connection((HOST, port), timeout=60) as client:
                 assert client.recv(1000).startswith(b"* OK")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

@@ -130,7 +130,7 @@ def test_sockets_are_activated(process: ServerProcess, tmp_path: Path, by_name: 
         wait_until(lambda: Path(path).exists(), 10, "the sockets")
         assert greeting((HOST, imap)).startswith(b"* OK")
         assert greeting(path).startswith(b"220 ")
-        wait_until(lambda: READY in process.welcome, 30, "the welcome")
+        wait_until(lambda: READY in process.welcome, 100, "the welcome")
         assert f"{HOST}:{imap}" in process.welcome
         [lost] = [line for line in process.log.read_text().splitlines() if "is in no list of listeners" in line]
         assert json.loads(lost)["address"] == f"{HOST}:{spare}"

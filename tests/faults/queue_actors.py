@@ -27,9 +27,9 @@ MOST_OPEN = 150  # messages in the queue, until senders wait
 SETTLE_SECONDS = 1.0  # after which what a dead process has sent to MongoDB is done
 LOOK_SECONDS = 0.5
 LEASE_SECONDS = 60.0
-LEASE_SLACK_SECONDS = 10.0
+LEASE_SLACK_SECONDS = 30.0
 IN_USE_SECONDS = 10.0  # P6: a maildrop is blocked no longer by a dead process
-IN_USE_SLACK_SECONDS = 5.0
+IN_USE_SLACK_SECONDS = 30.0
 
 _FATES = [Fate.TAKEN] * 5 + [Fate.LATE, Fate.LATER, Fate.BUSY, Fate.NEVER, Fate.REFUSED, Fate.REFUSED]
 _DATA = [Data.TAKEN] * 16 + [Data.DEFERRED, Data.REFUSED, Data.TAKEN_UNSAID, Data.DROPPED]

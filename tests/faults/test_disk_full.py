@@ -58,7 +58,7 @@ async def deliver(port: int, number: int) -> int:
     return code
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_a_full_disk_is_no_bounce_and_no_loss(disk: Path) -> None:
     data = disk / "data"
     data.mkdir(mode=0o700)

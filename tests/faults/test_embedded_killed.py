@@ -50,7 +50,7 @@ async def deliver_until_killed(serve: Serve, first: int, taken: list[int]) -> No
         return
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(900)
 async def test_nothing_acknowledged_is_lost(serve: Serve) -> None:
     chance = random.Random(1)
     taken: list[int] = []

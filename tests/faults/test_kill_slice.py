@@ -7,7 +7,7 @@ import pytest
 from tests.faults.campaign import Plan, run
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "plan",
     [

@@ -78,7 +78,7 @@ async def one(mongo_uri: str, database_name: str) -> AsyncIterator[Outbound]:
         yield running
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_every_message_ends_whoever_is_killed(one: Outbound, mongo_uri: str, database_name: str) -> None:
     anna, bert = await one.account("anna"), await one.account("bert")
     ledger = Ledger()

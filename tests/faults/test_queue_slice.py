@@ -7,7 +7,7 @@ import pytest
 from tests.faults.queue_campaign import Plan, run
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "plan",
     [

@@ -29,7 +29,6 @@ async def told(process: asyncio.subprocess.Process, step: int) -> None:
             assert line, "the process has ended"
 
 
-@pytest.mark.timeout(120)
 async def test_another_process_brings_it_to_its_end(store: Store, mongo_uri: str, database_name: str) -> None:
     identifier = await store.task_records.add(new_document("count", {"to": STEPS}))
     command = (sys.executable, "-m", "tests.support.task_process", mongo_uri, database_name, "victim")
@@ -47,7 +46,6 @@ async def test_another_process_brings_it_to_its_end(store: Store, mongo_uri: str
     assert await store.database["steps"].count_documents({}) == STEPS
 
 
-@pytest.mark.timeout(120)
 async def test_the_same_process_started_again_goes_on_at_once(store: Store, mongo_uri: str, database_name: str) -> None:
     identifier = await store.task_records.add(new_document("count", {"to": STEPS}))
     command = (sys.executable, "-m", "tests.support.task_process", mongo_uri, database_name, "victim")

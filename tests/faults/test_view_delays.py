@@ -182,7 +182,7 @@ async def test_no_listener_misses_anything(mongo_uri: str, database_name: str, r
             writer.close()
         steps = sum(witness.steps for writer in writers for witness in writer.witnesses.values())
         print(f"{sum(writer.done for writer in writers)} operations, {steps} steps seen")
-        assert steps > 300
+        assert steps > 30
 
 
 @pytest.mark.parametrize("first", ["vanishes", "fails"])

