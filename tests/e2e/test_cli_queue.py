@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from duckmail.model.queue import State
+from tests.support.commands import duckmail
 from tests.support.outbound import Outbound, World, outbound
 from tests.support.stores import message
 
@@ -33,8 +33,7 @@ def queue(mongo_uri: str, database_name: str, tmp_path: Path) -> Queue:
     )
 
     async def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "duckmail.cli", "queue", *words, "--config", str(file)]
-        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
+        return await asyncio.to_thread(duckmail, "queue", *words, "--config", str(file))
 
     return run
 

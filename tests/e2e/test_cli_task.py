@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.tasks import new_document
+from tests.support.commands import duckmail
 from tests.support.house import PASSWORD, House, open_house
 
 
@@ -36,8 +36,7 @@ async def test_tasks_are_listed_and_begun_by_hand(
     )
 
     async def task(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "duckmail.cli", "task", *words, "--config", str(file)]
-        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
+        return await asyncio.to_thread(duckmail, "task", *words, "--config", str(file))
 
     assert (await task("list")).stdout == "there are no tasks\n"
     done = await make(house, "sweep")

@@ -3,13 +3,13 @@
 import asyncio
 import re
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.api import Api, open_api
+from tests.support.commands import duckmail
 
 Token = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 
@@ -29,8 +29,7 @@ def token(mongo_uri: str, database_name: str, tmp_path: Path) -> Token:
     )
 
     async def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "duckmail.cli", "token", *words, "--config", str(file)]
-        return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100)
+        return await asyncio.to_thread(duckmail, "token", *words, "--config", str(file))
 
     return run
 

@@ -77,7 +77,7 @@ def test_an_attempt_under_way_comes_to_its_end(
     to = "b@slow.example"
     relay.ends[to] = [SLOW]
     identifier = server.submit(anna, make_message("slow", sender=anna.address), to)
-    wait_until(lambda: relay.seen(to), 10, "the message to be at the relay")
+    wait_until(lambda: relay.seen(to), 60, "the message to be at the relay")
     server.stop()
     assert queue.fates(identifier) == {to: ("relayed", "2.0.0", 1)}
     server.start()
@@ -92,7 +92,7 @@ def test_an_attempt_that_is_broken_off_is_made_again(
     to = "b@hang.example"
     relay.ends[to] = [HANG]
     identifier = server.submit(anna, make_message("hangs", sender=anna.address), to)
-    wait_until(lambda: relay.seen(to), 10, "the message to be at the relay")
+    wait_until(lambda: relay.seen(to), 60, "the message to be at the relay")
     end(server, number)
     server.start()
     assert queue.ended(identifier, BACK)[to][:2] == ("relayed", "2.0.0")

@@ -22,6 +22,7 @@ from typing import Any
 
 from imapclient import IMAPClient
 
+from tests.support.commands import duckmail
 from tests.support.net import client_context
 from tests.support.ports import free_port
 
@@ -311,8 +312,7 @@ class ServerProcess:
 
     def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Another `duckmail` command with the same configuration."""
-        command = [*DUCKMAIL, *argv, "--config", str(self.file)]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=100, check=False)
+        return duckmail(*argv, "--config", str(self.file), stdin=stdin)
 
     def messages(self, account: Account, mailbox: str = "INBOX") -> list[bytes]:
         """All of a mailbox, octet for octet, by UID; nothing is marked as read."""
