@@ -206,6 +206,12 @@ class Unavailable(TemporaryError):
     default = "Service temporarily unavailable"
 
 
+class Corrupted(Unavailable):
+    """Something that was stored is not there any more, or not as it was: damage from outside, for an admin to mend."""
+
+    default = "The data is damaged"
+
+
 class CommitUnknown(TemporaryError):
     """The commit's outcome could not be learned: the change may be there or not.
 

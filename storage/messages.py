@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from duckmail.errors import NotFound, Unavailable
+from duckmail.errors import Corrupted, NotFound
 from duckmail.model.message import Needs, StoredMessage
 from storage.changes.append import LARGEST_DOCUMENT
 from storage.changes.base import CHUNK, MEASURED, chunks, uid_query
@@ -128,9 +128,9 @@ class Messages:
         return self._contents.search_texts(list({str(document["content"]) for document in documents}))
 
 
-def _missing(document: Document) -> Unavailable:
+def _missing(document: Document) -> Corrupted:
     """Damage from outside: nobody must take an empty message for the one that was stored."""
-    return Unavailable(error="a content is missing", content=str(document["content"]), message=str(document["_id"]))
+    return Corrupted(error="a content is missing", content=str(document["content"]), message=str(document["_id"]))
 
 
 def _projection(needs: Needs) -> Document:

@@ -48,8 +48,9 @@ _CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
     (errors.TooLarge, "TOOBIG"),  # RFC 4469 §4.2
     (errors.ReadOnly, "READ-ONLY"),
     (errors.AuthenticationFailed, "AUTHENTICATIONFAILED"),
-    (errors.AccountDisabled, "AUTHORIZATIONFAILED"),
+    (errors.AccountDisabled, "CONTACTADMIN"),  # AUTHORIZATIONFAILED is for who would act as another
     (errors.InUse, "INUSE"),
+    (errors.Corrupted, "CORRUPTION"),
     (errors.RateLimited, "UNAVAILABLE"),  # waiting helps: clients must not ask for another password
     (errors.TemporaryError, "UNAVAILABLE"),
 )

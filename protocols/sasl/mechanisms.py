@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocols.sasl.scram import Scram
-from protocols.sasl.steps import Cancelled, Credentials, SaslError, Step
+from protocols.sasl.steps import ActingAsAnother, Cancelled, Credentials, SaslError, Step
 from protocols.sasl.steps import text_of as _text
 
 MAX_RESPONSE = 4096  # octets of base64: two names and a password of 1,024 octets each
@@ -39,7 +39,7 @@ class Plain:
         authorization, name, password = (_text(part) for part in parts)
         # RFC 4616 §2: authzid asks to act as somebody else, which nobody may here.
         if authorization not in ("", name):
-            raise SaslError("Acting as another user is not supported")
+            raise ActingAsAnother("Acting as another user is not supported")
         return _credentials(name, password)
 
 

@@ -12,7 +12,7 @@ from binascii import Error as Base64Error
 
 from duckmail.errors import AuthenticationFailed
 from duckmail.model.credentials import ScramProof
-from protocols.sasl.steps import Lookup, SaslError, text_of
+from protocols.sasl.steps import ActingAsAnother, Lookup, SaslError, text_of
 
 BINDING = b"tls-server-end-point"
 MAX_NONCE = 256  # octets of the client's part
@@ -65,7 +65,7 @@ class Scram:
         self._username = _name(found["name"])
         # RFC 5802 §5.1: authzid asks to act as somebody else, which nobody may here.
         if found["authzid"] is not None and _name(found["authzid"]) != self._username:
-            raise SaslError("Acting as another user is not supported")
+            raise ActingAsAnother("Acting as another user is not supported")
         self._channel = found["header"] + (self._end_point if self._plus else b"")
         self._bare = found["bare"]
         self._nonce = found["nonce"] + self._own.encode("ascii")

@@ -10,6 +10,10 @@ class SaslError(ValueError):
     """The client's response is not what the mechanism allows; the text is public."""
 
 
+class ActingAsAnother(SaslError):
+    """The client signs in as one user to act as another, which nobody may here."""
+
+
 class Cancelled(SaslError):
     """The client gave up with `*` (RFC 9051 §6.2.2)."""
 

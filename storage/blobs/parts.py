@@ -9,7 +9,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.errors import BulkWriteError
 
-from duckmail.errors import Unavailable
+from duckmail.errors import Corrupted, Unavailable
 from storage.blobs.files import Files, NewFile
 from storage.mongo.client import Database, Document, operation
 
@@ -137,11 +137,11 @@ class Parts:
         """All octets of one part that is known to be small (a spilled index, header, structure).
 
         Raises:
-            Unavailable: the database does not answer, or the part is missing.
+            Unavailable: the database does not answer. Corrupted: the part is missing.
         """
         file = (await self.locate([sha256])).get(sha256)
         if file is None:
-            raise Unavailable(error="a part is missing", part=sha256.hex())
+            raise Corrupted(error="a part is missing", part=sha256.hex())
         return b"".join([piece async for piece in self.files.read(file, 0, length)])
 
 

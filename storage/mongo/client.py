@@ -80,10 +80,10 @@ async def close(client: Client) -> None:
 
 
 @asynccontextmanager
-async def operation(seconds: float = OPERATION_SECONDS) -> AsyncIterator[None]:
+async def operation(seconds: float | None = None) -> AsyncIterator[None]:
     """Gives the database calls inside one deadline, and turns its failures into `Unavailable`."""
     try:
-        with pymongo.timeout(seconds):
+        with pymongo.timeout(seconds or OPERATION_SECONDS):
             yield
     except PyMongoError as error:
         raise Unavailable(error=f"{type(error).__name__}: {str(error)[:300]}") from error

@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from duckmail.model.message import NewMessage
 from protocols.imap.deflate import INFLATED, BadStream, Deflate, Inflate
 from protocols.imap.settings import ImapSettings
 from tests.support.imap import open_imap
@@ -100,6 +101,10 @@ async def test_a_session(mongo_uri: str, database_name: str) -> None:
         await client.send(b"j IDLE\r\n")
         await client.until(connection, b"+ idling")
         mail = await house.mail("anna")
+        await mail.append("INBOX", [NewMessage(await mail.prepare(b"Subject: duck\r\n\r\n"), (), None)])
+        assert (await client.until(connection, b" EXISTS")).endswith(
+            b"* 2"
+        )  # pushed at once, whatever the compressor would keep
         await mail.delete("Junk")
         await client.send(b"DONE\r\n")
         await client.until(connection, b"j OK")

@@ -7,7 +7,7 @@ from protocols.imap.commands.login import PRIVACY_REQUIRED, admit, attempt
 from protocols.imap.reply import Reply, bad, no
 from protocols.imap.session import Session
 from protocols.imap.wire.parser import Parser
-from protocols.sasl.steps import SaslError
+from protocols.sasl.steps import ActingAsAnother, SaslError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
 
     try:
         principal = await attempt(session).by_mechanism(mechanism, arguments.initial, ask)
+    except ActingAsAnother as error:
+        return no(str(error), "AUTHORIZATIONFAILED")  # RFC 5530 §3
     except SaslError as error:  # RFC 3501 §6.2.2: BAD for a cancelled exchange and for invalid base64
         return bad(str(error))
     return admit(session, principal)
