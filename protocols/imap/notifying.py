@@ -47,9 +47,9 @@ class Notifier:
         self._following = True
         for mailbox in await self._mail.mailboxes():
             self._known[mailbox.id] = mailbox
-            group = self._group(mailbox)
-            if self._request.status and group and _COUNTED & group.events and not self._is_selected(mailbox):
-                self._session.writer.untagged(self._status(mailbox, group))
+            events = self._events(mailbox)
+            if self._request.status and _COUNTED & events and not self._is_selected(mailbox):
+                self._session.writer.untagged(self._status(mailbox, events))
                 await self._session.writer.room()
         self._tasks.start(self._run(), "session")
 
@@ -104,52 +104,57 @@ class Notifier:
 
     # Mailboxes
 
-    def _group(self, mailbox: Mailbox) -> Group | None:
-        """RFC 5465 §6: the first group that names it counts."""
-        return next((group for group in self._request.groups if _names(group, mailbox)), None)
+    def _events(self, mailbox: Mailbox) -> frozenset[str]:
+        """RFC 5465 §6: of all groups that name it."""
+        return frozenset().union(*(group.events for group in self._request.groups if _names(group, mailbox)))
 
     def _is_selected(self, mailbox: Mailbox) -> bool:
         selected = self._session.selected
         return selected is not None and selected.view.mailbox.id == mailbox.id
 
-    def _status(self, mailbox: Mailbox, group: Group) -> bytes:
+    def _status(self, mailbox: Mailbox, events: frozenset[str]) -> bytes:
         """RFC 5465 §5.1-§5.3."""
         items: list[tuple[str, int | bytes]] = [
             ("MESSAGES", mailbox.messages), ("UIDNEXT", mailbox.uidnext), ("UIDVALIDITY", mailbox.uidvalidity)
         ]  # fmt: skip
-        if "FLAGCHANGE" in group.events:
+        if "FLAGCHANGE" in events:
             items.append(("UNSEEN", mailbox.unseen))
         if self._session.condstore:
             items.append(("HIGHESTMODSEQ", mailbox.modseq))
         return status_response(mailbox.path, items, self._session.utf8)
 
     def _news(self, now: dict[str, Mailbox]) -> Iterator[bytes]:
+        tree = _Tree(self._known, now)
         for gone in self._known.keys() - now.keys():
             mailbox = self._known[gone]
-            group = self._group(mailbox)
-            if group is not None and "MAILBOXNAME" in group.events:
+            if "MAILBOXNAME" in self._events(mailbox):
                 yield list_response(["\\NonExistent"], mailbox.path, self._session.utf8)  # RFC 5465 §5.4
         for mailbox in now.values():
             before = self._known.get(mailbox.id)
-            group = self._group(mailbox) or (self._group(before) if before else None)
-            if before != mailbox and group is not None:
-                yield from self._changes(before, mailbox, group)
+            events = self._events(mailbox) or (self._events(before) if before else frozenset())
+            if (before != mailbox or mailbox.path in tree.parents) and events:
+                yield from self._changes(before, mailbox, events, tree)
 
-    def _changes(self, before: Mailbox | None, mailbox: Mailbox, group: Group) -> Iterator[bytes]:
-        utf8 = self._session.utf8
-        attributes = [mailbox.special_use] if mailbox.special_use else []
-        if before is None:
-            if "MAILBOXNAME" in group.events:
-                yield list_response(attributes, mailbox.path, utf8)
-        elif before.path != mailbox.path and "MAILBOXNAME" in group.events:
+    def _changes(
+        self, before: Mailbox | None, mailbox: Mailbox, events: frozenset[str], tree: "_Tree"
+    ) -> Iterator[bytes]:
+        utf8, attributes = self._session.utf8, tree.attributes(mailbox)
+        renamed = before is not None and before.path != mailbox.path
+        if "MAILBOXNAME" in events and renamed and before is not None and not self._with_parent(before, mailbox, tree):
             # RFC 5465 §5.4: a rename is told with the old name.
             old = b'("OLDNAME" (%b))' % mailbox_name(before.path, utf8)
             yield list_response(attributes, mailbox.path, utf8, extended=old)
-        if before and before.subscribed != mailbox.subscribed and "SUBSCRIPTIONCHANGE" in group.events:
-            subscribed = ["\\Subscribed"] if mailbox.subscribed else []
-            yield list_response([*attributes, *subscribed], mailbox.path, utf8)  # RFC 5465 §5.5
-        if not self._is_selected(mailbox) and _tells(before, mailbox, group):
-            yield self._status(mailbox, group)
+        elif "MAILBOXNAME" in events and (before is None or (mailbox.path in tree.parents and not renamed)):
+            yield list_response(attributes, mailbox.path, utf8)
+        elif before and before.subscribed != mailbox.subscribed and "SUBSCRIPTIONCHANGE" in events:
+            yield list_response(attributes, mailbox.path, utf8)  # RFC 5465 §5.5
+        if before != mailbox and not self._is_selected(mailbox) and _tells(before, mailbox, events):
+            yield self._status(mailbox, events)
+
+    def _with_parent(self, before: Mailbox, mailbox: Mailbox, tree: "_Tree") -> bool:
+        """RFC 5465 §5.4: it was renamed with its parent, of which the client hears."""
+        parent = tree.renamed_parent(before, mailbox)
+        return parent is not None and "MAILBOXNAME" in self._events(parent)
 
     # The selected mailbox
 
@@ -175,6 +180,37 @@ class Notifier:
         self._fetched = announced
 
 
+class _Tree:
+    """What has become of the mailboxes. `parents`: the paths of those that a mailbox was made or deleted in, which are
+    affected by that (RFC 5465 §5.4)."""
+
+    def __init__(self, before: dict[str, Mailbox], now: dict[str, Mailbox]) -> None:
+        changed = [before[one] for one in before.keys() - now.keys()]
+        changed += [now[one] for one in now.keys() - before.keys()]
+        self.parents = {_parent(mailbox.path) for mailbox in changed}
+        self._with_children = {_parent(mailbox.path) for mailbox in now.values()}
+        self._moved = {
+            before[one].path: mailbox
+            for one, mailbox in now.items()
+            if one in before and before[one].path != mailbox.path
+        }
+
+    def attributes(self, mailbox: Mailbox) -> list[str]:
+        """Those of LIST (RFC 5465 §5.4, §5.5)."""
+        found = [mailbox.special_use] if mailbox.special_use else []
+        found.append("\\HasChildren" if mailbox.path in self._with_children else "\\HasNoChildren")
+        return [*found, "\\Subscribed"] if mailbox.subscribed else found
+
+    def renamed_parent(self, before: Mailbox, mailbox: Mailbox) -> Mailbox | None:
+        parent = self._moved.get(_parent(before.path))
+        same = parent is not None and f"{parent.path}{before.path[len(_parent(before.path)) :]}" == mailbox.path
+        return parent if same else None
+
+
+def _parent(path: str) -> str:
+    return path.rpartition(SEPARATOR)[0]
+
+
 def _names(group: Group, mailbox: Mailbox) -> bool:
     match group.scope:
         case Scope.PERSONAL | Scope.INBOXES:  # RFC 5465 §6.2: filters may deliver to any mailbox
@@ -190,12 +226,12 @@ def _names(group: Group, mailbox: Mailbox) -> bool:
             return False
 
 
-def _tells(before: Mailbox | None, mailbox: Mailbox, group: Group) -> bool:
+def _tells(before: Mailbox | None, mailbox: Mailbox, events: frozenset[str]) -> bool:
     """Whether STATUS has something to tell."""
-    if not _COUNTED & group.events:
+    if not _COUNTED & events:
         return False
     if before is None:
         return mailbox.uidnext > 1
-    if "FLAGCHANGE" in group.events:
+    if "FLAGCHANGE" in events:
         return mailbox.modseq != before.modseq
     return (mailbox.uidnext, mailbox.messages) != (before.uidnext, before.messages)
