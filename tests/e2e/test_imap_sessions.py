@@ -169,7 +169,7 @@ async def test_one_failing_command_harms_nobody(house: ImapHouse) -> None:
     for _ in range(2):
         await session.command("APPEND INBOX {5+}\r\n\r\nabc")
     await house.store.database["contents"].delete_many({})
-    assert (await session.command("FETCH 1 BODY.PEEK[TEXT]")).startswith("NO [UNAVAILABLE]")
+    assert (await session.command("FETCH 1 BODY.PEEK[TEXT]")).startswith("NO [CORRUPTION]")
     assert (await session.command("FETCH 1:2 FLAGS")).startswith("OK")
     assert (await other.command("NOOP")).startswith("OK")
     assert len(other.known) == 2
