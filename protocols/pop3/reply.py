@@ -36,6 +36,7 @@ _CODES: tuple[tuple[type[errors.DuckmailError], str], ...] = (
     (errors.AccountDisabled, "AUTH"),
     (errors.InUse, "IN-USE"),  # RFC 2449 §8.1.2
     (errors.LimitReached, "SYS/TEMP"),
+    (errors.Corrupted, "SYS/PERM"),  # RFC 3206 §4: somebody has to look after it
     (errors.TemporaryError, "SYS/TEMP"),
 )
 

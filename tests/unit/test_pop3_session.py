@@ -274,7 +274,7 @@ async def test_what_cannot_be_read_is_said_before_it_begins(house: Pop3House) ->
     client = house.connect()
     await client.login()
     await house.store.database["contents"].delete_many({})
-    assert await client.ask("RETR 1") == "-ERR [SYS/TEMP] Service temporarily unavailable"
+    assert await client.ask("RETR 1") == "-ERR [SYS/PERM] The data is damaged"
     assert await client.ask("NOOP") == "+OK"
     assert await client.quit() == "+OK Bye"
     assert [row["flags"] async for row in house.store.database["messages"].find({})] == [0]
