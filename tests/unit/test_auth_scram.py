@@ -130,9 +130,9 @@ async def test_refused_as_with_the_password(
     assert await _outcome(accounts, password=password, plain=True) == outcome
 
 
-@pytest.mark.parametrize("name", ["nobody", " ", "@", "a@b@c", "x" * 2000, "\u00ad", "{$ne: 1}"], ids=repr)
-async def test_no_name_raises_anything_else(accounts: Accounts, name: str) -> None:
-    assert await _outcome(accounts, name) == "AuthenticationFailed"
+async def test_no_name_raises_anything_else(accounts: Accounts) -> None:
+    for name in ("nobody", " ", "@", "a@b@c", "x" * 2000, "\u00ad", "{$ne: 1}"):
+        assert await _outcome(accounts, name) == "AuthenticationFailed", name
 
 
 async def test_nobody_has_a_salt_that_stays(accounts: Accounts) -> None:
@@ -211,13 +211,16 @@ async def test_a_weak_hash_is_replaced_with_the_keys(accounts: Accounts) -> None
     assert await _outcome(accounts) == user
 
 
-@pytest.mark.parametrize("hashed", [False, True], ids=["password", "hash"])
-async def test_a_new_password_is_the_only_one(accounts: Accounts, hashed: bool) -> None:
+async def test_a_new_password_is_the_only_one(accounts: Accounts) -> None:
     user = await _make(accounts)
-    new = await accounts.passwords.hash("newer") if hashed else "newer"
-    await accounts.users.update(user, {}, SYSTEM, password=new, hashed=hashed)
+    before = (await _prove(accounts))[0].principal
+    await accounts.users.set_password(user, "newer", SYSTEM)
     assert await _outcome(accounts) == "AuthenticationFailed"
-    assert await _outcome(accounts, password="newer") == ("AuthenticationFailed" if hashed else user)
+    after = (await _prove(accounts, password="newer"))[0].principal
+    assert after.auth_version == before.auth_version + 1  # which ends the sessions of the old one
+    await accounts.users.update(user, {}, SYSTEM, password=await accounts.passwords.hash("newest"), hashed=True)
+    assert await _outcome(accounts, password="newer") == "AuthenticationFailed"
+    assert await _outcome(accounts, password="newest") == "AuthenticationFailed"
 
 
 async def test_a_hash_put_beside_the_keys_makes_them_useless(accounts: Accounts) -> None:
