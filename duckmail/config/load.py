@@ -106,19 +106,19 @@ def _mistake(detail: ErrorDetails) -> Mistake:
 
 
 def _unknown(path: Sequence[str]) -> str:
-    """What to say about a key that does not exist: the nearest one that does, here or in another section."""
+    """What to say about a key that does not exist: the same in another section, or the nearest one here."""
     model: type[BaseModel] | None = Config
     for part in path[:-1]:
         model = _section(model, part) if model else None
     name = path[-1]
     kind = "section" if len(path) == 1 else "key"
-    near = difflib.get_close_matches(name, list(model.model_fields) if model else [], n=1)
-    if near:
-        return f"unknown {kind}, did you mean {near[0]}?"
     for section in Config.model_fields:
         inner = _section(Config, section)
         if inner and name in inner.model_fields:
             return f"unknown {kind}, did you mean {section}.{name}?"
+    near = difflib.get_close_matches(name, list(model.model_fields) if model else [], n=1)
+    if near:
+        return f"unknown {kind}, did you mean {near[0]}?"
     return f"unknown {kind}"
 
 
