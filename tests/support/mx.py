@@ -60,10 +60,12 @@ class MxHouse:
     dns: Dns
     names: DnsServer
 
-    def delivery(self) -> Delivery:
+    def sorter(self) -> Sorting:
         house = self.house
-        sorter = Sorting(house.store, house.queue, Forwarding(HOSTNAME), house.pool, HOSTNAME)
-        return Delivery(house.store, house.pool, sorter=sorter)
+        return Sorting(house.store, house.queue, Forwarding(HOSTNAME), house.pool, HOSTNAME)
+
+    def delivery(self) -> Delivery:
+        return Delivery(self.house.store, self.house.pool, sorter=self.sorter())
 
     def reception(
         self,
