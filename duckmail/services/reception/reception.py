@@ -29,6 +29,7 @@ from duckmail.services.reception.notices import Concern, Notices
 from duckmail.services.recipients import Resolver
 
 POSTMASTER = "postmaster"
+HEADER_INLINE = 16 * 1024  # octets of a header that is looked through on the event loop; longer ones in a thread (H7)
 
 _logger = logging.getLogger("duckmail.mx")
 
@@ -138,7 +139,11 @@ class Reception:
         key = await self._key(raw)
         recipients = [each.recipient for each in named]
         inspected = await self._inspect(caller, envelope, recipients, raw)
-        raw = cleaned(raw, self._received(envelope, recipients), self._policy.server)
+        line, server = self._received(envelope, recipients), self._policy.server
+        if len(block_of(raw)) <= HEADER_INLINE:
+            raw = cleaned(raw, line, server)
+        else:
+            raw = await self._parts.threads.run(cleaned, raw, line, server)
         verdicts = await self._parts.delivery.deliver(replace(envelope, key=key), raw, recipients, inspected)
         checked = inspected.checked
         proven = checked is not None and checked.found.proves(envelope.sender)
