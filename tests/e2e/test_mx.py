@@ -44,7 +44,7 @@ async def world(
             "mx": {"listen": [f"{HOST}:0"], "blocklists": ["bl.example"], "exempt": []},
             "proxy": {"peers": [f"{BALANCER}/32"]},
             "outbound": {"nameservers": [dns.address]},
-            "mailauth": {"timeout": 20},
+            "mailauth": {"timeout": 60},
         }
         server = ServerProcess(folder, databases, sections)
         await asyncio.to_thread(server.start)

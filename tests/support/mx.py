@@ -23,6 +23,7 @@ from duckmail.services.reception.notices import Notices
 from duckmail.services.reception.reception import Parts, Policy, Reception
 from duckmail.services.recipients import Resolver
 from duckmail.services.sorting import Sorting
+from duckmail.services.srs import Srs
 from protocols.mx.server import MxServer
 from protocols.mx.settings import MxSettings
 from storage.redis.counters import Counters
@@ -50,6 +51,7 @@ ZONE: DnsZone = {
     ("broken.example.net", "A"): SERVFAIL,
 }
 WAIT = 20.0
+SRS = Srs("bounces.example", lambda: [b"k" * 32])  # a domain without addresses of its own
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class MxHouse:
         return Sorting(house.store, house.queue, Forwarding(HOSTNAME), house.pool, HOSTNAME)
 
     def delivery(self) -> Delivery:
-        return Delivery(self.house.store, self.house.pool, sorter=self.sorter())
+        return Delivery(self.house.store, self.house.pool, sorter=self.sorter(), srs=SRS)
 
     def reception(
         self,
@@ -79,10 +81,10 @@ class MxHouse:
         counters: Counters | None = None,
     ) -> Reception:
         house, counted = self.house, counters or Counters(None)
-        verifier = Verifier(self.dns, house.pool, MailauthPolicy(HOSTNAME, 8.0))
+        verifier = Verifier(self.dns, house.pool, MailauthPolicy(HOSTNAME, 60.0))
         parts = Parts(
             delivery=delivery or self.delivery(),
-            resolver=Resolver(house.store.addresses),
+            resolver=Resolver(house.store.addresses, None, (SRS.domain,)),
             inspection=Inspection(verifier, relayed=False, spam=spam),
             gate=Gate(counted, self.dns, gate or GatePolicy(hostname=HOSTNAME)),
             greylist=Greylist(counted, greylist, 3600),
@@ -155,7 +157,7 @@ async def shared_mx(mongo_uri: str) -> AsyncIterator[MxHouse]:
     name = f"t_mx_{uuid.uuid4().hex[:8]}"
     try:
         async with open_submission(mongo_uri, name) as house, dns_server(ZONE) as names:
-            dns = Dns([names.address], timeout=2, tries=1, deadline=5)
+            dns = Dns([names.address], timeout=15, tries=1, deadline=30)
             try:
                 yield MxHouse(house, dns, names)
             finally:

@@ -27,6 +27,13 @@ async def house(mongo_uri: str) -> AsyncIterator[MxHouse]:
         yield opened
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here depends on how fast DNS on loopback is."""
+    for name in ("blocklists.SECONDS", "gate.NAME_SECONDS"):
+        monkeypatch.setattr(f"duckmail.services.reception.{name}", 60.0)
+
+
 async def mail(house: MxHouse, server: MxServer, host: str = CLIENT, recipient: str = "anna@example.com") -> str:
     """The reply to RCPT, or to MAIL where that refuses."""
     async with house.session(server, host=host) as client:

@@ -9,7 +9,7 @@ import pytest
 from duckmail.errors import DuckmailError, OverQuota, Unavailable
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.services.inspection import Inspected
-from tests.support.mx import CLIENT, STRANGER, MxHouse, message, shared_mx
+from tests.support.mx import CLIENT, SRS, STRANGER, MxHouse, message, shared_mx
 
 FORGED = (
     "Authentication-Results: MX.example; spf=pass\r\n\tsmtp.mailfrom=bank.example\r\n"
@@ -163,6 +163,17 @@ async def test_addresses_that_forward(house: MxHouse) -> None:
     assert {each.notify.value for each in forwarded.message.recipients} == {0}
     assert b"\r\nReceived: from client.good.example" in forwarded.octets
     assert b"team@example.com\r\nAction: relayed\r\n" in report.octets
+
+
+async def test_bounces_of_forwarded_mail_come_back(house: MxHouse) -> None:
+    address = SRS.rewritten("author@away.example")
+    raw = message("bounce", "mailer-daemon@none.example")
+    assert (await house.send(raw, address, sender="")).startswith("250")
+    (bounce,) = await house.queued()
+    assert bounce.addresses == ["author@away.example"]
+    forged = address.replace("author", "victim")
+    assert (await house.send(raw, forged, sender="")) == "550 5.1.1 No such recipient here"
+    assert (await house.send(raw, "x@bounces.example", sender="")) == "550 5.1.1 No such recipient here"
 
 
 async def test_a_postmaster_that_is_nobody_leaves_the_mail_with_the_client(house: MxHouse) -> None:

@@ -92,11 +92,7 @@ class Reception:
             NotFound, AccountDisabled, OverQuota, RateLimited, Unavailable: as `Delivery.recipient`.
         """
         local, domain = split(address)
-        try:
-            async with asyncio.timeout(LOOKUP_SECONDS):
-                ours = await self._parts.resolver.is_local(domain)
-        except TimeoutError:
-            raise Unavailable(address=address, reason="look-up timed out") from None
+        ours = await self._is_ours(address, domain)
         if local.lower() == POSTMASTER and (ours or domain.lower() == self._policy.hostname.lower()):
             # RFC 5321 §4.5.1: mail for postmaster is taken from everybody, those who are refused otherwise not least.
             return replace(await self._postmaster(address, size), notify=notify)
@@ -108,6 +104,14 @@ class Reception:
         found = await self._parts.delivery.recipient(address, size)
         await self._parts.greylist.require_known(caller, sender, address)
         return replace(found, notify=notify)
+
+    async def _is_ours(self, address: str, domain: str) -> bool:
+        """Raises: Unavailable."""
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                return await self._parts.resolver.is_local(domain)
+        except TimeoutError:
+            raise Unavailable(address=address, reason="look-up timed out") from None
 
     async def _postmaster(self, address: str, size: int) -> Recipient:
         """The domain's own, else the server's."""
