@@ -75,6 +75,8 @@ from storage.redis.client import connect as connect_redis
 from storage.redis.client import connect_subscriber
 from storage.redis.counters import Counters
 from storage.redis.notifier import Notifier
+from storage.redis.presence import Presence
+from storage.redis.traffic import Traffic
 from storage.textsource import TextSource
 from storage.viewcache import ViewCache
 from storage.views import Delta
@@ -195,6 +197,8 @@ class Store:
         if redis_url:
             self._use_redis(redis_url, prefix)
         self.counters = Counters(self.redis, prefix)
+        self.traffic = Traffic(self.counters)
+        self.presence = Presence(self.redis, prefix, slot)
         self.health = Health(self.database, self.redis, prefix, self.schema)
         self.committer.publish = self._publish
 
@@ -220,6 +224,7 @@ class Store:
         self.tasks.start(self.lease.keep(), "lease")
         self.tasks.start(self.maildrops.keep(), "maildrops")
         self.tasks.start(self.views.poll(), "poll")
+        self.tasks.start(self.traffic.keep(), "traffic")
         if self.notifier is not None:
             self.tasks.start(self.notifier.send(), "publish")
             self.tasks.start(self.notifier.listen(), "listen")
@@ -231,6 +236,7 @@ class Store:
         if not await self.committer.drain(DRAIN_SECONDS):
             log.warning("changes were still waiting at the end")
         await self.tasks.aclose()
+        await self.traffic.flush()
         if await self.transactions.aclose():
             await self.lease.release()
         await self._close_clients()

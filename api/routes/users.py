@@ -130,7 +130,7 @@ def _limits(allowed: Limits, used: int, usage: Usage) -> Json:
         "imapDownload": counted("imap_max_download"),
         "pop3Download": counted("pop3_max_download"),
         "pop3MaxMessages": {"allowed": allowed.pop3_max_messages},
-        "imapMaxConnections": {"allowed": allowed.imap_max_connections, "used": 0},
+        "imapMaxConnections": {"allowed": allowed.imap_max_connections, "used": usage.sessions},
     }
 
 

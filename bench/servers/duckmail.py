@@ -43,7 +43,14 @@ CONFIG: Mapping[str, Mapping[str, object]] = {
     "api": {"listen": [f"{HOST}:0"]},
     "limits": {"per_network": 0, "per_user": 0, "quota": "100 GiB", "received": 1_000_000_000},
 }
-ALLOWANCES: Mapping[str, int] = {"recipients": 10**9, "pop3MaxMessages": 10_000, "pop3MaxDownload": 1 << 40}
+ALLOWANCES: Mapping[str, int] = {
+    "recipients": 10**9,
+    "pop3MaxMessages": 10_000,
+    "pop3MaxDownload": 1 << 40,
+    "imapMaxDownload": 1 << 40,
+    "imapMaxUpload": 1 << 40,
+    "imapMaxConnections": 10**6,
+}
 
 
 class Duckmail(Server):

@@ -81,7 +81,9 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         tokens=services.tokens,
         updates=services.updates,
         transfer=Transfer(services.store),
-        usages=Usages(services.store.counters, services.store.filters),
+        usages=Usages(
+            services.store.counters, services.store.filters, services.store.traffic, services.sessions.connections
+        ),
         users=services.users,
         webauthn=services.webauthn,
         webhooks=services.webhooks,

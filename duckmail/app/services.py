@@ -201,6 +201,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         await services.settings.look()
         tasks.start(services.settings.keep(), "settings")
         tasks.start(services.sessions.keep(), "sessions")
+        stack.push_async_callback(services.sessions.connections.tell)  # that there are none any more
         tasks.start(services.updates.keep(), "updates")
         tasks.start(services.address_register.keep(), "addressregister")
         yield services

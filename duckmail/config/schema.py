@@ -311,7 +311,7 @@ class Limits(Section):
         default=1000, description="Connections of one IPv4 address or one IPv6 /64. 0: no limit.", ge=0
     )
     per_user: int = Field(
-        default=32, description="Sessions of one account, where the account has no limit of its own. 0: no limit.", ge=0
+        default=32, description="Sessions of one account in a process, of all protocols together. 0: no limit.", ge=0
     )
     octet_budget: Size = Field(
         default=256 * MIB,

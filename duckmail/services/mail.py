@@ -27,8 +27,10 @@ from duckmail.model.ordering import SortBy, Threading, ThreadNode
 from duckmail.model.ranges import Ranges
 from duckmail.services import ordering, threading
 from duckmail.services.annotations import Annotations
+from duckmail.services.downloads import Downloads
 from duckmail.services.relocation import Relocation
 from duckmail.services.search import Search
+from duckmail.services.sendinglimit import expires_in
 from storage.changes.base import CHUNK
 from storage.changes.copy import ATOMIC, Copy
 from storage.changes.expunge import Expunge
@@ -55,6 +57,7 @@ class Mail:
         self._user = principal.user
         self._default_quota = default_quota
         self.annotations = Annotations(store.annotations, principal.user)
+        self.downloads = Downloads(store, principal.user, "imap")
 
     # -- mailboxes -------------------------------------------------------------------------------------------------
 
@@ -241,9 +244,10 @@ class Mail:
         user: User = await self._store.users.get(self._user)
         octets = sum(each.content.size for each in messages)
         counter, most = f"imap:upload:{self._user}", user.allowed.imap_max_upload
-        if (await self._store.counters.incr(counter, DAY, octets)).value > most:
+        count = await self._store.counters.incr(counter, DAY, octets)
+        if count.value > most:
             await self._store.counters.incr(counter, DAY, -octets)
-            raise RateLimited("Upload limit reached, try again later", limit=most)
+            raise RateLimited(f"Upload was rate limited. Try again in {expires_in(count.ttl)}", limit=most)
         return user
 
     async def _quota(self) -> int:

@@ -14,20 +14,18 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 
-from duckmail.errors import NotFound, RateLimited, TemporaryError
+from duckmail.errors import NotFound, TemporaryError
 from duckmail.model.account import Principal
 from duckmail.model.mailbox import INBOX
 from duckmail.model.message import FlagChange, FlagOperation, Needs, StoredMessage
 from duckmail.model.ranges import Ranges
+from duckmail.services.downloads import Downloads
 from duckmail.services.mail import Mail
 from storage.maildrops import Lock
-from storage.redis.counters import Counters
 from storage.store import Store
 from storage.views import View
 
-DAY = 24 * 3600  # seconds
 PIECE = 256 * 1024  # octets
-COUNTED = 1024 * 1024  # octets read before they are added to the account's counter
 # Clients fetch one message after the other: so many are loaded in one go, and kept until they are asked for.
 AHEAD_MESSAGES = 32
 AHEAD_OCTETS = 256 * 1024
@@ -73,10 +71,10 @@ class Maildrops:
             newest = list(view.uids[-limits.pop3_max_messages :])
             batches = mail.fetch(view, newest, Needs.META)
             entries = [_entry(message) async for batch in batches for message in batch]
-            allowance = Allowance(self._store.counters, principal.user, limits.pop3_max_download)
-            stack.push_async_callback(allowance.settle)
+            downloads = Downloads(self._store, principal.user, "pop3")
+            stack.push_async_callback(self._store.traffic.flush)
             changes = _Changes(self._store, mail, view, lock, self._expunge)
-            return Maildrop(entries, _Reader(mail, view, entries), allowance, changes, stack.pop_all())
+            return Maildrop(entries, _Reader(mail, view, entries), downloads, changes, stack.pop_all())
 
 
 class Maildrop:
@@ -86,14 +84,14 @@ class Maildrop:
         self,
         entries: list[Entry],
         reader: "_Reader",
-        allowance: "Allowance",
+        downloads: Downloads,
         changes: "_Changes",
         held: AsyncExitStack,
     ) -> None:
         """Used by `Maildrops.open`. `held`: what is given back at the end."""
         self._entries = entries
         self._reader = reader
-        self._allowance = allowance
+        self._downloads = downloads
         self._changes = changes
         self._held = held
         self._octets = sum(entry.size for entry in entries)
@@ -139,25 +137,23 @@ class Maildrop:
             Unavailable.
         """
         self.entry(number)
-        await self._allowance.require()
+        await self._downloads.require()
         message = await self._reader.whole(number)
         async with aclosing(_whole(message)) as pieces:
             async for piece in pieces:
-                self._allowance.took(len(piece))
+                self._downloads.took(len(piece))
                 yield piece
         self._retrieved.add(number)
-        await self._allowance.settle(COUNTED)
 
     async def top(self, number: int, lines: int) -> AsyncGenerator[bytes, None]:
         """Its header, the empty line behind it, and the first `lines` lines of its body. Raises as `retrieve`."""
         self.entry(number)
-        await self._allowance.require()
+        await self._downloads.require()
         message = await self._reader.load(number, Needs.HEADER | (Needs.CONTENT if lines else Needs.NOTHING))
         async with aclosing(_top(message, lines)) as pieces:
             async for piece in pieces:
-                self._allowance.took(len(piece))
+                self._downloads.took(len(piece))
                 yield piece
-        await self._allowance.settle(COUNTED)
 
     async def commit(self) -> None:
         """Carries out what the session asked for; durable on return. What is gone already is left out.
@@ -247,39 +243,6 @@ class _Changes:
     async def _trash(self) -> str | None:
         """The path of the mailbox whose special use is \\Trash, whatever its name."""
         return next((found.path for found in await self._mail.mailboxes() if found.special_use == "\\Trash"), None)
-
-
-class Allowance:
-    """The octets that an account may still fetch within 24 hours from the first. `limit`: octets.
-
-    They are counted in the process and added to the account's counter every MiB: what is lost with a process, or with
-    Redis, is lost to nobody's harm (P5).
-    """
-
-    def __init__(self, counters: Counters, user: str, limit: int) -> None:
-        self._counters = counters
-        self._key = f"pop3:download:{user}"
-        self._limit = limit
-        self._left = 0  # until the first look
-        self._uncounted = 0
-
-    async def require(self) -> None:
-        """Raises: RateLimited: nothing is left. One that is left is enough for a message of any size."""
-        if self._left <= 0:
-            await self.settle()
-            self._left = self._limit - (await self._counters.get(self._key)).value
-        if self._left <= 0:
-            raise RateLimited("Download limit reached, try again later", limit=self._limit)
-
-    def took(self, octets: int) -> None:
-        self._left -= octets
-        self._uncounted += octets
-
-    async def settle(self, least: int = 1) -> None:
-        """Adds what was taken to the counter, if it is at least `least` octets."""
-        if self._uncounted >= least:
-            octets, self._uncounted = self._uncounted, 0
-            self._left = self._limit - (await self._counters.incr(self._key, DAY, octets)).value
 
 
 class _Silent:

@@ -19,6 +19,7 @@ from time import monotonic
 from duckmail.errors import Unavailable
 from duckmail.model.account import Principal, Standing
 from duckmail.runtime.log import event
+from duckmail.services.connections import Connections
 from storage.store import Store
 
 _logger = logging.getLogger("duckmail.sessions")
@@ -47,6 +48,7 @@ class Sessions:
         self._open: dict[str, set[_Session]] = {}  # by account
         self._heard: set[str] = set()
         self._news = asyncio.Event()
+        self.connections = Connections(store.presence, self._news.set)
         store.account_changed = self._hear
 
     @property
@@ -86,6 +88,7 @@ class Sessions:
                     await self._news.wait()
             self._news.clear()
             heard, self._heard = self._heard, set()
+            await self.connections.tell()
             if monotonic() >= due:
                 heard, due = set(self._open), monotonic() + POLL_SECONDS
             try:

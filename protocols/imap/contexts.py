@@ -192,13 +192,14 @@ class Contexts:
         session, plan = self._session, context.plan
         if plan is None or not uids or len(uids) > MOST_MESSAGES:
             return b""
-        gathered = Gathering(session)
+        gathered, before = Gathering(session), plan.octets
         try:
             async for batch in session.mail.fetch(self._selected.view, uids, plan.needs):
                 for message in batch:
                     await plan.write(gathered, self._selected, message, seen=False, condstore=session.condstore)
         except Overflow:
             return b""
+        session.mail.downloads.took(plan.octets - before)
         return bytes(gathered.data)
 
     def _tell(self, context: Context, change: _Change) -> bool:

@@ -9,7 +9,7 @@ from duckmail.mime.structure import body
 from duckmail.model.message import Needs, StoredMessage
 from protocols.imap import sections
 from protocols.imap.selected import Selected
-from protocols.imap.wire.fetch import BodySection, FetchItem, Section, Simple
+from protocols.imap.wire.fetch import BinarySize, BodySection, FetchItem, Section, Simple
 from protocols.imap.wire.parser import ParseError
 from protocols.imap.wire.response import internal_date, quoted_or_literal
 from protocols.imap.writer import Writer
@@ -153,6 +153,12 @@ class Plan:
                 names.append(item.name)
             else:
                 raise ParseError("Unknown FETCH item")
+        # What is counted against the limit of a day: bodies, and what is in them; header fields and the like are free.
+        self.fetches = any(
+            not isinstance(section, BinarySize) and sections.needs(section) is Needs.CONTENT
+            for _, section in self.sections
+        )
+        self.octets = 0  # of bodies, written so far
         if modseq:
             names.append("MODSEQ")
         self.names = frozenset(names)
@@ -246,5 +252,6 @@ class Plan:
                 writer.write(b"NIL")  # RFC 3501 §7.4.2: nstring
             else:
                 await octets.write(writer)
+                self.octets += octets.size if self.fetches else 0
         writer.end(b")\r\n")
         return True

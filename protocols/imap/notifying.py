@@ -177,6 +177,7 @@ class Notifier:
             return
         self._session.writer.write(bytes(gathered.data))
         self._session.writer.push()
+        self._mail.downloads.took(plan.octets)
         self._fetched = announced
 
 

@@ -83,6 +83,10 @@ class Binary:
     count: int
     nul: bool
 
+    @property
+    def size(self) -> int:
+        return self.count
+
     async def write(self, writer: Writer) -> None:
         """RFC 3516 §4.2: a literal8 where there is a NUL, decoded once more as it goes out."""
         writer.write((b"~" if self.nul else b"") + literal_header(self.count))
@@ -104,6 +108,11 @@ class Size:
     """Of BINARY.SIZE."""
 
     octets: int
+
+    @property
+    def size(self) -> int:
+        """Of what a client fetches: nothing."""
+        return 0
 
     async def write(self, writer: Writer) -> None:
         writer.write(b"%d" % self.octets)

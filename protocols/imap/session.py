@@ -150,10 +150,13 @@ class Session:
     def starttls_allowed(self) -> bool:
         return self.settings.starttls and self.connection.tls_available and not self.connection.tls
 
-    def log_in(self, principal: Principal) -> None:
-        """Raises LimitReached: the account has too many sessions."""
-        self._slot.enter_context(self.services.user_slot(principal.user))
-        self._slot.enter_context(self.services.sessions.joined(principal, self.end))
+    async def log_in(self, principal: Principal, most: int) -> None:
+        """`most`: IMAP sessions of the account. Raises LimitReached: it has as many, or too many of all protocols."""
+        with ExitStack() as slot:
+            slot.enter_context(self.services.user_slot(principal.user))
+            slot.enter_context(await self.services.sessions.connections.take(principal.user, most))
+            slot.enter_context(self.services.sessions.joined(principal, self.end))
+            self._slot = slot.pop_all()
         self.principal = principal
         self._mail = self.services.mail(principal)
         self.state = State.AUTHENTICATED

@@ -86,7 +86,8 @@ async def pass_(session: Session, argument: str) -> Reply:
     # RFC 1939 §7: only right after a successful USER; blanks may belong to the password.
     if not session.user:
         return err("USER comes first")
-    return await _admit(session, await _attempt(session).by_password(session.user, argument))
+    found = await _attempt(session).by_password(session.user, argument)
+    return await _admit(session, found.principal)
 
 
 async def auth(session: Session, argument: str) -> Reply:
@@ -103,10 +104,10 @@ async def auth(session: Session, argument: str) -> Reply:
         return await session.line(SASL_LINE)
 
     try:
-        principal = await _attempt(session).by_mechanism(mechanism, initial.lstrip(" ").encode() or None, ask)
+        found = await _attempt(session).by_mechanism(mechanism, initial.lstrip(" ").encode() or None, ask)
     except SaslError as error:
         return err(str(error))
-    return await _admit(session, principal)
+    return await _admit(session, found.principal)
 
 
 def _attempt(session: Session) -> Attempt:

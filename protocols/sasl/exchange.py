@@ -4,9 +4,8 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from duckmail.model.account import Principal
 from duckmail.model.credentials import ScramProof
-from duckmail.services.auth import Auth
+from duckmail.services.auth import Auth, SignedIn
 from protocols.net.connection import Connection
 from protocols.sasl.mechanisms import Mechanism, decode
 from protocols.sasl.scram import final_message
@@ -24,12 +23,12 @@ class Attempt:
     protocol: str
     connection: Connection
 
-    async def by_password(self, username: str, password: str) -> Principal:
+    async def by_password(self, username: str, password: str) -> SignedIn:
         """Raises: as `Auth.login`."""
         network, trace = self.connection.peer.network, self.connection.trace
-        return await self.auth.login(username, password, self.scope, network, self.protocol, trace=trace)
+        return await self.auth.sign_in(username, password, self.scope, network, self.protocol, trace=trace)
 
-    async def by_mechanism(self, mechanism: Mechanism, initial: bytes | None, ask: Ask) -> Principal:
+    async def by_mechanism(self, mechanism: Mechanism, initial: bytes | None, ask: Ask) -> SignedIn:
         """Carries out an exchange.
 
         Args:
@@ -57,11 +56,11 @@ class Attempt:
         told = await self.auth.salt(lookup.username, self.scope, network, self.protocol, trace=trace)
         return lookup.challenge(told.salt, told.iterations)
 
-    async def _by_proof(self, proof: ScramProof, ask: Ask) -> Principal:
+    async def _by_proof(self, proof: ScramProof, ask: Ask) -> SignedIn:
         network, trace = self.connection.peer.network, self.connection.trace
         signed_in = await self.auth.sign_in_by_proof(proof, self.scope, network, self.protocol, trace=trace)
         # RFC 9051 §6.2.2, RFC 5034 §4, RFC 4954 §4: what a server adds to its success is a challenge of its own, and
         # the client's answer to it is empty. It says `*` when the signature is not what it should be.
         if decode(await ask(b64encode(final_message(signed_in.signature)))):
             raise SaslError("The last response must be empty")
-        return signed_in.principal
+        return signed_in

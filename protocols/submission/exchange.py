@@ -31,7 +31,8 @@ async def exchange(argument: str, offer: Offer, attempt: Attempt, ask: Callable[
     try:
         # RFC 4954 §4: "=" stands for an empty initial response.
         response = initial.strip(" ").encode() or None
-        return await attempt.by_mechanism(mechanism, response, lambda challenge: ask(challenge.decode()))
+        found = await attempt.by_mechanism(mechanism, response, lambda challenge: ask(challenge.decode()))
+        return found.principal
     except SaslError as error:
         # RFC 4954 §4: 501 for invalid base64, and for "*", with which a client gives up.
         raise CommandError(501, "5.5.2", str(error)) from None

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -57,6 +58,27 @@ class Counters:
             except (RedisError, OSError, TimeoutError) as error:
                 self._lost(error)
         return self._memory.incr(key, window, by)
+
+    async def add(self, amounts: Mapping[str, int], window: int) -> dict[str, Count]:
+        """As `incr`, of many counters in one round trip; by key."""
+        client = self._available()
+        if client is not None:
+            try:
+                async with asyncio.timeout(CALL_SECONDS), client.pipeline(transaction=False) as pipeline:
+                    for key, by in amounts.items():
+                        name = self._prefix + key
+                        pipeline.incrby(name, by)
+                        pipeline.expire(name, window, nx=True)
+                        pipeline.ttl(name)
+                    found = await pipeline.execute()
+                values, ttls = found[::3], found[2::3]
+                return {
+                    key: Count(int(value), max(int(ttl), 0))
+                    for key, value, ttl in zip(amounts, values, ttls, strict=True)
+                }
+            except (RedisError, OSError, TimeoutError) as error:
+                self._lost(error)
+        return {key: self._memory.incr(key, window, by) for key, by in amounts.items()}
 
     async def get(self, key: str) -> Count:
         client = self._available()

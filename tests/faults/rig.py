@@ -195,7 +195,8 @@ class Rig:
                 users = Users(store.users, store.addresses, Passwords(pool), HOST)
                 for name in names:
                     own = (attributes or {}).get(name, {})
-                    await users.create(NewUser(username=name, password=PASSWORD, attributes=own), SYSTEM)
+                    limits = {"imap_max_connections": 200, **own}
+                    await users.create(NewUser(username=name, password=PASSWORD, attributes=limits), SYSTEM)
         finally:
             pool.close()
 

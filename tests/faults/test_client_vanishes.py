@@ -80,7 +80,9 @@ async def house(mongo_uri: str, database_name: str, redis_url: str, octets: int 
         async with open_store(mongo_uri, database_name, redis_url) as store:
             passwords = Passwords(pool)
             users = Users(store.users, store.addresses, passwords, "mail.test")
-            await users.create(NewUser(username="anna", password="secret"), SYSTEM)
+            await users.create(
+                NewUser(username="anna", password="secret", attributes={"imap_max_connections": 20}), SYSTEM
+            )
             auth = open_auth(store, users, passwords)
             sessions = open_sessions(store)
             reach = limits.user, budget, scan, open_urls(store)

@@ -138,6 +138,7 @@ async def open_api(
         register = AddressRegister(AddressRegisterRecords(accounts.database), accounts.records)
         files, budget = UserFiles(store.files, store.users, accounts.pool), OctetBudget(256 << 20)
         queue = Queue(store, Reports(store, HOSTNAME, Schedule((60.0,))))
+        sessions = Sessions(store)
         around = Around(accounts.pool, queue, task_list, files, budget, policy or Policy(HOSTNAME), register)
         certificates = Certificates(store.certs, SEALER, accounts.pool, problem, task_list)
         authority = AcmeAuthority(acme_directory, "", None, "test", accounts.pool)
@@ -173,9 +174,9 @@ async def open_api(
             settings=ServerSettings(store.setting_records, store.settings),
             tasks=task_list,
             tokens=accounts.tokens,
-            updates=Updates(store, Sessions(store)),
+            updates=Updates(store, sessions),
             transfer=Transfer(store),
-            usages=Usages(accounts.counters, store.filters),
+            usages=Usages(accounts.counters, store.filters, store.traffic, sessions.connections),
             users=accounts.users,
             webauthn=WebAuthn(
                 store.webauthn,

@@ -54,7 +54,9 @@ async def open_imap(
             passwords, scram = Passwords(pool), open_scram(pool)
             users = Users(store.users, store.addresses, passwords, "example.com", scram=scram)
             for name in ("anna", "bert"):
-                await users.create(NewUser(username=name, password="secret"), SYSTEM)
+                await users.create(
+                    NewUser(username=name, password="secret", attributes={"imap_max_connections": 1000}), SYSTEM
+                )
             services = ImapServices(
                 auth=open_auth(store, users, passwords, scram),
                 sessions=open_sessions(store),

@@ -36,12 +36,12 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         return await session.input.line(session.settings.login_timeout)
 
     try:
-        principal = await attempt(session).by_mechanism(mechanism, arguments.initial, ask)
+        found = await attempt(session).by_mechanism(mechanism, arguments.initial, ask)
     except ActingAsAnother as error:
         return no(str(error), "AUTHORIZATIONFAILED")  # RFC 5530 §3
     except SaslError as error:  # RFC 3501 §6.2.2: BAD for a cancelled exchange and for invalid base64
         return bad(str(error))
-    return admit(session, principal)
+    return await admit(session, found)
 
 
 AUTHENTICATE = command("AUTHENTICATE", BEFORE_LOGIN, _parse, _run, Trait.WAITS)

@@ -72,6 +72,8 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         vanished = await vanished_earlier(session, selected, arguments.changed_since, named)
         session.writer.vanished(vanished, earlier=True)
     live, limit = limiting.highest(session, _meant(selected, arguments, uids))
+    if plan.fetches:
+        await session.mail.downloads.require()
     seen: set[int] = set()
     if plan.sets_seen and not selected.read_only:
         seen = await _set_seen(session, selected, Ranges.from_sorted(live))
@@ -125,13 +127,20 @@ async def from_view(session: Session, selected: Selected, plan: Plan, uids: Sequ
 
 
 async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Sequence[int], seen: set[int]) -> int:
-    """How many messages were written; those expunged meanwhile are left out."""
-    writer, turns = session.writer, Turns()
-    written = 0
+    """How many messages were written; those expunged meanwhile are left out.
+
+    Raises: RateLimited: what may be fetched in a day came to its end among them.
+    """
+    writer, turns, downloads = session.writer, Turns(), session.mail.downloads
+    written = counted = 0
     async for batch in session.mail.fetch(selected.view, uids, plan.needs):
         for message in batch:
+            if counted:  # the first one is fetched, whatever its size: it was asked before
+                await downloads.require()
             new = message.uid in seen
             written += await plan.write(writer, selected, message, seen=new, condstore=session.condstore)
+            downloads.took(plan.octets - counted)
+            counted = plan.octets
             await writer.room()
             await turns.pause()
     return written

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from duckmail.errors import AuthenticationFailed, LimitReached
-from duckmail.model.account import Principal
+from duckmail.services.auth import SignedIn
 from protocols.imap import capabilities
 from protocols.imap.command import BEFORE_LOGIN, command
 from protocols.imap.reply import Reply, no, ok
@@ -35,17 +35,17 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
         username, password = arguments.username.decode("utf-8"), arguments.password.decode("utf-8")
     except UnicodeDecodeError:
         raise AuthenticationFailed from None
-    return admit(session, await attempt(session).by_password(username, password))
+    return await admit(session, await attempt(session).by_password(username, password))
 
 
 def attempt(session: Session) -> Attempt:
     return Attempt(session.services.auth, "imap", "imap", session.connection)
 
 
-def admit(session: Session, principal: Principal) -> Reply:
+async def admit(session: Session, found: SignedIn) -> Reply:
     """Who has signed in takes a place among the user's sessions."""
     try:
-        session.log_in(principal)
+        await session.log_in(found.principal, found.user.allowed.imap_max_connections)
     except LimitReached as error:
         # RFC 3501 §7.1: ALERT is shown to the person, who can close another program.
         return no(error.text, "ALERT")

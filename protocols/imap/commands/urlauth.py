@@ -104,8 +104,9 @@ def _parse_fetch(parser: Parser) -> list[str]:
 
 async def _fetch(session: Session, wanted: list[str]) -> Reply:
     """RFC 4467 §7: a URL that is not valid, for whatever reason, has NIL."""
-    writer = session.writer
+    writer, downloads = session.writer, session.mail.downloads
     for text in wanted:
+        await downloads.require()
         octets = await _octets(session, text)
         head = b"URLFETCH " + astring(text.encode("ascii"))
         if octets is None:
@@ -113,6 +114,7 @@ async def _fetch(session: Session, wanted: list[str]) -> Reply:
             continue
         writer.begin(b"* " + head + b" ")
         await octets.write(writer)
+        downloads.took(octets.size)
         writer.end(b"\r\n")
         await writer.room()
     return ok("URLFETCH completed")
