@@ -33,7 +33,7 @@ LARGEST_MESSAGE = 256 << 20
 
 # In this order: each names only what came before it. Documents as they are, secrets as hashes or sealed.
 PLAIN: tuple[str, ...] = ("addresses", "asps", "addressregister", "autoreplies", "filters")
-_PRIVATE = ("audits", "sessionVersion", "logoutReason")
+_PRIVATE = ("audits", "sessionVersion", "logoutReason", "filled")
 _MAILBOX = ("path", "specialUse", "subscribed", "hidden", "retention", "encryptMessages")
 _MESSAGE = ("idate", "prefix", "meta", "expires")
 

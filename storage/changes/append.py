@@ -12,7 +12,7 @@ from duckmail.errors import DuckmailError, LimitReached, NotFound, OverQuota
 from duckmail.model.flags import to_mask
 from duckmail.model.message import Appended, NewMessage
 from storage.audits import copies, copy_queued
-from storage.changes.base import Change, Key, Outcome, Tx, keywords_to_add, tally
+from storage.changes.base import NEARLY_FULL, Change, Key, Outcome, Tx, keywords_to_add, tally
 from storage.changes.remembered import Remembered
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
@@ -96,6 +96,7 @@ class AppendGroup:
         self._threads = await threads.assign(messages)
         found = await self._count(tx)
         self._reject(found)
+        await tx.alone(self._nearly_full(found))
         await self._add_keywords(tx, found)
         documents, deliveries, outcomes = self._build(found)
         # Contents go beside the transaction, yet after its first command: what that primary takes from now on is
@@ -252,6 +253,14 @@ class AppendGroup:
                     errors[append] = error
         if errors:
             raise Rejected(errors)
+
+    def _nearly_full(self, found: dict[ObjectId, Document]) -> list[ObjectId]:
+        """The accounts that have little room left."""
+        quotas = {append.key.user: append.quota for append in self.appends if append.quota}
+        used = self._used(found)
+        for append in self.appends:
+            used[append.key.user] += append.size
+        return [user for user, quota in quotas.items() if used[user] + NEARLY_FULL > quota]
 
     def _used(self, found: dict[ObjectId, Document]) -> dict[ObjectId, int]:
         """Octets in the mailboxes found, without what this group has added to them; by account."""

@@ -22,6 +22,9 @@ from storage.views import Delta, View
 CHUNK = 1_000  # messages in one transaction (DESIGN §5 Size)
 # Of message documents that one transaction writes anew: until the commit MongoDB holds them all in its cache.
 CHUNK_OCTETS = 8 * 1024 * 1024
+# Octets that a quota is away from which on an account's changes are let through one at a time: what may be in flight
+# for it in all processes together. Farther away no two of them can exceed the quota between them.
+NEARLY_FULL = 64 * 1024 * 1024
 MEASURED = {"_id": 0, "uid": 1, "octets": {"$bsonSize": "$$ROOT"}}
 
 
@@ -73,6 +76,16 @@ class Tx:
         if update["$inc"] or keywords:
             update = {operator: value for operator, value in update.items() if value}
             await self.mailboxes.update_one({"_id": key.mailbox, "user": key.user}, update, session=self.session)
+
+    async def alone(self, users: Sequence[ObjectId]) -> None:
+        """Makes this transaction conflict with every other one that says so of one of these accounts.
+
+        Two that fill different mailboxes would else both find room for what only one of them has room for: they read
+        the same sizes, and write nothing in common.
+        """
+        if users:
+            query = {"_id": {"$in": list(users)}}
+            await self.database["users"].update_many(query, {"$inc": {"filled": Int64(1)}}, session=self.session)
 
     def exact_view(self, key: Key, modseq: int) -> View | None:
         """The view, when it stands exactly before `modseq`: its flags are then those of the transaction."""

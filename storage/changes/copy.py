@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 from duckmail.errors import NoSuchMailbox, OverQuota, Unavailable
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
-from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
+from storage.changes.base import NEARLY_FULL, Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
 from storage.changes.rewriting import Rewritten, with_content
 from storage.mongo.client import Document
 from storage.views import Delta
@@ -105,5 +105,8 @@ async def check_quota(tx: Tx, key: Key, quota: int) -> None:
     if not quota:
         return
     rows = await tx.mailboxes.find({"user": key.user}, {"size": 1}, session=tx.session).to_list(None)
-    if sum(int(row["size"]) for row in rows) > quota:
+    used = sum(int(row["size"]) for row in rows)
+    if used > quota:
         raise OverQuota
+    if used + NEARLY_FULL > quota:
+        await tx.alone([key.user])

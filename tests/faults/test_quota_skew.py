@@ -1,0 +1,67 @@
+"""Two processes that fill different mailboxes of one account do not exceed its quota between them."""
+
+import asyncio
+
+from duckmail.errors import OverQuota
+from duckmail.model.message import NewMessage
+from duckmail.model.ranges import Ranges
+from duckmail.services.mail import Mail
+from tests.support.stores import Ears, message, new_account, open_store, put
+
+ROUNDS = 12
+SIZE = len(message(1))
+
+
+async def outcome(mail: Mail, path: str) -> bool:
+    """Whether there was room."""
+    try:
+        await mail.append(path, [NewMessage(await mail.prepare(message(1)))])
+    except OverQuota:
+        return False
+    return True
+
+
+async def test_there_is_room_for_one_of_two(mongo_uri: str, database_name: str) -> None:
+    async with (
+        open_store(mongo_uri, database_name, slot="one") as one,
+        open_store(mongo_uri, database_name, slot="other") as other,
+    ):
+        principal = await new_account(one)
+        for path in ("a", "b"):
+            await one.mailboxes.create(principal.user, path)
+        for number in range(ROUNDS):
+            quota = (number + 1) * SIZE
+            mails = [(Mail(store, principal, quota), path) for store, path in ((one, "a"), (other, "b"))]
+            done = await asyncio.gather(*(outcome(mail, path) for mail, path in mails))
+            assert sorted(done) == [False, True], number
+            assert await one.mailboxes.used(principal.user) == quota
+
+
+async def test_a_copy_and_an_append(mongo_uri: str, database_name: str) -> None:
+    async with (
+        open_store(mongo_uri, database_name, slot="one") as one,
+        open_store(mongo_uri, database_name, slot="other") as other,
+    ):
+        principal = await new_account(one)
+        for path in ("a", "b"):
+            await one.mailboxes.create(principal.user, path)
+        await put(Mail(one, principal), "INBOX", [1])
+
+        async def copied(mail: Mail) -> bool:
+            ears = Ears()
+            view = await mail.open("INBOX", ears)
+            try:
+                await mail.copy(view, Ranges.of(1), "b")
+            except OverQuota:
+                return False
+            finally:
+                mail.close_view(view, ears)
+            return True
+
+        for number in range(ROUNDS):
+            quota = (number + 2) * SIZE
+            done = await asyncio.gather(
+                outcome(Mail(one, principal, quota), "a"), copied(Mail(other, principal, quota))
+            )
+            assert sorted(done) == [False, True], number
+            assert await one.mailboxes.used(principal.user) == quota
