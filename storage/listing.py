@@ -1,6 +1,6 @@
 """Messages for listings: pages of a mailbox by date, read along an index without a sort."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,10 +23,12 @@ Keys = tuple[Sequence[Any], Sequence[Any]]
 
 DATE_INDEX = [("user", 1), ("mailbox", 1), ("idate", 1), ("uid", 1)]
 ACCOUNT_INDEX = [("user", 1), ("idate", 1), ("_id", 1), ("mailbox", 1)]
+ID_INDEX = [("user", 1), ("_id", 1), ("mailbox", 1)]
 THREAD_INDEX = [("user", 1), ("thread", 1)]
 INDEXES: tuple[tuple[str, list[tuple[str, int]], Document], ...] = (
     ("messages", DATE_INDEX, {}),
     ("messages", ACCOUNT_INDEX, {}),
+    ("messages", ID_INDEX, {}),
     ("messages", THREAD_INDEX, {}),
     ("messages", [("expires", 1)], {"sparse": True}),
 )
@@ -63,6 +65,20 @@ class Listing:
             keys = ([moment, message, MinKey()], [moment, message, MaxKey()])
         within: Document = {"mailbox": {"$in": [object_id(mailbox) for mailbox in mailboxes]}}
         return await self._along(ACCOUNT_INDEX, [("user", object_id(user))], keys, query, within)
+
+    async def id_page(
+        self, user: str, mailboxes: Sequence[str], query: MailboxQuery, spot: str
+    ) -> tuple[list[Document], bool]:
+        """As `account_page`, by id. `spot`: the id where the query's place is, "" for none.
+
+        Raises: Unavailable.
+        """
+        keys = None
+        if spot:
+            message = object_id(spot)
+            keys = ([message, MinKey()], [message, MaxKey()])
+        within: Document = {"mailbox": {"$in": [object_id(mailbox) for mailbox in mailboxes]}}
+        return await self._along(ID_INDEX, [("user", object_id(user))], keys, query, within)
 
     async def _along(
         self, index: Index, place: Bound, keys: Keys | None, query: MailboxQuery, within: Document
@@ -134,16 +150,14 @@ class Listing:
         async with operation():
             await self._messages.update_many(query, {name: each for name, each in update.items() if each})
 
-    async def spots(self, user: str, mailbox: str, uids: Sequence[int]) -> list[tuple[datetime, str]]:
-        """Internal date and id of those of `uids` (ascending) that exist. Raises: Unavailable."""
+    async def spots(self, user: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[list[tuple[datetime, str]]]:
+        """Internal date and id of those of `uids` (ascending) that exist, in batches. Raises: Unavailable."""
         base = {"user": object_id(user), "mailbox": object_id(mailbox)}
-        found: list[tuple[datetime, str]] = []
         for start in range(0, len(uids), CHUNK):
             query = {**base, "uid": uid_query(uids[start : start + CHUNK])}
             async with operation():
                 rows = await self._messages.find(query, {"idate": 1}).to_list(None)
-            found += [(row["idate"], str(row["_id"])) for row in rows]
-        return found
+            yield [(row["idate"], str(row["_id"])) for row in rows]
 
     async def by_ids(self, user: str, ids: Sequence[str]) -> list[Document]:
         """Those that exist, in the order of `ids`. Raises: Unavailable."""

@@ -1,5 +1,6 @@
 """Access tokens of the API: only the SHA-256 of a token is stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -57,6 +58,12 @@ class Tokens:
         if document is None or not _lives(document):
             return None
         return _record(document)
+
+    async def living(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of them that are tokens still. Raises: Unavailable."""
+        async with operation(5):
+            cursor = self._tokens.find({"_id": {"$in": list(digests)}}, {"expires": 1})
+            return {bytes(document["_id"]) for document in await cursor.to_list(None) if _lives(document)}
 
     async def by_role(self, role: str, limit: int) -> list[TokenRecord]:
         """Living tokens, oldest first."""

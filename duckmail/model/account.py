@@ -130,7 +130,8 @@ class Principal:
 
     `user`: the account's id, empty for server roles. `role`: `user` for a mail session, else an API role.
     `scope`: what the sign-in was for: `master`, `imap`, `pop3`, `smtp`. `auth_version`, `session_version`: of the
-    account at the sign-in. `credential`: id of the application password that was used, if it was one.
+    account at the sign-in. `credential`: id of the application password that was used, if it was one. `token`: digest
+    of the API's token, if it was one.
     """
 
     user: str
@@ -140,6 +141,7 @@ class Principal:
     auth_version: int = 0
     session_version: int = 0
     credential: str = ""
+    token: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 - A session ends when its account is gone, disabled or suspended, may not use the protocol any more, has a new password
   or another reason to sign in anew (`auth_version`), or is logged out (`session_version`); and when the
-  application password it was opened with is gone.
+  application password, or the API's token, it was opened with is gone.
 - What decides is what the database says, never a message: a change published in Redis only makes us look at once.
   Every `POLL_SECONDS` all accounts with sessions are looked at, whether or not Redis is up.
 - A session that waits for its client ends at once, with a last word; another one when its command is answered.
@@ -103,10 +103,15 @@ class Sessions:
             sessions = [session for user in batch for session in self._open.get(user, ())]
             standings = await self._store.users.standings(batch)
             credentials = {session.principal.credential for session in sessions} - {""}
-            living = await self._store.asps.living(sorted(credentials)) if credentials else set()
+            living: set[str | bytes] = set()
+            if credentials:
+                living |= await self._store.asps.living(sorted(credentials))
+            tokens = {session.principal.token for session in sessions} - {b""}
+            if tokens:
+                living |= await self._store.tokens.living(sorted(tokens))
             self._end(sessions, standings, living)
 
-    def _end(self, sessions: Iterable[_Session], standings: dict[str, Standing], living: set[str]) -> None:
+    def _end(self, sessions: Iterable[_Session], standings: dict[str, Standing], living: set[str | bytes]) -> None:
         for session in sessions:
             principal = session.principal
             why = reason(principal, standings.get(principal.user), living)
@@ -116,14 +121,14 @@ class Sessions:
                 session.end(why)
 
 
-def reason(principal: Principal, standing: Standing | None, living: Container[str] = ()) -> str:
+def reason(principal: Principal, standing: Standing | None, living: Container[str | bytes] = ()) -> str:
     """Why a session of `principal` has to end, as its client may be told; "" when it may go on.
 
-    `living`: application passwords that still sign in.
+    `living`: application passwords that still sign in, and tokens.
     """
     if standing is None or not standing.active:
         return _NOT_ACTIVE
-    outdated = principal.credential and principal.credential not in living
+    outdated = any(used and used not in living for used in (principal.credential, principal.token))
     if standing.auth_version > principal.auth_version or outdated:
         return _AGAIN
     if principal.scope in standing.disabled_scopes:

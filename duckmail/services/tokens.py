@@ -91,10 +91,6 @@ class Tokens:
         await self._extend(record)
         return Grant(record.digest, record.role, record.user, username)
 
-    async def is_valid(self, digest: bytes) -> bool:
-        """Whether there still is such a token. Raises: Unavailable."""
-        return await self._records.find(digest) is not None
-
     async def _extend(self, record: TokenRecord) -> None:
         expires = min(datetime.now(UTC) + (record.ttl or self._ttl), record.created + LIFETIME)
         if expires - record.expires > _EXTEND_AFTER:
@@ -105,7 +101,11 @@ class Tokens:
         await self._records.renew(digest, user.auth_version)
 
     async def revoke(self, digest: bytes) -> None:
+        """Whoever follows an account with it is let go. Raises: Unavailable."""
+        record = await self._records.find(digest)
         await self._records.delete(digest)
+        if record is not None and record.user:
+            self._users.changed(record.user)
 
     async def of_role(self, role: str) -> list[TokenRecord]:
         """The oldest `MOST_LISTED` of a server role. Raises: Unavailable."""
@@ -128,7 +128,7 @@ class Tokens:
             raise NotFound("There is no such token")
         if len(found) > 1:
             raise InvalidInput("Several tokens begin so; give more digits")
-        await self._records.delete(found[0].digest)
+        await self.revoke(found[0].digest)
         return found[0]
 
 

@@ -10,7 +10,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,9 +33,6 @@ IDLE_SECONDS = 15.0
 LIFETIME_SECONDS = 30 * 60.0
 MOST_FOLLOWERS = 50  # of an account, in a process
 BATCH = 1000  # accounts in one query
-AGAIN = "Log in again"
-
-Good = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class _Follower:
     over: bool = False
 
     def end(self, why: str) -> None:
-        self.ended = why or AGAIN
+        self.ended = why
         self.bell.set()
 
 
@@ -98,11 +95,11 @@ class Updates:
                     self._ring(user)
             known = found
 
-    async def follow(self, user: str, last: str, by: Principal, good: Good) -> AsyncIterator[Part]:
+    async def follow(self, user: str, last: str, by: Principal, token: bytes = b"") -> AsyncIterator[Part]:
         """What changes from position `last` on, from now on without one or when it is not known any more.
 
         Args:
-            good: whether what let the caller in still does.
+            token: digest of what let the caller in, who is let go with it; b"" for none.
 
         Raises: NotFound, NotPermitted, LimitReached, Unavailable.
         """
@@ -115,10 +112,10 @@ class Updates:
         counted = {} if position else {each.id: _counters(each) for each in mailboxes}
         if position is None:
             position = {each.id: _spot(each) for each in mailboxes}
-        return self._parts(account, position, counted, good)
+        return self._parts(account, position, counted, token)
 
     @contextmanager
-    def _following(self, account: User) -> Iterator[_Follower]:
+    def _following(self, account: User, token: bytes) -> Iterator[_Follower]:
         follower = _Follower(asyncio.Event())
         principal = Principal(
             account.id,
@@ -126,6 +123,7 @@ class Updates:
             scope="api",
             auth_version=account.auth_version,
             session_version=account.session_version,
+            token=token,
         )
         self._followers.setdefault(account.id, set()).add(follower)
         try:
@@ -138,10 +136,10 @@ class Updates:
                 del self._followers[account.id]
 
     async def _parts(
-        self, account: User, position: Position, counted: dict[str, tuple[int, int]], good: Good
+        self, account: User, position: Position, counted: dict[str, tuple[int, int]], token: bytes
     ) -> AsyncIterator[Part]:
         end = monotonic() + LIFETIME_SECONDS
-        with self._following(account) as follower:
+        with self._following(account, token) as follower:
             while monotonic() < end and not follower.over:
                 follower.bell.clear()
                 news = _News(self._store, position, counted)
@@ -154,20 +152,18 @@ class Updates:
                     position = news.reached
                     yield Part(last.updates, await self._store.positions.save(account.id, position))
                     await asyncio.sleep(PAUSE_SECONDS)
-                elif not await self._wait(follower, good):
+                elif not await self._wait(follower):
                     yield Part([])
                 if follower.ended:
                     yield Part([Update("LOGOUT", {"reason": follower.ended})])
                     return
 
-    async def _wait(self, follower: _Follower, good: Good) -> bool:
+    async def _wait(self, follower: _Follower) -> bool:
         """Whether there is something to look at."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._idle):
                 await follower.bell.wait()
                 return True
-        if not await good():
-            follower.end(AGAIN)
         return False
 
 

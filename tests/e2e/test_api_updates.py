@@ -1,6 +1,7 @@
 """The updates of an account as server-sent events, and one truth for those who follow by API and by IMAP."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -183,6 +184,22 @@ async def test_it_ends_with_the_account_and_the_token(house: House) -> None:
     async with asyncio.timeout(WAIT):
         while house.services.updates.followers:
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("role", ["user", "root"])
+async def test_a_token_that_is_revoked_lets_go_at_once(house: House, role: str) -> None:
+    """By the end of sessions, as IMAP's: not by a sign of life, which here would come after an hour."""
+    house.services.updates._idle = 3600.0
+    user = await house.make_user()
+    owner = await house.services.store.users.get(user) if role == "user" else None
+    token, kept = [await house.services.tokens.issue(role, owner) for _ in range(2)]
+    async with following(house, user, token=token) as stream, following(house, user, token=kept) as other:
+        await house.services.tokens.revoke_named(hashlib.sha256(token.encode()).hexdigest())
+        events, _ = await stream.until("LOGOUT")
+        assert events == [{"command": "LOGOUT", "reason": "Log in again"}]
+        assert await stream.event() == ({}, "")
+        await house.call("POST", f"/users/{user}/mailboxes", {"path": "New"})
+        assert (await other.until("CREATE"))[0][-1]["path"] == "New"
 
 
 async def test_refusals(house: House) -> None:

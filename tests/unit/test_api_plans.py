@@ -84,7 +84,8 @@ async def test_a_mailbox_of_100_000(api: Api) -> None:
     assert (reply.status, reply.json["id"]) == (200, MANY // 3)
     check(one, "messages", 1)
 
-    for query in ("order=asc", f"order=desc&mailbox={posted.mailbox}", "order=desc&unseen=1"):
+    by_id = ("", f"mailbox={posted.mailbox}", "unseen=1")
+    for query in (*by_id, "order=asc", f"order=desc&mailbox={posted.mailbox}", "order=desc&unseen=1"):
         path, follow = f"/users/{posted.user}/search?limit=250&{query}", ""
         for _ in range(2):
             async with profiled(api.store.database) as search:
@@ -101,7 +102,18 @@ async def test_search_pages_by_date_meet(api: Api) -> None:
         await posted.post(message(number), path="INBOX" if number % 3 else "Drafts")
     moment = {"$set": {"idate": START}}
     await api.store.database["messages"].update_many({"uid": {"$lt": 4}}, moment)
-    for query in ("", "&order=asc", "&order=desc", "&order=asc&unseen=1", f"&order=desc&mailbox={posted.mailbox}"):
+    inside = f"&mailbox={posted.mailbox}"
+    for query in (
+        "",
+        inside,
+        "&unseen=1",
+        "&subject=number",
+        "&subject=number&order=asc",
+        "&order=asc",
+        "&order=desc",
+        "&order=asc&unseen=1",
+        f"&order=desc&mailbox={posted.mailbox}",
+    ):
         path = f"/users/{posted.user}/search?limit=2{query}"
         pages, follow, back = [], "", []
         while True:

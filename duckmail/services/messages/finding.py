@@ -1,6 +1,6 @@
 """Searching the mailboxes of an account, and acting on what is found."""
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,17 +85,17 @@ class Finding:
     async def find(self, user: str, wanted: Wanted, page: FoundPage, by: Principal, *, headers: bool = False) -> Found:
         """Raises: NoSuchMailbox, NotFound (the account), InvalidInput, LimitReached, NotPermitted, Unavailable."""
         node = criteria(wanted.filters, wanted.either)
-        if page.by_date and not wanted.q and node in _PLAIN:
+        if not wanted.q and node in _PLAIN:
             return await self._read_along(user, wanted, page, by, unseen=_PLAIN[node], headers=headers)
         found = await self._matching(user, wanted, by)
-        spots: list[tuple[datetime, str]] = []
+        pick = Pick(page)
         for mailbox, uids in found:
-            spots += await self._store.listing.spots(user, mailbox.id, uids)
-        shown, previous, following = _cut(spots, page)
-        documents = await self._store.listing.by_ids(user, [identifier for _, identifier in shown])
+            async for spots in self._store.listing.spots(user, mailbox.id, uids):
+                pick.add(spots)
+        documents = await self._store.listing.by_ids(user, [identifier for _, identifier in pick.shown])
         tables = {mailbox.id: mailbox.keywords for mailbox, _ in found}
         listed = await self._store.listing.listed(documents, tables, headers=headers)
-        return _found(MessagePage(listed, len(spots), previous, following), [each.id for each in listed])
+        return _found(MessagePage(listed, pick.total, pick.previous, pick.following), [each.id for each in listed])
 
     async def _read_along(
         self, user: str, wanted: Wanted, page: FoundPage, by: Principal, *, unseen: bool | None, headers: bool
@@ -105,7 +105,8 @@ class Finding:
         mailboxes = await self._scope(user, wanted, by)
         listing = self._store.listing
         spot = page.after or page.before
-        if wanted.mailbox:
+        by_uid = bool(wanted.mailbox) and page.by_date
+        if by_uid:
             place = None if spot is None else Place(spot[0], _uid(spot))
             query = MailboxQuery(
                 page.limit, page.ascending, place if page.after else None, None if page.after else place, unseen
@@ -115,14 +116,18 @@ class Finding:
             # Only the direction is taken from these places.
             after, before = (None if each is None else Place(each[0], 0) for each in (page.after, page.before))
             query = MailboxQuery(page.limit, page.ascending, after, before, unseen)
-            at = None if spot is None else (spot[0], _id(spot))
-            documents, more = await listing.account_page(user, [each.id for each in mailboxes], query, at)
+            within = [each.id for each in mailboxes]
+            if page.by_date:
+                at = None if spot is None else (spot[0], _id(spot))
+                documents, more = await listing.account_page(user, within, query, at)
+            else:
+                documents, more = await listing.id_page(user, within, query, "" if spot is None else _id(spot))
         tables = {each.id: each.keywords for each in mailboxes}
         listed = await listing.listed(documents, tables, headers=headers)
         back = page.after is None and page.before is not None
         total = sum(_counted(each, unseen) for each in mailboxes)
         shown = MessagePage(listed, total, more if back else page.after is not None, back or more)
-        return _found(shown, [each.uid if wanted.mailbox else each.id for each in listed])
+        return _found(shown, [each.uid if by_uid else each.id for each in listed])
 
     async def check(self, user: str, wanted: Wanted, action: Action, by: Principal) -> None:
         """Whether `act` could be begun. Raises: as `find`."""
@@ -193,6 +198,56 @@ class Finding:
             self._store.views.release(view, listener)
 
 
+class Pick:
+    """A page of what matches, given in any order: never more than the page and one batch are kept."""
+
+    def __init__(self, page: FoundPage) -> None:
+        self._page = page
+        self._back = page.after is None and page.before is not None
+        # Away from the cursor: back to front, when what is wanted stands before it.
+        self._rising = page.ascending is not self._back
+        spot = page.after or page.before
+        self._bound = None if spot is None else self._rank(spot)
+        self._passed = False
+        self._kept: list[tuple[datetime, str]] = []
+        self.total = 0
+
+    def _rank(self, spot: Spot) -> tuple[object, ...]:
+        """Raises: InvalidInput: of another search's cursor."""
+        return (spot[0], _id(spot)) if self._page.by_date else (_id(spot),)
+
+    def add(self, spots: Sequence[tuple[datetime, str]]) -> None:
+        self.total += len(spots)
+        ahead = [spot for spot in spots if self._is_ahead(spot)]
+        self._passed = self._passed or len(ahead) < len(spots)
+        kept = sorted([*self._kept, *ahead], key=self._rank, reverse=not self._rising)
+        self._kept = kept[: self._page.limit + 1]
+
+    def _is_ahead(self, spot: Spot) -> bool:
+        if self._bound is None:
+            return True
+        rank = self._rank(spot)
+        return rank > self._bound if self._rising else rank < self._bound
+
+    @property
+    def shown(self) -> list[tuple[datetime, str]]:
+        """In the page's order."""
+        page = self._kept[: self._page.limit]
+        return page[::-1] if self._back else page
+
+    @property
+    def previous(self) -> bool:
+        return self._more if self._back else self._passed
+
+    @property
+    def following(self) -> bool:
+        return self._passed if self._back else self._more
+
+    @property
+    def _more(self) -> bool:
+        return len(self._kept) > self._page.limit
+
+
 def _found(page: MessagePage, keys: Sequence[str | int]) -> Found:
     spots = [(message.idate, key) for message, key in zip(page.messages, keys, strict=True)]
     return Found(page, spots[0] if spots else None, spots[-1] if spots else None)
@@ -214,36 +269,3 @@ def _id(spot: Spot) -> str:
     if isinstance(spot[1], str):
         return spot[1]
     raise InvalidInput("The cursor is of another search")
-
-
-def _cut(spots: list[tuple[datetime, str]], page: FoundPage) -> tuple[list[tuple[datetime, str]], bool, bool]:
-    """The page in its order, and whether there are more before and behind it. Raises: InvalidInput."""
-
-    def rank(spot: Spot) -> tuple[object, ...]:
-        return (spot[0], _id(spot)) if page.by_date else (_id(spot),)
-
-    spots = sorted(spots, key=rank)
-    # Places count in ascending order; a descending page is one of them, turned round.
-    if page.after is not None:
-        bound = rank(page.after)
-        if page.ascending:
-            start = bisect_right(spots, bound, key=rank)
-            stop = min(start + page.limit, len(spots))
-        else:
-            stop = bisect_left(spots, bound, key=rank)
-            start = max(stop - page.limit, 0)
-    elif page.before is not None:
-        bound = rank(page.before)
-        if page.ascending:
-            stop = bisect_left(spots, bound, key=rank)
-            start = max(stop - page.limit, 0)
-        else:
-            start = bisect_right(spots, bound, key=rank)
-            stop = min(start + page.limit, len(spots))
-    elif page.ascending:
-        start, stop = 0, min(page.limit, len(spots))
-    else:
-        start, stop = max(len(spots) - page.limit, 0), len(spots)
-    lower, higher = start > 0, stop < len(spots)
-    shown = spots[start:stop]
-    return (shown, lower, higher) if page.ascending else (shown[::-1], higher, lower)
