@@ -6,14 +6,20 @@ from contextlib import asynccontextmanager
 from duckmail.app.services import Databases
 from duckmail.config.schema import Config
 from storage.embedded.servers import Addresses, Embedded, running
+from storage.mongo.client import require_answer
+
+ANSWER_SECONDS = 4.0  # in which somebody at a terminal is told that MongoDB is not there
 
 
 @asynccontextmanager
 async def databases(config: Config, *, attach: bool) -> AsyncIterator[Databases]:
     """Where MongoDB and Redis are; embedded servers run while the context is open.
 
-    `attach`: use the embedded servers of a duckmail that runs on the same data folder. Raises: EmbeddedError.
+    `attach`: use the embedded servers of a duckmail that runs on the same data folder, and say soon when a configured
+    MongoDB is not there. Raises: EmbeddedError, Unavailable.
     """
+    if attach and not config.embedded_mongo:
+        await require_answer(config.mongo.uri.get_secret_value(), ANSWER_SECONDS)
     if not config.embedded_mongo and not config.embedded_redis:
         yield _chosen(config, Addresses("", ""))
         return

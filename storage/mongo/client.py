@@ -31,6 +31,7 @@ CODEC: CodecOptions[Document] = CodecOptions(tz_aware=True)
 # P1: what is acknowledged is on the disks of a majority.
 MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
 CLOSE_SECONDS = 5.0
+GOODBYE_SECONDS = 0.2  # to whom little was said, and perhaps nobody is there
 
 T = TypeVar("T")
 
@@ -68,14 +69,28 @@ def connect(uri: str) -> Client:
         raise Unavailable("The MongoDB URI is not valid", error=str(error)) from error
 
 
+async def require_answer(uri: str, seconds: float) -> None:
+    """Raises: Unavailable: MongoDB does not answer within the time; says where it was looked for."""
+    client = connect(uri)
+    try:
+        with pymongo.timeout(seconds):
+            await client.admin.command("ping")
+    except PyMongoError as error:
+        known = client.topology_description.server_descriptions()
+        hosts = ", ".join(sorted(host if port is None else f"{host}:{port}" for host, port in known)) or "its servers"
+        raise Unavailable(f"MongoDB does not answer: {hosts}", error=f"{type(error).__name__}") from error
+    finally:
+        await close(client, GOODBYE_SECONDS)
+
+
 def database(client: Client, name: str) -> Database:
     """The database with majority reads and journaled majority writes, all on the primary."""
     return client.get_database(name, codec_options=CODEC, read_concern=ReadConcern("majority"), write_concern=MAJORITY)
 
 
-async def close(client: Client) -> None:
+async def close(client: Client, seconds: float = CLOSE_SECONDS) -> None:
     """Ends the client's sessions and connections, also when MongoDB does not answer."""
-    with pymongo.timeout(CLOSE_SECONDS):
+    with pymongo.timeout(seconds):
         await client.close()
 
 

@@ -79,6 +79,7 @@ class World:
     """The servers elsewhere: who answers what, and what they have got. A courier and a name server.
 
     `answers`: by address or by host, one after the other, the last one for ever; ACCEPT for all others.
+    `unheard`: hosts that answer so to the connection.
     """
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
@@ -87,6 +88,7 @@ class World:
     attempts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     dsn: bool = False
     ambiguous: set[str] = field(default_factory=set)
+    unheard: set[str] = field(default_factory=set)
     go: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     now: int = 0
@@ -118,12 +120,13 @@ class World:
 
     def _outcome(self, host: str, address: str) -> Outcome:
         self.attempts[address] += 1
+        heard = address in self.answers or host not in self.unheard
         answers = self.answers.get(address) or self.answers.get(host) or [ACCEPT]
         code, status, text = answers.pop(0) if len(answers) > 1 else answers[0]
         if address in self.ambiguous:
             self.ambiguous.discard(address)
             return Outcome(address, 0, "4.4.2", "The connection broke after the message", host, ambiguous=True)
-        return Outcome(address, code, status, text, host if code else "", dsn=self.dsn)
+        return Outcome(address, code, status, text, host if code else "", dsn=self.dsn, early=not heard)
 
     async def exchangers(self, domain: str) -> Exchangers:
         if domain == "broken.test":

@@ -9,9 +9,10 @@ import pytest
 from duckmail.errors import InUse, NotFound
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient, State
 from storage.sweep import DAY, Sweep
-from tests.support.outbound import ACCEPT, DEFER, REFUSE, SILENT, Outbound, World, outbound
+from tests.support.outbound import ACCEPT, DEFER, REFUSE, SILENT, Answer, Outbound, World, outbound
 from tests.support.stores import message
 
+NO_MAIL: Answer = (554, "5.3.2", "No mail here")
 DELIVERED, RELAYED, FAILED, WAITING, REMOVED = (
     State.DELIVERED,
     State.RELAYED,
@@ -357,6 +358,29 @@ async def test_the_next_host_is_asked(
     async with outbound(mongo_uri, database_name, world, relay=None, mx=True) as one:
         assert await one.ended(await one.submit("c@far.test", sender="")) == states
         assert [taken.host for taken in world.taken] == hosts
+
+
+@pytest.mark.parametrize(
+    ("second", "states", "hosts"),
+    [
+        pytest.param(ACCEPT, [RELAYED], ["b.test"], id="the-other-takes-it"),
+        pytest.param(NO_MAIL, [FAILED], [], id="all-say-so"),
+        pytest.param(SILENT, [WAITING], [], id="the-other-is-away"),
+    ],
+)
+async def test_a_host_that_wants_no_mail_at_all_speaks_for_itself(
+    mongo_uri: str, database_name: str, world: World, second: Answer, states: list[State], hosts: list[str]
+) -> None:
+    """RFC 5321 §5.1: a greeting of 554 is no word about the message; the next mail exchanger is asked."""
+    for order in (["a.test", "b.test"], ["b.test", "a.test"]):
+        world.hosts["far.test"] = order
+        world.answers, world.unheard = {"a.test": [NO_MAIL], "b.test": [second]}, {"a.test", "b.test"} - set(hosts)
+        async with outbound(mongo_uri, database_name, world, relay=None, mx=True, schedule=(3600,)) as one:
+            identifier = await one.submit("c@far.test", sender="")
+            found = await one.until(identifier, lambda found: found.recipients[0].attempts == 1 and not found.runner)
+            assert [recipient.state for recipient in found.recipients] == states
+            assert [taken.host for taken in world.taken] == hosts
+        world.taken.clear()
 
 
 async def test_without_name_servers_it_waits(mongo_uri: str, database_name: str, world: World) -> None:
