@@ -126,7 +126,7 @@ def _endpoint(each: Route, services: ApiServices, settings: ApiSettings) -> Hand
         caller = await identify(request, services.tokens, settings)
         request[_CALLER] = caller.principal
         async with _room(request, each, services.budget):
-            values = await read_input(request, each.body_limit, each.raw)
+            values = await read_input(request, each.body_limit, services.threads, each.raw)
             for name in each.headers:
                 if name in request.headers:
                     values.setdefault(name, request.headers[name])

@@ -13,9 +13,12 @@ import orjson
 from aiohttp import BodyPartReader, web
 
 from api.errors import FrameworkError, ValidationFailed
+from api.largejson import SMALL, TooMuchStructure, parse
+from duckmail.runtime.threads import Pool
 
 BODY_SECONDS = 60.0
 UPLOAD_SECONDS = 600.0
+STRUCTURE_LIMIT = 4 << 20  # octets of JSON beside its long strings
 FIELD_LIMIT = 2 << 20  # octets of a form's field that is no file
 MAX_KEYS = 1000  # of a query or a form
 _DEPTH = 5
@@ -25,15 +28,16 @@ _WITH_BODY = frozenset({"POST", "PUT", "DELETE"})
 Input = dict[str, object]
 
 
-async def read_input(request: web.Request, body_limit: int, raw: str = "") -> Input:
-    """`raw`: the key of a body that is neither JSON nor a form, "" where such a body is not looked at.
+async def read_input(request: web.Request, body_limit: int, threads: Pool, raw: str = "") -> Input:
+    """`threads`: for large bodies. `raw`: the key of a body that is neither JSON nor a form, "" where such a body is
+    not looked at.
 
     Raises: ValidationFailed, FrameworkError.
     """
     values: Input = dict(request.match_info)
     _merge(values, nest((key, value) for key, value in request.query.items() if key != "accessToken"))
     if request.method in _WITH_BODY and request.can_read_body:
-        _merge(values, await _read_body(request, body_limit, raw))
+        _merge(values, await _read_body(request, body_limit, threads, raw))
     return values
 
 
@@ -57,10 +61,10 @@ def _merge(values: Input, more: Mapping[str, object]) -> None:
         values.setdefault(key, value)
 
 
-async def _read_body(request: web.Request, limit: int, raw: str) -> Mapping[str, object]:
+async def _read_body(request: web.Request, limit: int, threads: Pool, raw: str) -> Mapping[str, object]:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        return _json(await _octets(request, limit, UPLOAD_SECONDS if raw else BODY_SECONDS))
+        return await _json(await _octets(request, limit, UPLOAD_SECONDS if raw else BODY_SECONDS), threads)
     if kind == "application/x-www-form-urlencoded":
         text = (await _octets(request, limit)).decode("utf-8", "replace")
         try:
@@ -70,7 +74,7 @@ async def _read_body(request: web.Request, limit: int, raw: str) -> Mapping[str,
     if raw and kind == "multipart/form-data":
         return await _form(request, limit, raw)
     if raw:
-        body = await _octets(request, limit, UPLOAD_SECONDS)
+        body = bytes(await _octets(request, limit, UPLOAD_SECONDS))
         return {raw: body} if body else {}
     return {}  # neither JSON nor a form: no parameters
 
@@ -111,7 +115,7 @@ async def _part(part: BodyPartReader, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _octets(request: web.Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
+async def _octets(request: web.Request, limit: int, seconds: float = BODY_SECONDS) -> bytearray:
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     body = bytearray()
@@ -126,7 +130,7 @@ async def _octets(request: web.Request, limit: int, seconds: float = BODY_SECOND
         raise _too_late() from None
     except web.PayloadAccessError:
         raise FrameworkError(400, "InvalidContent", "The body could not be read") from None
-    return bytes(body)
+    return body
 
 
 def _too_late() -> FrameworkError:
@@ -137,11 +141,13 @@ def _too_large(limit: int) -> FrameworkError:
     return FrameworkError(413, "RequestEntityTooLarge", f"The body may have at most {limit} bytes")
 
 
-def _json(body: bytes) -> Mapping[str, object]:
-    if not body.strip():
+async def _json(body: bytearray, threads: Pool) -> Mapping[str, object]:
+    if len(body) <= SMALL and not body.strip():
         return {}
     try:
-        value = orjson.loads(body)
+        value = orjson.loads(body) if len(body) <= SMALL else await threads.run(parse, body, STRUCTURE_LIMIT)
+    except TooMuchStructure:
+        raise _too_large(STRUCTURE_LIMIT) from None
     except orjson.JSONDecodeError as error:
         raise FrameworkError(400, "InvalidContent", f"Invalid JSON: {str(error)[:100]}") from None
     if not isinstance(value, dict):

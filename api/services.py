@@ -5,6 +5,7 @@ from typing import Protocol
 
 from api.acme import Challenges
 from duckmail.runtime.budget import OctetBudget
+from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.asps import ApplicationPasswords
@@ -63,6 +64,7 @@ class ApiServices:
     quotas: Quotas
     settings: ServerSettings
     tasks: TaskList
+    threads: Pool
     tokens: Tokens
     updates: Updates
     transfer: Transfer

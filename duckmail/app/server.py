@@ -78,6 +78,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         quotas=services.quotas,
         settings=services.settings,
         tasks=services.task_list,
+        threads=services.threads,
         tokens=services.tokens,
         updates=services.updates,
         transfer=Transfer(services.store),

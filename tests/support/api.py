@@ -173,6 +173,7 @@ async def open_api(
             quotas=Quotas(store, task_list),
             settings=ServerSettings(store.setting_records, store.settings),
             tasks=task_list,
+            threads=accounts.pool,
             tokens=accounts.tokens,
             updates=Updates(store, sessions),
             transfer=Transfer(store),
