@@ -18,6 +18,7 @@ from pymongo.errors import DuplicateKeyError
 from duckmail.errors import DuckmailError, InvalidInput, Unavailable
 from duckmail.model.flags import to_names
 from duckmail.model.message import NewMessage
+from storage import transferkinds
 from storage.changes.append import Append
 from storage.changes.base import Key
 from storage.mailboxes import new_document
@@ -32,7 +33,8 @@ LOADED = 4  # contents in memory at once, up to 2 MiB each
 LARGEST_MESSAGE = 256 << 20
 
 # In this order: each names only what came before it. Documents as they are, secrets as hashes or sealed.
-PLAIN: tuple[str, ...] = ("addresses", "asps", "addressregister", "autoreplies", "filters")
+# Of a security key it is the public one: there is no secret in it.
+PLAIN: tuple[str, ...] = ("addresses", "asps", "addressregister", "autoreplies", "filters", "webauthnkeys")
 _PRIVATE = ("audits", "sessionVersion", "logoutReason", "filled")
 _MAILBOX = ("path", "specialUse", "subscribed", "hidden", "retention", "encryptMessages")
 _MESSAGE = ("idate", "prefix", "meta", "expires")
@@ -41,6 +43,15 @@ _MESSAGE = ("idate", "prefix", "meta", "expires")
 def _record(document: Document) -> bytes:
     octets = bson.encode(document)
     return len(octets).to_bytes(4, "little") + octets
+
+
+async def _followed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The records behind an entry that has octets."""
+    digest = hashlib.sha256()
+    async for octets in pieces:
+        digest.update(octets)
+        yield _record({"octets": octets})
+    yield _record({"sha256": digest.digest()})
 
 
 @dataclass(slots=True)
@@ -99,6 +110,10 @@ class Export:
         for mailbox in mailboxes:
             async for octets, entries in self._messages(mailbox):
                 yield octets, entries
+        async for name, entry, pieces in transferkinds.exported(self._store, user):
+            yield _record({"in": name, "entry": entry}), 1
+            async for record in _followed(pieces):
+                yield record, 0
 
     async def _messages(self, mailbox: Document) -> AsyncIterator[tuple[bytes, int]]:
         last = 0
@@ -116,11 +131,8 @@ class Export:
                     entry = {name: row[name] for name in ("_id", "user", "mailbox", *_MESSAGE) if name in row}
                     entry |= {"flags": list(to_names(row["flags"], mailbox["keywords"])), "size": Int64(content.size)}
                     yield _record({"in": "messages", "entry": entry}), 1
-                    digest = hashlib.sha256()
-                    async for octets in content.read():
-                        digest.update(octets)
-                        yield _record({"octets": octets}), 0
-                    yield _record({"sha256": digest.digest()}), 0
+                    async for record in _followed(content.read()):
+                        yield record, 0
             if len(rows) < BATCH:
                 return
             last = int(rows[-1]["uid"])
@@ -192,13 +204,19 @@ class Import:
             if outcome != "failed":
                 self._users.add(entry["_id"])
             return outcome
-        if entry.get("user") not in self._users:
+        if name in transferkinds.KINDS:
+            raw = await self._octets(int(entry.get("size", -1)))
+            return await transferkinds.put(self._store, name, entry, raw) if self._owned(entry) else "failed"
+        if not self._owned(entry):
             return "failed"
         if name == "mailboxes":
             return await self._mailbox(entry)
         if name not in PLAIN:
             raise InvalidInput("A record of the file is none that is known here")
         return await self._insert(name, entry)
+
+    def _owned(self, entry: Document) -> bool:
+        return entry.get("user") in self._users
 
     async def _insert(self, name: str, document: Document) -> str:
         try:
@@ -249,7 +267,7 @@ class Import:
 
     async def _message(self, entry: Document) -> str:
         raw = await self._octets(int(entry.get("size", -1)))
-        if entry.get("user") not in self._users or entry.get("mailbox") not in self._mailboxes:
+        if not self._owned(entry) or entry.get("mailbox") not in self._mailboxes:
             return "failed"
         query = {"_id": entry["_id"], "user": entry["user"]}
         async with operation():

@@ -42,10 +42,15 @@ class UserFiles:
         self._files = database[f"{BUCKET}.files"]
         self._octets = Files(database, BUCKET)
 
-    async def add(self, user: str, new: NewFile, named: FileFields) -> str:
-        """The id of a new file, durable on return. Raises: Unavailable."""
+    async def add(self, user: str, new: NewFile, named: FileFields, identifier: ObjectId | None = None) -> str:
+        """The id of a new file, durable on return. `identifier`: it is to have; nobody's octets that are there go.
+
+        Raises: Unavailable.
+        """
         owner = object_id(user)
-        (file,) = await self._octets.write([new])
+        if identifier is not None:
+            await self._octets.delete([identifier])
+        (file,) = await self._octets.write([new], [identifier or ObjectId()])
         fields: Document = {
             "user": owner,
             "filename": named.filename,

@@ -39,13 +39,13 @@ class Files:
         self._files = database[f"{bucket}.files"]
         self._chunks = database[f"{bucket}.chunks"]
 
-    async def write(self, files: Sequence[NewFile]) -> list[ObjectId]:
-        """The ids of new files, in order, whose octets are durable on return.
+    async def write(self, files: Sequence[NewFile], ids: Sequence[ObjectId] = ()) -> list[ObjectId]:
+        """The ids of new files, in order, whose octets are durable on return. `ids`: that they are to have.
 
         Raises:
             Unavailable: the database does not answer; what was written is left to the sweep.
         """
-        ids = [ObjectId() for _ in files]
+        ids = list(ids) or [ObjectId() for _ in files]
         now = datetime.now(UTC)
         documents = [
             {"_id": file, "length": Int64(new.length), "chunkSize": CHUNK, "uploadDate": now}

@@ -14,11 +14,12 @@ from duckmail.services.mail import Mail
 from storage.fsck import check
 from storage.mongo.client import object_id
 from storage.transfer import MAGIC
+from tests.support.authenticator import Authenticator
 from tests.support.contents import attachment, multipart, octets, plain
 from tests.support.house import PASSWORD, House, open_house
 from tests.support.stores import message
 
-PLAIN = ("addresses", "asps", "autoreplies", "filters", "addressregister")
+PLAIN = ("addresses", "asps", "autoreplies", "filters", "addressregister", "webauthnkeys")
 
 
 @pytest.fixture
@@ -106,6 +107,69 @@ async def seen(house: House, user: str) -> dict[str, Any]:
             for row in rows
         ]
     return found
+
+
+async def beside(house: House, user: str) -> dict[str, Any]:
+    """What an account has that is in no mailbox: archived messages, files, mail that waits."""
+    base, services = f"/users/{user}", house.services
+    archived = (await house.call("GET", f"{base}/archived/messages")).json["results"]
+    files = (await house.call("GET", f"{base}/storage")).json["results"]
+    queued = []
+    async for each in services.queue.messages():
+        loaded = await services.store.contents.load([each.content])
+        octets = b"".join([piece async for piece in loaded[each.content].read()])
+        queued.append((each.id, each.user, each.envelope, each.recipients, each.size, each.prefix, octets))
+    return {
+        "archived": archived,
+        "files": [(file, await source(house, f"{base}/storage/{file['id']}")) for file in files],
+        "queue": queued,
+        "keys": (await house.call("GET", f"{base}/2fa/webauthn/credentials")).json["credentials"],
+    }
+
+
+async def _with_more(house: House, user: str) -> None:
+    """An archived message, a file, mail for later, a security key."""
+    base = f"/users/{user}"
+    inbox = (await house.call("GET", f"{base}/mailboxes")).json["results"][0]["id"]
+    later = {"to": [{"address": "x@away.example"}], "subject": "later", "text": "t", "sendTime": "2031-01-01"}
+    key = Authenticator()
+    ask = {"origin": "https://webmail.example.com", "description": "blue"}
+    asked = await house.call("POST", f"{base}/2fa/webauthn/registration-challenge", ask)
+    answer = key.register(asked.json["registrationOptions"]["challenge"])
+    for method, path, body in (
+        ("DELETE", f"{base}/mailboxes/{inbox}/messages/1", None),
+        ("POST", f"{base}/storage", {"content": "f" * 700_000, "filename": "f.txt", "cid": "c"}),
+        ("POST", f"{base}/submit", later),
+        ("POST", f"{base}/2fa/webauthn/registration-attestation", answer),
+    ):
+        reply = await house.call(method, path, body)
+        assert reply.status == 200, reply.text
+
+
+async def test_what_is_in_no_mailbox_moves_too(house: House, other: House) -> None:
+    user, bert = await full(house), await full(house, "bert")
+    await _with_more(house, user)
+    before = await beside(house, user)
+    assert [len(found) for found in before.values()] == [1, 1, 1, 1]
+    await _with_more(house, bert)
+    file = await exported(house, users=[user])
+    status, told = await load(other, file)
+    count = told["result"]["entries"]
+    assert (status, told["result"]) == (200, {"entries": count, "imported": count, "failed": 0, "existing": 0})
+    assert await beside(other, user) == before
+    assert await check(other.services.store) == []
+    again = (await load(other, file))[1]["result"]
+    assert again == {"entries": count, "imported": 0, "failed": 0, "existing": count}
+    # The mail waits to be released; the archived message comes back whole.
+    [held] = [each async for each in other.services.queue.messages()]
+    assert held.held
+    archived = before["archived"][0]["id"]
+    restored = await other.call("POST", f"/users/{user}/archived/messages/{archived}/restore", {})
+    assert restored.status == 200, restored.text
+    at = f"/users/{user}/mailboxes/{restored.json['mailbox']}/messages/{restored.json['id']}/message.eml"
+    assert await source(other, at) == message(9)
+    assert (await load(other, file))[1]["result"]["failed"] == 0
+    assert await check(other.services.store) == []
 
 
 async def source(house: House, path: str) -> bytes:

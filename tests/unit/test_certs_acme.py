@@ -15,6 +15,7 @@ from protocols.net.tls import TlsContexts
 from storage.certs import Certificate
 from tests.support.acme_server import AcmeServer, acme_server
 from tests.support.api import SEALER, Api, open_api
+from tests.support.house import open_house
 from tests.support.net import make_certificate, shared_contexts
 
 NAME = "mail.example.com"
@@ -81,6 +82,43 @@ async def test_a_certificate_is_obtained_and_can_be_presented(api: Api, server: 
     presenter = Presenter(api.services.certificates, contexts, api.accounts.pool)
     await presenter.refresh()
     assert isinstance(contexts.stored[NAME], ssl.SSLContext)
+
+
+async def test_the_challenge_is_answered_by_another_process(
+    api: Api, server: AcmeServer, mongo_uri: str, database_name: str
+) -> None:
+    """The name leads to whichever process is behind the balancer: not to the one that orders."""
+    async with open_house(mongo_uri, database_name, slot="other") as other:
+        server.http = other.base
+        identifier = await wanted(api)
+        await api.runner.once()
+        assert (await api.call("GET", f"/certs/{identifier}")).json["hasCert"]
+        assert [host for host, _ in server.fetched] == [NAME]
+        # And it presents what was obtained.
+        [found] = await other.services.certificates.presented()
+        assert other.services.store.certs is not api.store.certs
+        assert found.fingerprint == (await stored(api)).fingerprint
+
+
+async def test_webhooks_are_told_when_there_is_a_certificate(api: Api, server: AcmeServer) -> None:
+    assert api.services.certificates.events is not api.services.webhooks
+    api.services.certificates.events = api.services.webhooks
+    await api.call("POST", "/webhooks", {"type": ["cert.*"], "url": "http://192.0.2.1/"})
+    identifier = await wanted(api)
+    jobs = api.store.database["webhookjobs"]
+    assert await jobs.find({}).to_list(None) == []
+    for name in ("cert.created", "cert.updated"):
+        await api.runner.once()
+        [job] = await jobs.find({}).to_list(None)
+        told = {key: job["body"][key] for key in ("ev", "cert", "servername", "fingerprint")}
+        fingerprint = (await stored(api)).fingerprint
+        assert told == {"ev": name, "cert": identifier, "servername": NAME, "fingerprint": fingerprint}
+        await jobs.delete_many({})
+        earlier = datetime.now(UTC) - timedelta(seconds=1)
+        await api.store.database["certs"].update_one({"servername": NAME}, {"$set": {"acmeDue": earlier}})
+        acme = api.services.acme
+        assert isinstance(acme, Acme)
+        await acme.look(None)  # type: ignore[arg-type] -- of no use to it
 
 
 async def test_what_is_not_due_is_left_alone_and_renewed_in_time(api: Api, server: AcmeServer) -> None:

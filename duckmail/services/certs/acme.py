@@ -85,8 +85,10 @@ class Acme:
             chain = await self._authority.complete(order)
         finally:
             await self._records.withdraw(tokens)
-        await self._records.obtained(name, await self._certificates.sealed(name, key.decode(), [chain]))
-        self._certificates.changed()
+        chain_of = await self._certificates.sealed(name, key.decode(), [chain])
+        before = await self._records.certificate(name)
+        await self._records.obtained(name, chain_of)
+        await self._certificates.obtained(name, first=before is None or not before.fingerprint)
 
     async def _account(self) -> AuthorityAccount:
         directory = self._authority.directory

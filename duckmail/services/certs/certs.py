@@ -120,6 +120,13 @@ class Certificates:
         self.changed()
         await self._tell("deleted", found)
 
+    async def obtained(self, servername: str, *, first: bool) -> None:
+        """There is a new one, which was not `put`. `first`: the name had none before. Raises: Unavailable."""
+        self.changed()
+        found = await self._records.by_name(servername)
+        if found is not None:
+            await self._tell("created" if first else "updated", found)
+
     async def _tell(self, what: str, cert: Certificate) -> None:
         if cert.fingerprint:  # not while ACME has yet to get one
             await self.events.emit(
