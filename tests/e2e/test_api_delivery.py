@@ -4,6 +4,7 @@ import imaplib
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -208,6 +209,23 @@ def test_a_forwarded_address_answers_too(server: ServerProcess) -> None:
     (answer,) = server.messages(cora)
     assert b"From: team@answers.test\r\n" in answer
     assert len(server.messages(bert)) == 1
+
+
+def test_a_forwarded_address_that_is_off_or_has_had_enough(server: ServerProcess) -> None:
+    bert = server.add_account("bert.some")
+    team = {"address": "some@forward.test", "targets": [bert.address], "forwards": 1}
+    path = f"/addresses/forwarded/{server.api('POST', '/addresses/forwarded', team)['id']}"
+    assert rcpt(server, "some@forward.test") == 250
+    for off, code in ((True, 550), (False, 250)):
+        server.api("PUT", path, {"forwardedDisabled": off})
+        wait_until(lambda code=code: rcpt(server, "some@forward.test") == code, 30, "the address as it is now")
+    server.deliver(make_message("the first", to="some@forward.test"), "some@forward.test")
+    wait_until(lambda: server.messages(bert), 30, "the first")
+    with server.lmtp() as client:
+        second = make_message("the second", to="some@forward.test")
+        [(code, _)] = deliver(client, second, "some@forward.test", sender="sender@example.org")
+    assert 400 <= code < 500  # tomorrow again
+    assert server.api("GET", path)["limits"]["forwards"] == {"allowed": 1, "used": 1, "ttl": ANY}
 
 
 def test_correspondents_are_noted(server: ServerProcess) -> None:

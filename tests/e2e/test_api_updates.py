@@ -115,6 +115,37 @@ async def test_what_the_api_does_is_told_to_idle(house: House) -> None:
     assert "\\Flagged" in await imap.line()
 
 
+async def _expunged(imap: Any) -> None:
+    """The client in IDLE is told so, behind what else it may be told."""
+    while (line := await imap.line()) != "* 1 EXPUNGE":
+        assert line.startswith("* 1 FETCH"), line
+
+
+async def test_one_truth_with_pop3(house: House) -> None:
+    """What POP3 deletes is told to SSE and to IDLE; what IMAP and the API do is in the next POP3 session."""
+    user = await house.make_user()
+    inbox = f"/users/{user}/mailboxes/{await inbox_of(house, user)}/messages"
+    imap, _ = await house.imap()
+    await append(house, imap)
+    assert (await house.call("POST", inbox, {"raw": MESSAGE.decode()})).status == 200
+    await imap.ask("s SELECT INBOX", "s ")
+    await imap.ask("i IDLE", "+ ")
+    async with following(house, user) as stream:
+        pop3, said = await house.pop3()
+        assert said.startswith("+OK")
+        assert (await pop3.ask("STAT")).startswith("+OK 2 ")
+        assert (await pop3.ask("DELE 1")).startswith("+OK")
+        assert (await pop3.ask("QUIT")).startswith("+OK")
+        events, _ = await stream.until("EXPUNGE")
+        assert events[-1]["uid"] == 1
+        await _expunged(imap)
+    assert [row["id"] for row in (await house.call("GET", inbox)).json["results"]] == [2]
+    assert (await house.call("DELETE", f"{inbox}/2")).status == 200
+    await _expunged(imap)
+    pop3, _ = await house.pop3()
+    assert (await pop3.ask("STAT")).startswith("+OK 0 ")
+
+
 async def test_a_client_comes_back_to_where_it_was(house: House) -> None:
     user = await house.make_user()
     imap, _ = await house.imap()

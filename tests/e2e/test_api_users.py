@@ -208,6 +208,23 @@ async def test_cursors_lead_forth_and_back(api: Api) -> None:
     assert ([row["id"] for row in start["results"]], start["page"], start["previousCursor"]) == (made[:2], 1, False)
 
 
+async def test_tags_of_accounts_and_of_their_addresses(api: Api) -> None:
+    anna = await api.make_user("anna", tags=["Paying", "old"], addTagsToAddress=True)
+    bert = await api.make_user("bert", tags=["paying"])
+    [own] = (await api.call("GET", f"/users/{anna}/addresses")).json["results"]
+    assert own["tags"] == ["old", "Paying"]
+    [other] = (await api.call("GET", f"/users/{bert}/addresses")).json["results"]
+    assert other.get("tags", []) == []
+    for query, found in (
+        ("tags=old,paying", [anna, bert]), ("requiredTags=old,PAYING", [anna]), ("requiredTags=paying", [anna, bert]),
+        ("tags=old&requiredTags=paying", [anna]), ("tags=none", []),
+    ):  # fmt: skip
+        listed = (await api.call("GET", f"/users?{query}")).json["results"]
+        assert [row["id"] for row in listed] == found, query
+    listed = (await api.call("GET", "/addresses?requiredTags=old,paying")).json["results"]
+    assert [row["user"] for row in listed] == [anna]
+
+
 async def test_a_users_token_reaches_its_own_account_alone(api: Api) -> None:
     anna, bob = await api.make_user("anna", tags=["x"]), await api.make_user("bob")
     token = await _user_token(api, anna)
