@@ -284,14 +284,17 @@ class AddressRecords:
         except DuplicateKeyError as error:
             raise AddressTaken("Address already exists") from error
 
-    async def create_alias(self, alias: str, domain: str) -> str:
-        """Its id. Raises: AlreadyExists, Unavailable."""
-        document: Document = {"alias": alias, "domain": domain, "created": datetime.now(UTC)}
-        async with operation():
+    async def create_alias(self, alias: str, domain: str, told: Told = nobody) -> str:
+        """Its id. Raises: AlreadyExists, Unavailable, CommitUnknown."""
+        document: Document = {"_id": ObjectId(), "alias": alias, "domain": domain, "created": datetime.now(UTC)}
+
+        async def run(session: AsyncClientSession) -> None:
             try:
-                await self._aliases.insert_one(document)
+                await self._aliases.insert_one(document, session=session)
             except DuplicateKeyError as error:
                 raise AlreadyExists("This domain alias already exists") from error
+
+        await self._transactions.run(run, lambda _: told(str(document["_id"])))
         return str(document["_id"])
 
     async def alias(self, alias: str) -> Alias | None:
@@ -305,10 +308,12 @@ class AddressRecords:
             document = await self._aliases.find_one({"_id": object_id(identifier)})
         return None if document is None else to_alias(document)
 
-    async def delete_alias(self, identifier: str) -> bool:
-        async with operation():
-            result = await self._aliases.delete_one({"_id": object_id(identifier)})
-        return result.deleted_count > 0
+    async def delete_alias(self, identifier: str, told: Sequence[Event] = ()) -> bool:
+        async def run(session: AsyncClientSession) -> bool:
+            result = await self._aliases.delete_one({"_id": object_id(identifier)}, session=session)
+            return result.deleted_count > 0
+
+        return await self._transactions.run(run, lambda done: told if done else ())
 
     async def list_aliases(self, text: str, limit: int, after: str = "", before: str = "") -> AliasSlice:
         """By ascending alias; `text`: part of alias or domain."""

@@ -1,13 +1,16 @@
 """Application passwords: one document each; MongoDB removes those whose time is over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from bson.objectid import ObjectId
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import NotFound
 from duckmail.model.credentials import ApplicationPassword, ScramVerifier
+from duckmail.model.events import Event, Told, nobody
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.transactions import Transactions
 from storage.scram import to_scram, to_scram_fields
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
@@ -18,10 +21,11 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 
 class Asps:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, transactions: Transactions) -> None:
         self._asps = database["asps"]
+        self._transactions = transactions
 
-    async def insert(self, asp: ApplicationPassword) -> str:
+    async def insert(self, asp: ApplicationPassword, told: Told = nobody) -> str:
         """Its `id` is not looked at; gives the new one."""
         identifier = ObjectId()
         document: Document = {
@@ -37,8 +41,11 @@ class Asps:
             document["expires"] = asp.expires
         if asp.scram is not None:
             document["scram"] = to_scram_fields(asp.scram)
-        async with operation():
-            await self._asps.insert_one(document)
+
+        async def run(session: AsyncClientSession) -> None:
+            await self._asps.insert_one(document, session=session)
+
+        await self._transactions.run(run, lambda _: told(str(identifier)))
         return str(identifier)
 
     async def by_user(self, user: str, limit: int) -> list[ApplicationPassword]:
@@ -71,13 +78,19 @@ class Asps:
             query = {"_id": object_id(asp), "password": hashed}
             await self._asps.update_one(query, {"$set": {"scram": to_scram_fields(scram)}})
 
-    async def delete(self, user: str, asp: str) -> ApplicationPassword:
-        """Gives what it was. Raises: NotFound, Unavailable."""
-        async with operation():
-            document = await self._asps.find_one_and_delete({"_id": object_id(asp), "user": object_id(user)})
-        if document is None:
-            raise NotFound("Invalid or unknown ASP key")
-        return _asp(document)
+    async def delete(
+        self, user: str, asp: str, told: Callable[[ApplicationPassword], Sequence[Event]] = nobody
+    ) -> ApplicationPassword:
+        """Gives what it was. Raises: NotFound, Unavailable, CommitUnknown."""
+        query = {"_id": object_id(asp), "user": object_id(user)}
+
+        async def run(session: AsyncClientSession) -> ApplicationPassword:
+            document = await self._asps.find_one_and_delete(query, session=session)
+            if document is None:
+                raise NotFound("Invalid or unknown ASP key")
+            return _asp(document)
+
+        return await self._transactions.run(run, told)
 
     async def used(self, asp: str, event: str) -> None:
         """Now; `event`: id in the authlog."""

@@ -1,6 +1,6 @@
 """The keys that sign mail: one document per domain, with one or more keys of different selectors, newest first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -8,9 +8,12 @@ from bson.binary import Binary
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from duckmail.model.events import Event, nobody
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.transactions import Transactions
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("dkim", [("domain", 1)], {"unique": True}),
@@ -62,8 +65,9 @@ def seal_context(key: str) -> str:
 
 
 class DkimRecords:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, transactions: Transactions) -> None:
         self._dkim = database["dkim"]
+        self._transactions = transactions
 
     async def get(self, identifier: str) -> SigningDomain | None:
         return await self._one({"_id": object_id(identifier)})
@@ -84,32 +88,43 @@ class DkimRecords:
         return {document["domain"]: _domain(document) for document in documents}
 
     async def put(
-        self, domain: str, description: str, keys: Sequence[SigningKey], revision: int | None
+        self,
+        domain: str,
+        description: str,
+        keys: Sequence[SigningKey],
+        revision: int | None,
+        told: Callable[[SigningDomain], Sequence[Event]] = nobody,
     ) -> SigningDomain | None:
         """Sets the keys of a domain whose keys have this `revision`, None for a new one.
 
         None when they have another one by now.
         """
         fields: Document = {"description": description, "keys": [_from_key(key) for key in keys]}
-        async with operation():
+        document = {"_id": ObjectId(), "domain": domain, "created": datetime.now(UTC), "revision": Int64(1), **fields}
+
+        async def run(session: AsyncClientSession) -> SigningDomain | None:
             if revision is None:
-                document = {"_id": ObjectId(), "domain": domain, "created": datetime.now(UTC), "revision": Int64(1)}
-                try:
-                    await self._dkim.insert_one(document | fields)
-                except DuplicateKeyError:
-                    return None
-                return _domain(document | fields)
+                await self._dkim.insert_one(document, session=session)
+                return _domain(document)
             found = await self._dkim.find_one_and_update(
                 {"domain": domain, "revision": revision},
                 {"$set": fields, "$inc": {"revision": Int64(1)}},
                 return_document=ReturnDocument.AFTER,
+                session=session,
             )
-        return None if found is None else _domain(found)
+            return None if found is None else _domain(found)
 
-    async def delete(self, identifier: str) -> bool:
-        async with operation():
-            result = await self._dkim.delete_one({"_id": object_id(identifier)})
-        return result.deleted_count > 0
+        try:
+            return await self._transactions.run(run, lambda stored: told(stored) if stored is not None else ())
+        except DuplicateKeyError:
+            return None
+
+    async def delete(self, identifier: str, told: Sequence[Event] = ()) -> bool:
+        async def run(session: AsyncClientSession) -> bool:
+            result = await self._dkim.delete_one({"_id": object_id(identifier)}, session=session)
+            return result.deleted_count > 0
+
+        return await self._transactions.run(run, lambda done: told if done else ())
 
     async def list(self, text: str, limit: int, after: str = "", before: str = "") -> DomainSlice:
         """By ascending domain; `text`: part of it."""

@@ -14,7 +14,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox, SpecialUseTaken
-from duckmail.model.events import Event, Told, nobody
+from duckmail.model.events import Event, Told, nobody, of
 from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox, MailboxChanges
 from duckmail.model.settings import Settings
 from storage.mongo.client import Database, Document, object_id, operation
@@ -104,6 +104,7 @@ class Mailboxes:
         self._mailboxes = database["mailboxes"]
         self._users = database["users"]
         self._annotations = database["annotations"]
+        self._filters = database["filters"]
         self._transactions = transactions
 
     async def list(self, user: str) -> list[Mailbox]:
@@ -262,10 +263,23 @@ class Mailboxes:
             if document is None:
                 raise NoSuchMailbox
             await self._annotations.delete_one({"user": owner, "mailbox": document["_id"]}, session=session)
+            document["filters"] = await self._forget_filters(owner, document["_id"], session)
             await self._bump_tree(owner, session)
             return document
 
-        return to_mailbox(await self._transactions.run(run, lambda stub: told(str(stub["_id"]))))
+        def events(stub: Document) -> Sequence[Event]:
+            gone = [of("filter.deleted", user, filter=identifier) for identifier in stub["filters"]]
+            return [*gone, *told(str(stub["_id"]))]
+
+        return to_mailbox(await self._transactions.run(run, events))
+
+    async def _forget_filters(self, owner: ObjectId, mailbox: ObjectId, session: AsyncClientSession) -> Sequence[str]:
+        """Those that file mail there have nothing left to say; their ids."""
+        query: Document = {"user": owner, "action.mailbox": mailbox}
+        found = await self._filters.find(query, {"_id": 1}, session=session).to_list(None)
+        if found:
+            await self._filters.delete_many({"_id": {"$in": [each["_id"] for each in found]}}, session=session)
+        return [str(each["_id"]) for each in found]
 
     async def subscribe(self, user: str, path: str, subscribed: bool) -> None:
         """Raises: NotFound."""

@@ -328,10 +328,7 @@ def _tell(services: Services) -> None:
     """What happens goes to the webhooks."""
     events = services.store.events = services.webhooks
     services.addresses.events = events
-    services.asps.events = events
     services.certificates.events = events
-    services.dkim.events = events
-    services.domain_aliases.events = events
 
 
 def _scram(ground: _Ground) -> Scram | None:

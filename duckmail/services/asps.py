@@ -17,7 +17,7 @@ from duckmail.errors import LimitReached, NotFound
 from duckmail.model.account import Principal, User
 from duckmail.model.address import view
 from duckmail.model.credentials import MAIL_SCOPES, ApplicationPassword, ScramVerifier, Trace
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import Event, of
 from duckmail.model.settings import Settings
 from duckmail.services.access import require_account
 from duckmail.services.authlog import AuthLog
@@ -62,8 +62,6 @@ def listed_scopes(asp: ApplicationPassword) -> tuple[str, ...]:
 
 
 class ApplicationPasswords:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(
         self,
         records: Asps,
@@ -113,9 +111,12 @@ class ApplicationPasswords:
             expires=now + timedelta(seconds=new.ttl) if new.ttl else None,
             scram=await self._verifier(owner, password, hashed),
         )
-        made = replace(asp, id=await self._records.insert(asp))
+
+        def told(identifier: str) -> list[Event]:
+            return [of("asp.created", user, asp=identifier, description=asp.description)]
+
+        made = replace(asp, id=await self._records.insert(asp, told))
         await self._note("create asp", made, trace, temporary=bool(new.ttl))
-        await self.events.emit("asp.created", user, asp=made.id, description=made.description)
         return made, password
 
     async def address(self, user: User, wanted: str) -> str:
@@ -135,10 +136,11 @@ class ApplicationPasswords:
     async def delete(self, user: str, asp: str, by: Principal, trace: Trace) -> None:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_account(by, user)
-        removed = await self._records.delete(user, asp)
+        removed = await self._records.delete(
+            user, asp, lambda gone: [of("asp.deleted", user, asp=gone.id, description=gone.description)]
+        )
         self._users.changed(user)
         await self._note("delete asp", removed, trace, temporary=removed.expires is not None)
-        await self.events.emit("asp.deleted", user, asp=removed.id, description=removed.description)
 
     async def find(self, user: User, typed: str) -> ApplicationPassword | None:
         """The account's application password that `typed` is. Raises: Unavailable."""

@@ -3,14 +3,12 @@
 from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import Principal
 from duckmail.model.address import normalise_domain
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import of
 from duckmail.services.access import require_server
 from storage.addressrecords import AddressRecords, Alias, AliasSlice
 
 
 class DomainAliases:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(self, records: AddressRecords) -> None:
         self._records = records
 
@@ -20,9 +18,9 @@ class DomainAliases:
         alias, domain = normalise_domain(alias), normalise_domain(domain)
         if alias == domain:
             raise InvalidInput("A domain can not be an alias of itself")
-        made = await self._records.create_alias(alias, domain)
-        await self.events.emit("domainalias.created", domainalias=made, alias=alias, domain=domain)
-        return made
+        return await self._records.create_alias(
+            alias, domain, lambda made: [of("domainalias.created", domainalias=made, alias=alias, domain=domain)]
+        )
 
     async def list(self, text: str, limit: int, by: Principal, after: str = "", before: str = "") -> AliasSlice:
         """By alias. Raises: NotPermitted, Unavailable."""
@@ -49,6 +47,6 @@ class DomainAliases:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_server(by)
         found = await self.get(identifier, by)
-        if not await self._records.delete_alias(identifier):
+        gone = of("domainalias.deleted", domainalias=identifier, alias=found.alias, domain=found.domain)
+        if not await self._records.delete_alias(identifier, [gone]):
             raise NotFound("Invalid or unknown alias")
-        await self.events.emit("domainalias.deleted", domainalias=identifier, alias=found.alias, domain=found.domain)

@@ -14,9 +14,12 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.clients.http import Http
 from duckmail.model.account import Principal
+from duckmail.model.credentials import Trace
 from duckmail.model.filters import Filter, FilterAction, FilterQuery
 from duckmail.runtime.outward import Outward
 from duckmail.services.access import SYSTEM
+from duckmail.services.asps import NewAsp
+from duckmail.services.dkim.dkim import NewKey
 from duckmail.services.mail import Mail
 from duckmail.services.webhooks import runner as runner_module
 from duckmail.services.webhooks.runner import WebhookRunner
@@ -166,6 +169,29 @@ async def test_mail_that_goes_to_junk_and_comes_back(house: House) -> None:
         assert [body["ev"] for body in await told.bodies(1)] == ["mailbox.created"]
 
 
+async def test_filters_that_file_mail_there_go_with_a_mailbox(house: House) -> None:
+    user = await house.make_user()
+    imap, _ = await house.imap()
+    path, of = f"/users/{user}", {"user": user}
+    async with following(house) as told:
+        for name in ("One", "Two"):
+            box = (await told.ok("POST", f"{path}/mailboxes", {"path": name}))["id"]
+            rule = {"query": {"subject": "x"}, "action": {"mailbox": box}}
+            gone = (await told.ok("POST", f"{path}/filters", rule))["id"]
+            kept = (await told.ok("POST", f"{path}/filters", {**rule, "action": {"seen": True}}))["id"]
+            if name == "One":
+                await told.ok("DELETE", f"{path}/mailboxes/{box}")
+            else:
+                assert (await imap.ask("d DELETE Two", "d ")).startswith("d OK")
+            assert (await told.bodies(5))[3:] == [
+                {"ev": "filter.deleted", **of, "filter": gone},
+                {"ev": "mailbox.deleted", **of, "mailbox": box, "path": name},
+            ]
+            assert [row["id"] for row in (await told.ok("GET", f"{path}/filters"))["results"]] == [kept]
+            await told.ok("DELETE", f"{path}/filters/{kept}")
+            await told.bodies(1)
+
+
 async def test_whoever_dies_behind_the_commit_has_told_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     user = await house.make_user()
     store = house.services.store
@@ -182,6 +208,12 @@ async def test_whoever_dies_behind_the_commit_has_told_it(house: House, monkeypa
     changes: list[tuple[str, Callable[[], Awaitable[object]]]] = [
         ("mailbox.created", lambda: mail.create("New")),
         ("filter.created", lambda: services.filters.create(rule, SYSTEM)),
+        ("domainalias.created", lambda: services.domain_aliases.create("b.example", "example.com", SYSTEM)),
+        (
+            "asp.created",
+            lambda: services.asps.create(user, NewAsp(description="phone", scopes=("imap",)), SYSTEM, Trace()),
+        ),
+        ("dkim.created", lambda: services.dkim.put(NewKey(domain="example.com", selector="one"), SYSTEM)),
         ("address.user.created", lambda: services.addresses.create(address, SYSTEM, main=False, wildcard=False)),
         ("user.password.changed", lambda: services.users.set_password(user, "anothervalue", SYSTEM)),
         ("user.delete.started", lambda: services.users.delete(user, SYSTEM)),

@@ -107,7 +107,7 @@ async def open_accounts(
                 scram=keys,
             )
             log = AuthLog(AuthEvents(db), records)
-            asps = ApplicationPasswords(Asps(db), records, found, passwords, log, scram=keys)
+            asps = ApplicationPasswords(Asps(db, transactions), records, found, passwords, log, scram=keys)
             auth = Auth(
                 service,
                 records,

@@ -29,10 +29,7 @@ NOBODY = "0" * 24
 async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
     async with open_api(mongo_uri, database_name) as opened:
         services = opened.services
-        for one in (
-            services.addresses, services.asps, services.certificates, services.dkim, services.domain_aliases,
-            opened.store,
-        ):  # fmt: skip
+        for one in (services.addresses, services.certificates, opened.store):
             one.events = services.webhooks
         yield opened
 

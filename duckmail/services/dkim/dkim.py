@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from duckmail.errors import InUse, InvalidInput, NotFound
 from duckmail.model.account import Principal
 from duckmail.model.address import ascii_domain, normalise_domain
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import Event, of
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
@@ -36,8 +37,6 @@ class NewKey:
 
 
 class Dkim:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(self, records: DkimRecords, sealer: Sealer, threads: Pool) -> None:
         self._records = records
         self._sealer = sealer
@@ -72,9 +71,9 @@ class Dkim:
         for _ in range(_TRIES):
             found = await self._records.by_domain(domain)
             kept = rotated(found.keys, key, now) if found is not None and new.overlap is not None else (key,)
-            stored = await self._records.put(domain, new.description, kept, found.revision if found else None)
+            revision, what = (found.revision, "updated") if found is not None else (None, "created")
+            stored = await self._records.put(domain, new.description, kept, revision, partial(_told, what))
             if stored is not None:
-                await self._tell("updated" if found is not None else "created", stored)
                 return stored
         raise InUse("The keys of this domain are being changed")
 
@@ -103,19 +102,14 @@ class Dkim:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_server(by)
         found = await self.get(identifier, by)
-        if not await self._records.delete(identifier):
+        if not await self._records.delete(identifier, _told("deleted", found)):
             raise NotFound("Invalid or unknown DKIM key")
-        await self._tell("deleted", found)
 
-    async def _tell(self, what: str, domain: SigningDomain) -> None:
-        key = domain.keys[0]
-        await self.events.emit(
-            f"dkim.{what}",
-            dkim=domain.id,
-            domain=domain.domain,
-            selector=key.selector,
-            fingerprint=keys.fingerprint(key.public),
-        )
+
+def _told(what: str, domain: SigningDomain) -> list[Event]:
+    key = domain.keys[0]
+    about = {"selector": key.selector, "fingerprint": keys.fingerprint(key.public)}
+    return [of(f"dkim.{what}", dkim=domain.id, domain=domain.domain, **about)]
 
 
 def rotated(found: Sequence[SigningKey], new: SigningKey, now: datetime) -> tuple[SigningKey, ...]:
