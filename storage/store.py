@@ -42,6 +42,7 @@ from storage import (
     tasks,
     textindex,
     threads,
+    tlsresults,
     tokens,
     urlkeys,
     userfiles,
@@ -114,6 +115,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *mfa.INDEXES,
     *queue.INDEXES,
     *stspolicies.INDEXES,
+    *tlsresults.INDEXES,
     *webhooks.INDEXES,
     *tasks.INDEXES,
     *webauthn.INDEXES,
@@ -172,6 +174,7 @@ class Store:
         self.certs = certs.CertificateRecords(self.database)
         self.acme = acme.AcmeRecords(self.database, self.certs)
         self.dkim = dkim.DkimRecords(self.database, self.transactions)
+        self.tls_results = tlsresults.TlsResults(self.database)
         self.sts_policies = stspolicies.StsRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)

@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 
 from duckmail.app.services import Services
 from duckmail.clients.poster import HttpPoster
+from duckmail.model.transport import Session
 from duckmail.runtime.batch import Batched
+from duckmail.runtime.tasks import Tasks
 from duckmail.services.dkim.signer import Signer
 from duckmail.services.queue.attempt import Tools
 from duckmail.services.queue.local import LocalCourier
@@ -16,6 +18,7 @@ from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Pace, Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.srs import SenderRewriting
+from duckmail.services.transport.results import Results
 from duckmail.services.transport.security import Security
 from protocols.smtp.client import SmtpCourier
 from protocols.smtp.client_settings import SmtpClientSettings
@@ -25,6 +28,8 @@ from protocols.smtp.client_settings import SmtpClientSettings
 async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
     """A runner, which at the end has `seconds` for what it is sending. Raises: InvalidInput."""
     config, store = services.config.outbound, services.store
+    results = Results(store.tls_results)
+    note = results.note if config.tls_reports else _unnoted
     relay = parse_relay(config.relay.get_secret_value(), config.tls)
     outside = services.outside
     courier = SmtpCourier(
@@ -39,6 +44,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         ),
         outside.dns,
         outside.contexts,
+        note,
     )
     srs = services.srs
     resolver = Resolver(store.addresses, store.settings, (srs.domain,) if srs else ())
@@ -59,7 +65,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
             HttpPoster(outside.http),
             outside.dns,
             slots,
-            security=Security(config.tls, services.sts if config.mta_sts else None, outside.validated),
+            security=Security(config.tls, services.sts if config.mta_sts else None, outside.validated, note),
             hostname=services.hostname,
         ),
         slots=slots,
@@ -70,12 +76,21 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
             store.dkim, store.addresses, services.sealer, services.threads, services.hostname, arc=config.arc_domain
         ),
         rewriting=SenderRewriting(srs, resolver),
+        threads=services.threads,
+        budget=services.budget,
     )
     runner = Runner(tools, services.slot, config.concurrency)
     services.queue.woken = runner.wake
     runner.start()
-    try:
-        yield runner
-    finally:
-        await runner.drain(seconds)
-        courier.close()
+    async with Tasks("tls-results") as tasks:
+        tasks.start(results.keep(), "results")
+        try:
+            yield runner
+        finally:
+            await runner.drain(seconds)
+            courier.close()
+            await results.flush()
+
+
+def _unnoted(session: Session) -> None:
+    pass

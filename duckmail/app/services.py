@@ -63,6 +63,7 @@ from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
 from duckmail.services.transport.policies import Policies
+from duckmail.services.transport.tlsreports import TlsReports
 from duckmail.services.updates import Updates
 from duckmail.services.users import Users
 from duckmail.services.webauthn import RelyingParty, WebAuthn
@@ -231,6 +232,7 @@ def _services(ground: _Ground) -> Services:
     certificates = Certificates(store.certs, ground.sealer, threads, problem, task_list)
     acme = Acme(store.acme, certificates, ground.authority, ground.sealer, task_list)
     sts = Policies(store.sts_policies, ground.outside.dns, ground.outside.http)
+    tls_reports = TlsReports(store, queue, ground.outside.dns, ground.outside.http, ground.hostname)
     return Services(
         acme=acme,
         config=config,
@@ -271,7 +273,10 @@ def _services(ground: _Ground) -> Services:
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
         task_list=task_list,
-        jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers).also(acme.jobs()).also(sts.jobs()),
+        jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers)
+        .also(acme.jobs())
+        .also(sts.jobs())
+        .also(tls_reports.jobs()),
         webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
         budget=around.budget,
         outside=ground.outside,

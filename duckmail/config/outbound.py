@@ -30,6 +30,9 @@ class Outbound(Section):
     mta_sts: bool = Field(
         default=True, description="With mx: obey what domains ask for by MTA-STS, TLS with a certificate that verifies."
     )
+    tls_reports: bool = Field(
+        default=True, description="With mx: tell domains that ask for it, once a day, how TLS with their servers went."
+    )
     dnssec: Literal["off", "trust-ad"] = Field(
         default="off",
         description='With mx: "trust-ad" where the name servers validate (DNSSEC) and nobody can forge their answers '

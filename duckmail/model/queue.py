@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum, Flag, auto
 from typing import Protocol
 
+from duckmail.errors import DuckmailError
 from duckmail.model.transport import Applied, Tlsa
 
 
@@ -114,11 +115,28 @@ class QueuedMessage:
     vouched: bool = False
 
 
+class CannotFit(DuckmailError):
+    """The message has no form that this server takes. `status`: RFC 3463."""
+
+    def __init__(self, status: str, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Fitting(Protocol):
+    """Another form of a message, for a server that knows the extensions 8BITMIME and SMTPUTF8, or not."""
+
+    async def __call__(self, *, eight_bit: bool, utf8: bool) -> "Letter":
+        """Raises: CannotFit; DuckmailError: not for now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A message as it is sent. `read` may be called again for another attempt. `id`: in the queue.
 
     `user`: whose it is, "" for the server's own. `tls_waived`: it says `TLS-Required: No` (RFC 8689 §4).
+    `fitting`: makes its other forms, None where there are none.
     """
 
     envelope: OutboundEnvelope
@@ -128,6 +146,7 @@ class Letter:
     id: str = ""
     user: str = ""
     tls_waived: bool = False
+    fitting: Fitting | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

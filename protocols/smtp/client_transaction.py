@@ -1,10 +1,11 @@
 """One message to one server: MAIL, RCPT, DATA, and what came of it for each recipient."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from duckmail.model.queue import Letter, Outcome, QueueRecipient
+from duckmail.errors import DuckmailError
+from duckmail.model.queue import CannotFit, Letter, Outcome, QueueRecipient
 from protocols.smtp.client_connection import VERIFIED, Failed, SmtpConnection
 from protocols.smtp.wire.client_commands import mail_line, needs_utf8, rcpt_line
 from protocols.smtp.wire.client_data import DataWriter
@@ -67,6 +68,7 @@ class _Transaction:
         return [self._outcomes[place] for place in range(len(self._recipients))]
 
     async def _converse(self) -> None:
+        await self._fit()
         await self._check_message()
         steps = self._steps()
         if self._undecided():
@@ -75,6 +77,23 @@ class _Transaction:
                 await self._data()
 
     # What the server cannot take is not sent
+
+    async def _fit(self) -> None:
+        """Puts the message into a form that this server's extensions allow for. Raises CommandError."""
+        letter, offered = self._letter, self._offered
+        eight_bit, utf8 = offered.offers("8BITMIME"), offered.offers("SMTPUTF8")
+        lacking = letter.envelope.smtputf8 and not utf8
+        lacking = lacking or (letter.envelope.body == "8BITMIME" and not eight_bit and not await self._is_ascii())
+        if letter.fitting is None or not lacking:
+            return
+        try:
+            fitting = await letter.fitting(eight_bit=eight_bit, utf8=utf8)
+        except CannotFit as error:
+            raise CommandError(554, error.status, f"{self._connection.host} cannot take it: {error.text}") from None
+        except DuckmailError as error:
+            raise CommandError(451, "4.3.0", error.text) from None
+        # The sender is the one of this way: what is forwarded has another one.
+        self._letter = replace(fitting, envelope=replace(fitting.envelope, sender=letter.envelope.sender))
 
     async def _check_message(self) -> None:
         """Raises CommandError for a message that this server's extensions do not allow for."""

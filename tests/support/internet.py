@@ -90,7 +90,9 @@ class _Session(SMTP):
     def __init__(self, host: Host, context: ssl.SSLContext | None, **more: Any) -> None:
         host.sessions += 1
         self.host, self.number = host, host.sessions
-        super().__init__(self, hostname=host.name, timeout=60, tls_context=context, enable_SMTPUTF8=True, **more)
+        super().__init__(
+            _Habits(self), hostname=host.name, timeout=60, tls_context=context, enable_SMTPUTF8=True, **more
+        )
 
     async def push(self, status: Any) -> None:
         if self.host.greeting and isinstance(status, str) and status.startswith("220 "):
@@ -103,7 +105,18 @@ class _Session(SMTP):
         mine = [each for each in parameters if each.upper() not in self.host.offers]
         await super().smtp_MAIL(" ".join([(arg or "").partition("> ")[0].removesuffix(">") + ">", *mine]))
 
-    # aiosmtpd's handler
+    def cut(self) -> str:
+        """Ends the connection without another word."""
+        assert isinstance(self.transport, asyncio.WriteTransport)
+        self.transport.abort()
+        raise ConnectionResetError
+
+
+class _Habits:
+    """aiosmtpd's handler."""
+
+    def __init__(self, session: _Session) -> None:
+        self.session, self.host = session, session.host
 
     async def handle_EHLO(self, server: Any, session: Any, envelope: Any, name: str, lines: list[str]) -> list[str]:
         session.host_name = name
@@ -125,25 +138,20 @@ class _Session(SMTP):
         await asyncio.sleep(host.slow)
         if host.drops:
             host.drops -= 1
-            return self._cut()
+            return self.session.cut()
         mail = Mail(
             envelope.mail_from,
             tuple(envelope.rcpt_tos),
             envelope.original_content,
             session.ssl is not None,
-            self.parameters,
-            self.number,
+            self.session.parameters,
+            self.session.number,
         )
         host.taken.append(mail)
         if host.unsaid:
             host.unsaid -= 1
-            return self._cut()
+            return self.session.cut()
         return "250 2.0.0 Taken"
-
-    def _cut(self) -> str:
-        assert isinstance(self.transport, asyncio.WriteTransport)
-        self.transport.abort()
-        raise ConnectionResetError
 
 
 class Authority:

@@ -253,6 +253,8 @@ async def outbound(
                 contents=Batched(store.contents.load),
                 signer=Signer(store.dkim, store.addresses, SEALER, pool, "mx.example.com", arc=arc),
                 rewriting=SenderRewriting(srs, resolver),
+                threads=pool,
+                budget=OctetBudget(64 << 20),
             )
             runner = Runner(tools, slot, concurrency, poll=0.02)
             queue.woken = runner.wake

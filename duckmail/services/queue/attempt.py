@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,16 +15,19 @@ from typing import TypeVar
 from duckmail.errors import DuckmailError, InUse, TemporaryError
 from duckmail.mime.dsn import Action
 from duckmail.mime.header import Lookup
-from duckmail.model.queue import Letter, Notify, Outcome, QueueRecipient, State
+from duckmail.model.queue import CannotFit, Letter, Notify, Outcome, QueueRecipient, State
 from duckmail.runtime import metrics
 from duckmail.runtime.batch import Batched
+from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
+from duckmail.runtime.threads import Pool
 from duckmail.services.dkim.signer import Signer
 from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.routing import NO_ROUTE, Local, Refused, Route, Router, Stranded
 from duckmail.services.queue.schedule import JITTER, Schedule, delayed
+from duckmail.services.queue.sendable import Sendable
 from duckmail.services.queue.slots import Slots
 from duckmail.services.srs import SenderRewriting
 from storage.contents.stored import StoredContent
@@ -62,6 +66,8 @@ class Tools:
     contents: Batched[str, StoredContent]
     signer: Signer
     rewriting: SenderRewriting
+    threads: Pool
+    budget: OctetBudget
 
 
 class Attempt:
@@ -81,6 +87,7 @@ class Attempt:
         self._letter: Letter | None = None
         self._signed: Letter | None = None  # what other servers get
         self._forwarded: Letter | None = None  # and what those get that nobody has named as his own relay
+        self._unfit: Outcome | None = None  # it has no form that any server takes
         self._loops = False
         # The same for all, so that what failed together is tried together.
         self._factor = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 -- no secret
@@ -94,6 +101,11 @@ class Attempt:
 
     async def run(self) -> None:
         """Raises: LeaseLost; Unavailable: nothing was tried."""
+        async with AsyncExitStack() as held:
+            await self._try(held)
+        await self._finish()
+
+    async def _try(self, held: AsyncExitStack) -> None:
         soon = datetime.now(UTC) + TOGETHER
         due = [
             (position, recipient.address, recipient.via)
@@ -105,14 +117,13 @@ class Attempt:
             if any(not isinstance(route, Stranded | Refused) for route in routes):
                 await self._load()
             if any(not isinstance(route, Local | Stranded | Refused) for route in routes):
-                await self._sign()
+                await self._sign(held)
             groups = [
                 (route, positions[start : start + MOST_RECIPIENTS])
                 for route, positions in routes.items()
                 for start in range(0, len(positions), MOST_RECIPIENTS)
             ]
             await self._all(groups)
-        await self._finish()
 
     async def _all(self, groups: Sequence[tuple[Route, Sequence[int]]]) -> None:
         self._sending = len(groups)
@@ -140,13 +151,19 @@ class Attempt:
             message.envelope, message.size, message.prefix, content, message.id, message.user, tls_waived=waived
         )
 
-    async def _sign(self) -> None:
+    async def _sign(self, held: AsyncExitStack) -> None:
         if self._letter is None or self._loops:
             return
+        tools = self._tools
+        sendable = Sendable(
+            self._message, self._letter, signer=tools.signer, threads=tools.threads, budget=tools.budget
+        )
         try:
-            signed = await self._tools.signer.letter(self._message, self._letter)
-            self._forwarded = await self._tools.rewriting.letter(self._message, signed)
+            signed = await (await held.enter_async_context(sendable)).first()
+            self._forwarded = await tools.rewriting.letter(self._message, signed)
             self._signed = signed
+        except CannotFit as error:
+            self._unfit = Outcome("", 554, error.status, error.text)
         except DuckmailError as error:
             # Without its signature it might be taken for a forgery, and refused for ever.
             event(_logger, logging.ERROR, "not signed", id=self._message.id, fields=error.fields)
@@ -211,6 +228,8 @@ class Attempt:
         if isinstance(route, Local):
             async with self._tools.slots.take():
                 return await self._tools.local.deliver(self._message, self._letter, recipients)
+        if self._unfit is not None:
+            return [replace(self._unfit, address=recipient.address) for recipient in recipients]
         letter = self._signed if recipients[0].via else self._forwarded
         if letter is None:
             return [Outcome(r.address, 0, "4.7.5", "The message cannot be signed for now") for r in recipients]

@@ -1,0 +1,101 @@
+"""A TLS report as a message (RFC 8460 §5.3), and as the JSON in it (§4). Pure."""
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from email.utils import format_datetime
+
+_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
+MOST_TARGETS = 5
+
+# RFC 8460 §3: tlsrpt-record = tlsrpt-version *WSP ";" tlsrpt-rua
+_VERSION = re.compile(r"v=TLSRPTv1[ \t]*;")
+_RUA = re.compile(r";[ \t]*rua=([^;]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """`hostname`: who reports. `domain`: on whom, in ASCII. `contact`: an address. `id`: of the report."""
+
+    hostname: str
+    domain: str
+    contact: str
+    id: str
+    day: date
+
+
+def targets(texts: Sequence[str]) -> list[str]:
+    """Where the TXT records of `_smtp._tls.DOMAIN` want reports: addresses of mail, and URLs of https."""
+    # RFC 8460 §3: of several records, or none, there is nothing to be done.
+    ours = [text for text in texts if _VERSION.match(text)]
+    found = _RUA.search(ours[0]) if len(ours) == 1 else None
+    wanted: list[str] = []
+    for uri in (found[1] if found else "").split(","):
+        word = uri.strip(" \t")
+        address = word[7:].partition("?")[0] if word.lower().startswith("mailto:") else ""
+        if _MAILBOX.fullmatch(address):
+            wanted.append(address)
+        elif word.lower().startswith("https://") and word.isascii() and word.isprintable():
+            wanted.append(word)
+    return wanted[:MOST_TARGETS]
+
+
+def packed(about: About, policies: Sequence[Mapping[str, object]]) -> bytes:
+    """The report in JSON, by gzip; the same octets each time."""
+    start = datetime.combine(about.day, time(), UTC)
+    end = start + timedelta(days=1, seconds=-1)
+    report = {
+        "organization-name": about.hostname,
+        "date-range": {"start-datetime": f"{start:%Y-%m-%dT%H:%M:%SZ}", "end-datetime": f"{end:%Y-%m-%dT%H:%M:%SZ}"},
+        "contact-info": about.contact,
+        "report-id": about.id,
+        "policies": list(policies),
+    }
+    return gzip.compress(json.dumps(report, ensure_ascii=True).encode(), mtime=0)
+
+
+def filename(about: About) -> str:
+    """RFC 8460 §5.1."""
+    start = datetime.combine(about.day, time(), UTC)
+    end = start + timedelta(days=1, seconds=-1)
+    return f"{about.hostname}!{about.domain}!{int(start.timestamp())}!{int(end.timestamp())}!1.json.gz"
+
+
+def message(about: About, to: str, octets: bytes, now: datetime) -> bytes:
+    """The message that brings `octets` (`packed`) to an address."""
+    boundary = f"=_{about.id}"
+    lines = [
+        f"From: TLS reports <{about.contact}>",
+        f"To: <{to}>",
+        f"Subject: Report Domain: {about.domain} Submitter: {about.hostname}",
+        f"\tReport-ID: <{about.id}@{about.hostname}>",
+        f"Date: {format_datetime(now)}",
+        f"Message-ID: <{about.id}@{about.hostname}>",
+        f"TLS-Report-Domain: {about.domain}",
+        f"TLS-Report-Submitter: {about.hostname}",
+        # RFC 8460 §3: what does not work must not keep the report about it from coming.
+        "TLS-Required: No",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+        f'Content-Type: multipart/report; report-type="tlsrpt"; boundary="{boundary}"',
+        "",
+        f"--{boundary}",
+        "Content-Type: text/plain; charset=us-ascii",
+        "",
+        f"This is a report about TLS with the mail servers of {about.domain}",
+        f"on {about.day.isoformat()}, by {about.hostname}.",
+        "",
+        f"--{boundary}",
+        "Content-Type: application/tlsrpt+gzip",
+        "Content-Transfer-Encoding: base64",
+        "Content-Disposition: attachment;",
+        f'\tfilename="{filename(about)}"',
+        "",
+        *base64.encodebytes(octets).decode("ascii").splitlines(),
+        f"--{boundary}--",
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
