@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from duckmail.app.services import Services
+from duckmail.app.services import Services, schedule
 from duckmail.clients.poster import HttpPoster
 from duckmail.model.transport import Session
 from duckmail.runtime.batch import Batched
@@ -14,7 +14,6 @@ from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.routing import Router, parse_relay
 from duckmail.services.queue.runner import Runner
-from duckmail.services.queue.schedule import Schedule
 from duckmail.services.queue.slots import Pace, Slots
 from duckmail.services.recipients import Resolver
 from duckmail.services.srs import SenderRewriting
@@ -70,7 +69,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         ),
         slots=slots,
         reports=services.reports,
-        schedule=Schedule(config.schedule, store.settings),
+        schedule=schedule(services.config, store),
         contents=Batched(store.contents.load),
         signer=Signer(
             store.dkim, store.addresses, services.sealer, services.threads, services.hostname, arc=config.arc_domain

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from duckmail import __version__
 from duckmail.app.certificates import problem
@@ -220,7 +221,7 @@ def _services(ground: _Ground) -> Services:
         store.asps, store.users, store.addresses, passwords, authlog, settings=store.settings, scram=scram
     )
     auth = _auth(ground, users, asps, passwords, authlog)
-    reports = Reports(store, ground.hostname, Schedule(config.outbound.schedule, store.settings))
+    reports = Reports(store, ground.hostname, schedule(config, store))
     queue = Queue(store, reports)
     register = AddressRegister(store.address_register, store.users)
     inspection = make_inspection(config, ground.outside, threads, ground.hostname)
@@ -311,6 +312,11 @@ def _reception(ground: _Ground, delivery: Delivery, inspection: Inspection | Non
         inspection=inspection,
         queue=queue,
     )
+
+
+def schedule(config: Config, store: Store) -> Schedule:
+    delay = timedelta(seconds=config.outbound.delay_notice)
+    return Schedule(config.outbound.schedule, store.settings, delay)
 
 
 def configured(config: Config) -> dict[str, Value]:

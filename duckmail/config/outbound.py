@@ -59,6 +59,11 @@ class Outbound(Section):
         min_length=1,
         max_length=100,
     )
+    delay_notice: Duration = Field(
+        default=14400.0,
+        description="After how long the sender of a message that still waits is told so, once; 0: never.",
+        ge=0,
+    )
     concurrency: int = Field(default=20, description="Messages this process sends at the same time.", ge=1, le=1000)
     per_host: int = Field(default=5, description="Of these, at most so many to the same host.", ge=1, le=1000)
     per_domain: int = Field(

@@ -11,6 +11,10 @@ from datetime import datetime
 from email.utils import format_datetime
 from enum import Enum
 
+from duckmail.mime.dsnwords import Words, words
+from duckmail.mime.fields import unstructured
+from duckmail.mime.recode import quoted
+
 WIDTH = 76  # characters of a line, where there are blanks to fold at
 LONGEST_WORD = 900  # octets without a blank: RFC 5322 §2.1.1 has 998 octets on a line
 LONGEST_HEADER = 64 * 1024
@@ -37,7 +41,8 @@ class Entry:
     """What became of one recipient.
 
     `original`: ORCPT as received, `addr-type;xtext`, or "". `status`: RFC 3463. `words`: what was said about it.
-    `host`: who said it, "" for this server. `tried`: the last attempt. `until`: of a delay, when it will be given up.
+    `late`: they are the last ones, and its time was over. `host`: who said it, "" for this server. `tried`: the last
+    attempt. `until`: of a delay, when it will be given up.
     """
 
     address: str
@@ -48,6 +53,7 @@ class Entry:
     host: str = ""
     tried: datetime | None = None
     until: datetime | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Report:
     `hostname`: of this server. `to`: the sender of the message. `envid`: as received, in xtext. `arrived`: when the
     message came. `now`: the report's date. `unique`: stands in no message; boundary and Message-ID are made of it.
     `original`: the octets of the message if `full`, else its header block. `smtputf8`: the message needed it.
+    `language`: of its reader.
     """
 
     hostname: str
@@ -69,6 +76,7 @@ class Report:
     full: bool = False
     envid: str = ""
     smtputf8: bool = False
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +88,7 @@ class Built:
     smtputf8: bool
 
 
-_SUBJECTS = {
-    Action.FAILED: "Your message was not delivered",
-    Action.DELAYED: "Your message is delayed",
-    Action.DELIVERED: "Your message was delivered",
-    Action.RELAYED: "Your message was passed on",
-}
-_LEADS = {
-    Action.FAILED: "These recipients did not get it, and no further attempt will be made:",
-    Action.DELAYED: "These recipients have not got it yet. There is nothing for you to do: the attempts go on.",
-    Action.DELIVERED: "It was delivered to these recipients:",
-    Action.RELAYED: "It was passed on to a server that does not tell what becomes of it, for these recipients:",
-}
+_ACTIONS = (Action.FAILED, Action.DELAYED, Action.DELIVERED, Action.RELAYED)  # as the words have them
 
 
 def build(report: Report) -> Built:
@@ -102,6 +99,7 @@ def build(report: Report) -> Built:
 class _Writer:
     def __init__(self, report: Report) -> None:
         self.report = report
+        self._words = words(report.language)
         named = [report.to, *(text for entry in report.entries for text in (entry.address, _original(entry)[1]))]
         self.international = not all(text.isascii() for text in named)
         self.original = report.original if report.full else _header(report.original)
@@ -124,7 +122,11 @@ class _Writer:
         kind = "global-delivery-status" if self.international else "delivery-status"
         yield f"From: Mail Delivery <mailer-daemon@{_safe(report.hostname)}>"
         yield from _fold("To", f"<{_safe(report.to)}>")
-        yield f"Subject: {_SUBJECTS[report.entries[0].action]}"
+        yield from (
+            unstructured("Subject", self._words.subjects[_ACTIONS.index(report.entries[0].action)])
+            .decode("ascii")
+            .splitlines()
+        )
         yield f"Date: {format_datetime(report.now)}"
         yield f"Message-ID: <{report.unique}@{_safe(report.hostname)}>"
         # RFC 3834 §5: what answers a message by itself says so.
@@ -138,18 +140,23 @@ class _Writer:
         yield ""
 
     def _explanation(self) -> bytes:
-        charset = "utf-8" if self.international else "us-ascii"
-        lines = [f"Content-Type: text/plain; charset={charset}"]
-        if self.international:
-            lines.append("Content-Transfer-Encoding: 8bit")
-        host, arrived = _safe(self.report.hostname), format_datetime(self.report.arrived)
-        lines += ["", *_wrap(f"This is the mail server {host}. It is about your message of {arrived}.")]
-        for action in Action:
-            entries = [entry for entry in self.report.entries if entry.action is action]
+        report, said = self.report, self._words
+        about = said.about.format(host=_safe(report.hostname), date=format_datetime(report.arrived))
+        lines = [*_wrap(about)]
+        for action, lead in zip(_ACTIONS, said.leads, strict=True):
+            entries = [entry for entry in report.entries if entry.action is action]
             if entries:
-                lines += ["", *_wrap(_LEADS[action]), ""]
-                lines += [line for entry in entries for line in _told(entry)]
-        return self._octets(lines)
+                lines += ["", *_wrap(lead), ""]
+                lines += [line for entry in entries for line in _told(entry, said)]
+        text = "".join(f"{line}\r\n" for line in lines)
+        charset = "us-ascii" if text.isascii() else "utf-8"
+        head = [f"Content-Type: text/plain; charset={charset}"]
+        if text.isascii():
+            return self._octets([*head, "", *lines])
+        if self.international:
+            return self._octets([*head, "Content-Transfer-Encoding: 8bit", "", *lines])
+        # Words of another language are no reason for a report that not all servers take.
+        return self._octets([*head, "Content-Transfer-Encoding: quoted-printable", ""]) + quoted(text.encode())
 
     def _status(self) -> bytes:
         """RFC 3464 §2.1: the fields of the message, then those of each recipient, in groups behind empty lines."""
@@ -181,12 +188,13 @@ class _Writer:
         return self._octets([*lines, ""]) + self.original
 
 
-def _told(entry: Entry) -> list[str]:
-    lines = [f"<{_safe(entry.address)}>", *_wrap(_safe(entry.words), "    ")]
+def _told(entry: Entry, said: Words) -> list[str]:
+    told = said.late.format(words=_safe(entry.words)) if entry.late else _safe(entry.words)
+    lines = [f"<{_safe(entry.address)}>", *_wrap(told, "    ")]
     if entry.host:
-        lines += _wrap(f"(said by {_safe(entry.host)})", "    ")
+        lines += _wrap(said.said.format(host=_safe(entry.host)), "    ")
     if entry.until is not None:
-        lines += _wrap(f"(attempts go on until about {format_datetime(entry.until)})", "    ")
+        lines += _wrap(said.until.format(time=format_datetime(entry.until)), "    ")
     return lines
 
 

@@ -105,7 +105,7 @@ class _Recoder:
             raise Fixed("A part of this kind cannot be encoded")  # RFC 2046 §5.2.2, RFC 2045 §6.4
         if node.encoding in _IDENTITY:
             if node.type == "text" and b"\0" not in octets:
-                return _quoted(octets), b"quoted-printable"
+                return quoted(octets), b"quoted-printable"
             return _base64(octets), b"base64"
         if node.encoding in ("base64", "quoted-printable"):
             return _base64(b"".join(decoded(octets, 0, len(octets), node.encoding))), b"base64"
@@ -165,7 +165,7 @@ class _Recoder:
         return written
 
 
-def _quoted(octets: bytes) -> bytes:
+def quoted(octets: bytes) -> bytes:
     """Quoted-printable (RFC 2045 §6.7); line ends stay, a CR or LF alone is encoded."""
     lines = octets.split(b"\r\n")
     return b"\r\n".join(binascii.b2a_qp(line, istext=False).replace(b"=\n", b"=\r\n") for line in lines)

@@ -156,11 +156,12 @@ class Outbound:
         raw: bytes | None = None,
         notify: Notify = NOTIFY_DEFAULT,
         envelope: OutboundEnvelope | None = None,
+        user: str = "",
         **more: object,
     ) -> str:
         named = [QueueRecipient(each, notify) if isinstance(each, str) else each for each in recipients]
         content = await self.store.contents.prepare(message(1) if raw is None else raw)
-        new = NewMail("", Origin.SUBMISSION, envelope or OutboundEnvelope(sender), named, content, **more)  # type: ignore[arg-type]
+        new = NewMail(user, Origin.SUBMISSION, envelope or OutboundEnvelope(sender), named, content, **more)  # type: ignore[arg-type]
         return await self.queue.submit(new)
 
     async def until(self, identifier: str, holds: Callable[[QueuedMessage], bool]) -> QueuedMessage:

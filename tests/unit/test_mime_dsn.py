@@ -1,11 +1,13 @@
 """Reports, octet for octet, and read by the standard library."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 
 import pytest
 
 from duckmail.mime.dsn import LONGEST_HEADER, Action, Built, Entry, Report, build
+from duckmail.mime.dsnwords import WORDS, words
 
 ARRIVED = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 NOW = datetime(2026, 11, 2, 10, 0, tzinfo=UTC)
@@ -209,3 +211,30 @@ def test_nobody_adds_a_line(entry: Entry) -> None:
     status = parts(build(report(entry)))[1][1].decode()
     actions = [line for line in status.splitlines() if line.startswith("Action:")]
     assert actions == ["Action: failed"]
+
+
+@pytest.mark.parametrize("language", [*WORDS, "de_AT", "fr-CH", "xx", ""])
+@pytest.mark.parametrize("action", [Action.FAILED, Action.DELAYED, Action.DELIVERED, Action.RELAYED])
+def test_languages(language: str, action: Action) -> None:
+    entry = replace(REFUSED, action=action, late=True, until=NOW)
+    built = build(report(entry, language=language))
+    said = words(language)
+    number = [Action.FAILED, Action.DELAYED, Action.DELIVERED, Action.RELAYED].index(action)
+    assert (built.body, built.smtputf8) == ("7BIT", False), "all servers take it, whatever the language"
+    assert built.octets.isascii()
+    read = message_from_bytes(built.octets, policy=policy.default)
+    assert read["Subject"] == said.subjects[number]
+    text = " ".join(next(iter(read.iter_parts())).get_content().split())
+    assert said.leads[number] in text
+    assert "mail.example.org" in text
+    assert said.late.format(words="550 5.1.1 No such user") in text
+    assert "mx.example.com" in text
+    # RFC 3464 §2.3.6: what machines read has no language.
+    fields = dict(parts(built))["message/delivery-status"]
+    assert b"Diagnostic-Code: smtp; 550 5.1.1 No such user\r\n" in fields
+
+
+def test_a_report_of_an_address_beyond_ascii_has_a_language_too() -> None:
+    built = build(report(replace(REFUSED, address="böb@example.com"), language="de"))
+    assert built.smtputf8
+    assert "Diese Empfänger haben sie nicht erhalten".encode() in built.octets

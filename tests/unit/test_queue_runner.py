@@ -90,6 +90,16 @@ async def test_a_refusal_is_reported_once(one: Outbound, world: World) -> None:
     assert world.attempts["c@far.test"] == 1
 
 
+async def test_a_report_speaks_the_language_of_the_account(one: Outbound, world: World) -> None:
+    anna = await one.account("anna")
+    await one.store.users.update(anna.user, {"language": "de"})
+    world.answers["c@far.test"] = [REFUSE]
+    await one.ended(await one.submit("c@far.test", user=anna.user))
+    await one.all_ended()
+    (report,) = reports(await one.inbox(anna))
+    assert b"Subject: Ihre Nachricht wurde nicht zugestellt\r\n" in report
+
+
 async def test_half_of_five_are_refused_and_one_report_names_them(one: Outbound, world: World) -> None:
     anna = await one.account("anna")
     names = [f"{letter}@far.test" for letter in "abcde"]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from duckmail.model.queue import NOTIFY_DEFAULT, Notify, Outcome, QueueRecipient, State
-from duckmail.services.queue.schedule import Schedule, delayed, words
+from duckmail.services.queue.schedule import Schedule, words
 
 NOW = datetime(2026, 11, 2, 10, tzinfo=UTC)
 WAITS = (300.0, 600.0, 7200.0)
@@ -99,7 +99,10 @@ def test_words(outcome: Outcome, expected: str) -> None:
 )
 def test_delay(notify: Notify, attempts: int, hours: float, before: bool, told: bool) -> None:
     recipient = QueueRecipient("c@far.test", notify, attempts=attempts, delayed=before)
-    assert delayed(recipient, NOW - timedelta(hours=hours), NOW) == told
+    assert Schedule(WAITS).delayed(recipient, NOW - timedelta(hours=hours), NOW) == told
+    assert not Schedule(WAITS, delay=timedelta()).delayed(recipient, NOW - timedelta(hours=hours), NOW)
+    early = Schedule(WAITS, delay=timedelta(minutes=30)).delayed(recipient, NOW - timedelta(hours=hours), NOW)
+    assert early == (Notify.DELAY in notify and not before and attempts > 0)
 
 
 def test_end() -> None:

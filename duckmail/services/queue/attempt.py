@@ -26,7 +26,7 @@ from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.routing import NO_ROUTE, Local, Refused, Route, Router, Stranded
-from duckmail.services.queue.schedule import JITTER, Schedule, delayed
+from duckmail.services.queue.schedule import JITTER, Schedule
 from duckmail.services.queue.sendable import Sendable
 from duckmail.services.queue.slots import Slots
 from duckmail.services.srs import SenderRewriting
@@ -296,7 +296,7 @@ class Attempt:
         """Raises: LeaseLost."""
         now = datetime.now(UTC)
         changed = sorted(self._unrecorded)
-        late = [p for p in changed if delayed(self._recipients[p], self._message.created, now)]
+        late = [p for p in changed if self._tools.schedule.delayed(self._recipients[p], self._message.created, now)]
         for position in late:
             self._recipients[position] = replace(self._recipients[position], delayed=True)
         failed = [p for p in changed if _failed(self._recipients[p])]

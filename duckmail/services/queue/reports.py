@@ -48,6 +48,7 @@ class Reports:
             full=full,
             envid=message.envelope.envid,
             smtputf8=message.envelope.smtputf8,
+            language=await self._language(message),
         )
         built = dsn.build(report)
         content = await self._store.contents.prepare(built.octets)
@@ -63,20 +64,25 @@ class Reports:
             size=content.size,
         )
 
+    async def _language(self, message: QueuedMessage) -> str:
+        """Of the account that wrote it; "" for what others wrote, and is only sent on."""
+        if not message.user or message.origin is Origin.FORWARD:
+            return ""
+        found = await self._store.users.many([message.user])
+        return found[message.user].language if message.user in found else ""
+
     def _entry(self, message: QueuedMessage, action: Action, recipient: QueueRecipient) -> Entry:
         action = _TAKEN.get(recipient.state, action)
-        words = recipient.reply
-        if recipient.status == EXPIRED:
-            words = f"It was not delivered in time. The last answer: {words}"
         return Entry(
             recipient.address,
             action,
             recipient.status,
-            words,
+            recipient.reply,
             original=recipient.orcpt,
             host=recipient.host,
             tried=recipient.tried,
             until=self._schedule.ends(recipient, message.created) if action is Action.DELAYED else None,
+            late=recipient.status == EXPIRED,
         )
 
     async def _original(self, message: QueuedMessage, action: Action) -> tuple[bytes, bool]:

@@ -12,7 +12,7 @@ from duckmail.model.settings import Settings
 
 JITTER = 0.1  # what failed together does not come back all at once
 # RFC 5321 §4.5.4.1: after some hours the sender may be told. The attempt that falls at four hours may come early.
-DELAY = timedelta(hours=4) * (1 - JITTER)
+DELAY = timedelta(hours=4)
 LONGEST_REPLY = 500  # octets kept of what a remote server said
 
 EXPIRED = "4.4.7"  # RFC 3463 §3.5: delivery time expired
@@ -20,10 +20,14 @@ EXPIRED = "4.4.7"  # RFC 3463 §3.5: delivery time expired
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`configured`: seconds after each failed attempt, unless `settings` have others."""
+    """`configured`: seconds after each failed attempt, unless `settings` have others.
+
+    `delay`: after which the sender is told of it, once; 0 for never.
+    """
 
     configured: Sequence[float]
     settings: Settings = field(default_factory=Settings)
+    delay: timedelta = DELAY
 
     @property
     def waits(self) -> Sequence[float]:
@@ -70,17 +74,17 @@ class Schedule:
             return replace(tried, state=State.FAILED, status=EXPIRED)
         return replace(tried, due=due)
 
+    def delayed(self, recipient: QueueRecipient, created: datetime, now: datetime) -> bool:
+        """Whether the sender is to be told of a delay, once (RFC 3461 §4.1)."""
+        wanted = Notify.DELAY in recipient.notify and not recipient.delayed and self.delay > timedelta()
+        late = now - created >= self.delay * (1 - JITTER)
+        return wanted and recipient.state is State.WAITING and recipient.attempts > 0 and late
+
     def ends(self, recipient: QueueRecipient, created: datetime) -> datetime:
         """About when a waiting recipient is given up."""
         left = self.waits[min(recipient.attempts, len(self.waits)) :]
         begin = recipient.due or created
         return max(created + self.life, begin + timedelta(seconds=sum(left)))
-
-
-def delayed(recipient: QueueRecipient, created: datetime, now: datetime) -> bool:
-    """Whether the sender is to be told of a delay, once (RFC 3461 §4.1)."""
-    wanted = Notify.DELAY in recipient.notify and not recipient.delayed
-    return wanted and recipient.state is State.WAITING and recipient.attempts > 0 and now - created >= DELAY
 
 
 def words(outcome: Outcome) -> str:
