@@ -61,6 +61,8 @@ SECRETS: tuple[Secret, ...] = (
 TARGETS: tuple[Targets, ...] = (
     Targets("users", "targets"),
     Targets("deletedusers", "account.targets"),
+    Targets("users", "mtaRelay"),
+    Targets("deletedusers", "account.mtaRelay"),
     Targets("addresses", "targets"),
     Targets("filters", "action.targets"),
     Targets("queue", "recipients", "via"),

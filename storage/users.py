@@ -59,6 +59,7 @@ _FIELDS: Mapping[str, str] = {
     "filtered": "filtered",
     "autoreply": "autoreply",
     "pub_key": "pubKey",
+    "mta_relay": "mtaRelay",
     "encrypt_messages": "encryptMessages",
     "encrypt_forwarded": "encryptForwarded",
     "meta_data": "metaData",

@@ -131,6 +131,7 @@ class GetUserResponse(Answer):
     encryptMessages: bool
     encryptForwarded: bool
     pubKey: str
+    mtaRelay: str = absent()
     keyInfo: KeyInfo | bool
     metaData: Anything
     internalData: Anything = absent()

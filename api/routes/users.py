@@ -90,6 +90,7 @@ async def read(call: Call, request: OneUser) -> Json:
         "encryptMessages": user.encrypt_messages,
         "encryptForwarded": user.encrypt_forwarded,
         "pubKey": user.pub_key,
+        **({"mtaRelay": shown(user.mta_relay)} if user.mta_relay else {}),
         "keyInfo": dict(zip(_KEY, user.key_info, strict=True)) if user.key_info else False,
         "metaData": orjson.loads(user.meta_data),
         "internalData": orjson.loads(user.internal_data),

@@ -223,6 +223,20 @@ def target() -> PlainValidator:
     return described(check, type="string", maxLength=1024)
 
 
+def relay() -> PlainValidator:
+    """A server that takes mail by SMTP, as a URL."""
+
+    def check(value: object) -> str:
+        found = _string(value).strip()
+        if not found:
+            raise violation('"{label}" is not allowed to be empty')
+        if len(found) > 1024 or not found.lower().startswith(("smtp://", "smtps://")) or not _is_target_url(found):
+            raise violation('"{label}" must be a valid uri with a scheme matching the smtps|smtp pattern')
+        return found
+
+    return described(check, type="string", minLength=1, maxLength=1024)
+
+
 def or_empty(inner: PlainValidator) -> PlainValidator:
     """What `inner` gives, or "" as it is."""
 

@@ -20,6 +20,7 @@ from api.schemas.types import (
     number,
     one_of,
     password,
+    relay,
     target,
     text,
     unique,
@@ -60,6 +61,7 @@ ATTRIBUTES = (
     "meta_data",
     "internal_data",
     "pub_key",
+    "mta_relay",
     "encrypt_messages",
     "encrypt_forwarded",
 )
@@ -103,6 +105,7 @@ class Profile(Traced):
     meta_data: Annotated[str, json_object()] = "{}"
     internal_data: Annotated[str, json_object()] = "{}"
     pub_key: Annotated[str, text(LARGEST, empty=True)] = ""
+    mta_relay: Annotated[str, relay()] = ""
     encrypt_messages: Flag = False
     encrypt_forwarded: Flag = False
     feature_flags: FeatureFlags = FeatureFlags()

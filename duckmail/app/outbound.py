@@ -75,6 +75,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
             store.dkim, store.addresses, services.sealer, services.threads, services.hostname, arc=config.arc_domain
         ),
         rewriting=SenderRewriting(srs, resolver),
+        users=Batched(store.users.many),
         threads=services.threads,
         budget=services.budget,
     )

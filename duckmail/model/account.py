@@ -50,6 +50,8 @@ class User:
     `temp_password_hash`: signs in with the master scope alone, from
     `temp_password_starts` until `temp_password_expires`, and has to be changed.
     `key_info`: name, address and fingerprint of `pub_key`, that mail is encrypted to.
+    `mta_relay`: URL of the server that takes what the account sends to others, "" for the usual way; its password is
+    sealed.
     `filtered`: there may be filters. `autoreply`: one is on.
     `retention`: milliseconds, 0 keeps mail for ever. `meta_data`, `internal_data`: a JSON object as text.
     `enabled_2fa`: of `totp`, `custom`, `webauthn`. `session_version` counts the logouts that were asked for,
@@ -88,6 +90,7 @@ class User:
     filtered: bool = False
     autoreply: bool = False
     pub_key: str = field(default="", repr=False)
+    mta_relay: str = field(default="", repr=False)
     key_info: tuple[str, ...] = ()
     encrypt_messages: bool = False
     encrypt_forwarded: bool = False

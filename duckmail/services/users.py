@@ -38,7 +38,15 @@ _LETTERS = string.ascii_letters + string.digits
 _NOWHERE = Trace()
 _LIMIT_NAMES = frozenset(limit.name for limit in fields(Limits))
 # What an account does not change of itself: its limits, what bars it, and what others keep about it.
-_WITHHELD = _LIMIT_NAMES | {"tags", "disabled_scopes", "internal_data", "disabled", "suspended", "activated"}
+_WITHHELD = _LIMIT_NAMES | {
+    "tags",
+    "disabled_scopes",
+    "internal_data",
+    "disabled",
+    "suspended",
+    "activated",
+    "mta_relay",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +147,8 @@ class Users:
         hashed = await self._hash(new.password, new.hashed, new.safe)
         user = _with(User(id="", username=username, address=address), new.attributes)
         user = replace(user, key_info=await self._key(user.pub_key))
-        user = replace(user, targets=self._targets.sealed(user.targets))
+        relay = self._targets.sealed([user.mta_relay])[0]
+        user = replace(user, targets=self._targets.sealed(user.targets), mta_relay=relay)
         if new.temporary and hashed:
             user = replace(user, temp_password_hash=hashed, temp_password_expires=datetime.now(UTC) + TEMPORARY)
         else:
@@ -275,6 +284,9 @@ class Users:
             known = (await self._records.get(user)).targets
             values["targets"] = self._targets.sealed(targets, known)
             added = [target for target in targets if target not in set(map(shown, known))]
+        if "mta_relay" in values:
+            relays = [(await self._records.get(user)).mta_relay]
+            values["mta_relay"] = self._targets.sealed([str(values["mta_relay"])], relays)[0]
         if "pub_key" in values:
             values["key_info"] = await self._key(str(values["pub_key"]))
         if password is not None:

@@ -85,6 +85,7 @@ class World:
     answers: dict[str, list[Answer]] = field(default_factory=dict)
     hosts: dict[str, list[str]] = field(default_factory=dict)
     taken: list[Taken] = field(default_factory=list)
+    destinations: list[Destination] = field(default_factory=list)
     attempts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     dsn: bool = False
     ambiguous: set[str] = field(default_factory=set)
@@ -100,6 +101,7 @@ class World:
     async def send(
         self, destination: Destination, letter: Letter, recipients: Sequence[QueueRecipient]
     ) -> list[Outcome]:
+        self.destinations.append(destination)
         self.now += 1
         self.most = max(self.most, self.now)
         self.begun.set()
@@ -254,6 +256,7 @@ async def outbound(
                 contents=Batched(store.contents.load),
                 signer=Signer(store.dkim, store.addresses, SEALER, pool, "mx.example.com", arc=arc),
                 rewriting=SenderRewriting(srs, resolver),
+                users=Batched(store.users.many),
                 threads=pool,
                 budget=OctetBudget(64 << 20),
             )

@@ -15,7 +15,8 @@ from typing import TypeVar
 from duckmail.errors import DuckmailError, InUse, TemporaryError
 from duckmail.mime.dsn import Action
 from duckmail.mime.header import Lookup
-from duckmail.model.queue import CannotFit, Letter, Notify, Outcome, QueueRecipient, State
+from duckmail.model.account import User
+from duckmail.model.queue import CannotFit, Letter, Notify, Origin, Outcome, QueueRecipient, State
 from duckmail.runtime import metrics
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.budget import OctetBudget
@@ -65,6 +66,7 @@ class Tools:
     schedule: Schedule
     contents: Batched[str, StoredContent]
     signer: Signer
+    users: Batched[str, User]
     rewriting: SenderRewriting
     threads: Pool
     budget: OctetBudget
@@ -113,7 +115,7 @@ class Attempt:
             if recipient.state is State.WAITING and (recipient.due is None or recipient.due <= soon)
         ]
         if due:
-            routes = await self._tools.router.route(due)
+            routes = await self._tools.router.route(due, await self._relay())
             if any(not isinstance(route, Stranded | Refused) for route in routes):
                 await self._load()
             if any(not isinstance(route, Local | Stranded | Refused) for route in routes):
@@ -124,6 +126,14 @@ class Attempt:
                 for start in range(0, len(positions), MOST_RECIPIENTS)
             ]
             await self._all(groups)
+
+    async def _relay(self) -> str:
+        """Of the account that the message is of; reports about its mail are this server's. Raises: Unavailable."""
+        message = self._message
+        if not message.user or message.origin is Origin.REPORT:
+            return ""
+        user = await self._tools.users.get(message.user)
+        return user.mta_relay if user is not None else ""
 
     async def _all(self, groups: Sequence[tuple[Route, Sequence[int]]]) -> None:
         self._sending = len(groups)

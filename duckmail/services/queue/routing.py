@@ -80,8 +80,11 @@ class Router:
         self._mx = mx
         self._tls = tls
 
-    async def route(self, recipients: Iterable[tuple[int, str, str]]) -> dict[Route, list[int]]:
-        """The recipients, (position, address, URL of a relay of its own or ""), by their way. Raises: Unavailable."""
+    async def route(self, recipients: Iterable[tuple[int, str, str]], relay: str = "") -> dict[Route, list[int]]:
+        """The recipients, (position, address, URL of a relay of its own or ""), by their way.
+
+        `relay`: URL of the one that takes what this sender sends to others, "" for the usual way. Raises: Unavailable.
+        """
         routes: dict[Route, list[int]] = {}
         known: dict[str, Route] = {}
         for position, address, via in recipients:
@@ -90,7 +93,7 @@ class Router:
                 continue
             domain = addresses.normalise_domain(addresses.split(address)[1])
             if domain not in known:
-                known[domain] = await self._of(domain)
+                known[domain] = await self._of(domain, relay)
             routes.setdefault(known[domain], []).append(position)
         return routes
 
@@ -112,11 +115,13 @@ class Router:
             return Refused(Outcome("", 550, "5.1.2", "The target is no relay of its own"))
         return Relay(destination)
 
-    async def _of(self, domain: str) -> Route:
+    async def _of(self, domain: str, relay: str) -> Route:
         if not domain:
             return Refused(Outcome("", 553, "5.1.3", "The address has no domain"))
         if await self._domains.is_local(domain):
             return Local()
+        if relay:
+            return self._via(relay)
         if self._relay is not None:
             return Relay(self._relay)
         if not self._mx:
