@@ -18,19 +18,21 @@ _END = b"\r\n.\r\n"
 
 
 class Sink:
-    """`await start()`. `taken`: messages so far, of `octets` in all."""
+    """`await start()`. `taken`: messages so far, of `octets` in all; `due`: that are to come. `connections`: made."""
 
     def __init__(self) -> None:
         self.port = 0
         self.taken = 0
         self.octets = 0
+        self.due = 0
+        self.connections = 0
         self._server: asyncio.Server | None = None
         self._waiting: list[_Session] | None = None  # while paused: who is still to be greeted
         self._arrived = asyncio.Event()
         self._wanted = 0
 
-    async def start(self, host: str) -> None:
-        self._server = await asyncio.get_running_loop().create_server(self.session, host, 0)
+    async def start(self, host: str, port: int = 0) -> None:
+        self._server = await asyncio.get_running_loop().create_server(self.session, host, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
@@ -59,6 +61,7 @@ class Sink:
                 await self._arrived.wait()
 
     def admit(self, session: "_Session") -> None:
+        self.connections += 1
         if self._waiting is None:
             session.greet()
         else:
