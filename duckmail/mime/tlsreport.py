@@ -40,7 +40,7 @@ def targets(texts: Sequence[str]) -> list[str]:
         if _MAILBOX.fullmatch(address):
             wanted.append(address)
         elif word.lower().startswith("https://") and word.isascii() and word.isprintable():
-            wanted.append(word)
+            wanted.append(f"https://{word[8:]}")
     return wanted[:MOST_TARGETS]
 
 

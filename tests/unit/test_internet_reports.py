@@ -146,6 +146,8 @@ async def test_counts_add_up_over_processes(one: Outbound) -> None:
         (["v=TLSRPTv1; rua=mailto:a@b.test", "v=TLSRPTv1; rua=mailto:c@d.test"], []),
         (["v=TLSRPTv2; rua=mailto:a@b.test"], []),
         (["v=TLSRPTv1; rua=http://c.test/"], []),
+        (["v=TLSRPTv1; rua=HTTPS://c.test/X"], ["https://c.test/X"]),
+        (["v=TLSRPTv1; rua=MAILTO:a@b.test"], ["a@b.test"]),
         (["v=TLSRPTv1; rua=mailto:a@b.test\r\nBcc:x@y.test"], []),
         (["v=TLSRPTv1; rua=mailto:a b@b.test"], []),
         (["v=TLSRPTv1; rua=" + ",".join(["mailto:a@b.test"] * 50)], ["a@b.test"] * 5),

@@ -219,6 +219,20 @@ async def test_what_a_message_asks_for(
         assert "REQUIRETLS" in net.hosts["mx.requiring.test"].taken[-1].parameters
 
 
+@pytest.mark.parametrize("domain", ["open.test", "dane-unusable.test", "testing.test", "none.test"])
+async def test_no_domain_makes_it_weaker(net: Internet, store: Store, domain: str) -> None:
+    """`none.test` has a server whose certificate verifies."""
+    got = await send(net, store, domain, tls="verify")
+    assert got.accepted == (domain == "none.test"), got
+
+
+@pytest.mark.parametrize("domain", ["enforce.test", "dane-ee.test"])
+async def test_without_tls_nobody_is_asked(net: Internet, store: Store, domain: str) -> None:
+    assert (await send(net, store, domain, tls="never")).accepted
+    assert under_tls(net, domain) is False
+    assert net.noted == []
+
+
 async def test_a_policy_holds_though_the_domain_hides_it(net: Internet, store: Store) -> None:
     assert (await send(net, store, "enforce.test")).accepted
     kept = await store.sts_policies.get("enforce.test")

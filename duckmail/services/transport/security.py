@@ -127,7 +127,7 @@ class Security:
         applied = Applied(rules.domain, Found.TLSA, tuple(map(str, records)))
         if not usable:
             # RFC 7672 §2.2: encrypted all the same, without knowing by whom.
-            return replace(plain, tls="encrypt", applied=applied)
+            return replace(plain, tls="verify" if self._tls == "verify" else "encrypt", applied=applied)
         # RFC 7672 §3.2.2: the names that a certificate under usage 2 may have.
         return replace(plain, tls="dane", tlsa=usable, names=(host, rules.domain), applied=applied)
 
