@@ -1,5 +1,7 @@
 """Annotations: one document for each mailbox that has some, and one for the account's own of the server.
 
+A mailbox that is shared has one for each account that notes something about it for itself.
+
 What belongs to a mailbox goes in the transaction that deletes it. A change writes to the mailbox document, so that it
 cannot come in beside that.
 """
@@ -17,6 +19,7 @@ from storage.mongo.transactions import Transactions
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("annotations", [("user", 1), ("mailbox", 1)], {"unique": True}),
+    ("annotations", [("mailbox", 1)], {}),
 )
 
 Entries = dict[str, bytes]
@@ -28,15 +31,19 @@ class AnnotationRecords:
         self._mailboxes = database["mailboxes"]
         self._transactions = transactions
 
-    async def get(self, user: str, mailboxes: Sequence[str]) -> dict[str, Entries]:
-        """By mailbox, "" for the server; who has none is absent. Raises: Unavailable."""
-        query = {"user": object_id(user), "mailbox": {"$in": [_mailbox(mailbox) for mailbox in mailboxes]}}
+    async def get(self, users: Sequence[str], mailboxes: Sequence[str]) -> dict[tuple[str, str], Entries]:
+        """By account and mailbox, "" for the server; who has none is absent. Raises: Unavailable."""
+        query = {
+            "user": {"$in": [object_id(user) for user in users]},
+            "mailbox": {"$in": [_mailbox(mailbox) for mailbox in mailboxes]},
+        }
         async with operation():
             documents = await self._annotations.find(query).to_list(None)
-        return {str(document["mailbox"] or ""): _entries(document) for document in documents}
+        return {(str(document["user"]), str(document["mailbox"] or "")): _entries(document) for document in documents}
 
-    async def change(self, user: str, mailbox: str, changes: Mapping[str, bytes | None]) -> None:
-        """All or none; None removes. `mailbox`: "" for the server.
+    async def change(self, user: str, mailbox: str, changes: Mapping[str, Mapping[str, bytes | None]]) -> None:
+        """All or none; None removes. `user`: the mailbox's owner. `mailbox`: "" for the server. `changes`: by the
+        account whose entries they are.
 
         Raises: NoSuchMailbox, TooManyAnnotations, Unavailable, CommitUnknown.
         """
@@ -48,7 +55,8 @@ class AnnotationRecords:
                 touched = await self._mailboxes.update_one(living, {"$inc": {"annotated": Int64(1)}}, session=session)
                 if not touched.matched_count:
                     raise NoSuchMailbox
-            await self._write(owner, place, changes, session)
+            for whose, entries in changes.items():
+                await self._write(object_id(whose), place, entries, session)
 
         await self._transactions.run(run)
 

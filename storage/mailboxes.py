@@ -4,6 +4,7 @@ A deleted mailbox stays as a stub without a path (`gone` holds the time) until i
 tombstones pruned; `path` is unique per user among the living.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -13,14 +14,17 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox, SpecialUseTaken
+from duckmail.errors import AlreadyExists, LimitReached, NoSuchAccount, NoSuchMailbox, SpecialUseTaken, Unavailable
 from duckmail.model.events import Event, Told, nobody, of
 from duckmail.model.mailbox import INBOX, SEPARATOR, Inbox, Mailbox, MailboxChanges
 from duckmail.model.settings import Settings
+from duckmail.model.sharing import ANYONE
+from storage.grants import to_grants
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 
 MAX_MAILBOXES = 1500
+MAX_SHARED = 3000  # of others, that one account sees
 MAX_STUBS = 6000  # deleted ones, which stay for as long as tombstones
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
@@ -28,6 +32,7 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     # Quota is a sum over living and deleted ones: without this index each append would read all mailboxes there are.
     ("mailboxes", [("user", 1)], {}),
     ("mailboxes", [("gone", 1)], {"sparse": True}),
+    ("mailboxes", [("acl.who", 1)], {"sparse": True}),
 )
 
 
@@ -78,6 +83,7 @@ def to_mailbox(document: Document) -> Mailbox:
         hidden=bool(document["hidden"]),
         retention=int(document["retention"]),
         encrypt_messages=bool(document.get("encryptMessages")),
+        acl=to_grants(document),
     )
 
 
@@ -128,6 +134,13 @@ class Mailboxes:
     async def by_path(self, user: str, path: str) -> Mailbox:
         """By normalised path. Raises: NotFound."""
         return await self._one({"user": object_id(user), "path": path})
+
+    async def shared_with(self, user: str) -> Sequence[Mailbox]:
+        """Those of others whose ACL names this account, or anyone; whatever it says. At most `MAX_SHARED`."""
+        query = {"acl.who": {"$in": [object_id(user), ANYONE]}, "path": {"$exists": True}}
+        async with operation():
+            documents = await self._mailboxes.find(query).limit(MAX_SHARED).to_list(None)
+        return [to_mailbox(document) for document in documents if str(document["user"]) != user]
 
     async def by_special_use(self, user: str, special_use: str) -> Mailbox:
         return await self._one({"user": object_id(user), "specialUse": special_use, "path": {"$exists": True}})
@@ -214,6 +227,8 @@ class Mailboxes:
                 document["encryptMessages"] = True
             if account.get("audits"):
                 document["audits"] = account["audits"]
+            if grants := await self._inherited(owner, path, session):
+                document["acl"] = grants
             await self._mailboxes.insert_one(document, session=session)
             return document
 
@@ -221,6 +236,15 @@ class Mailboxes:
             return to_mailbox(await self._transactions.run(run, lambda made: told(str(made["_id"]))))
         except DuplicateKeyError as error:
             raise AlreadyExists("Mailbox already exists") from error
+
+    async def _inherited(self, owner: ObjectId, path: str, session: AsyncClientSession) -> Sequence[Document]:
+        """RFC 4314 §4: a new mailbox has the ACL of its parent."""
+        parent = path.rpartition(SEPARATOR)[0]
+        if not parent:
+            return []
+        query = {"user": owner, "path": parent}
+        found = await self._mailboxes.find_one(query, {"acl": 1}, session=session)
+        return found.get("acl", []) if found else []
 
     async def rename(self, user: str, path: str, new_path: str, told: Sequence[Event] = ()) -> None:
         """Renames the mailbox and everything below it, in one transaction (RFC 9051 §6.3.6).
@@ -256,7 +280,11 @@ class Mailboxes:
         async def run(session: AsyncClientSession) -> Document:
             document = await self._mailboxes.find_one_and_update(
                 {"user": owner, "path": path},
-                {"$set": {"gone": datetime.now(UTC), "was": path}, "$unset": {"path": 1}, "$inc": {"modseq": Int64(1)}},
+                {
+                    "$set": {"gone": datetime.now(UTC), "was": path},
+                    "$unset": {"path": 1, "acl": 1},  # RFC 4314 §4: DELETE deletes the ACL
+                    "$inc": {"modseq": Int64(1)},
+                },
                 session=session,
                 return_document=ReturnDocument.AFTER,
             )
@@ -271,7 +299,11 @@ class Mailboxes:
             gone = [of("filter.deleted", user, filter=identifier) for identifier in stub["filters"]]
             return [*gone, *told(str(stub["_id"]))]
 
-        return to_mailbox(await self._transactions.run(run, events))
+        buried = to_mailbox(await self._transactions.run(run, events))
+        with contextlib.suppress(Unavailable):  # what others noted for themselves, which may be on other shards
+            async with operation():
+                await self._annotations.delete_many({"mailbox": object_id(buried.id)})
+        return buried
 
     async def _forget_filters(self, owner: ObjectId, mailbox: ObjectId, session: AsyncClientSession) -> Sequence[str]:
         """Those that file mail there have nothing left to say; their ids."""

@@ -19,6 +19,7 @@ from duckmail.model.events import Told, nobody
 from storage.changes.base import Key
 from storage.changes.purge import Purge
 from storage.committer import Committer
+from storage.grants import Grants
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.schema import Migration
 from storage.mongo.transactions import Transactions
@@ -111,6 +112,7 @@ class Removals:
         self._database = database
         self._transactions = transactions
         self._files = UserFiles(database)
+        self._grants = Grants(database, transactions)
 
     async def get(self, user: str) -> Removed:
         """Raises: NotFound, Unavailable."""
@@ -191,6 +193,7 @@ class Removals:
         for name in OWNED:
             gone[name] = await self._clear(name, {"user": owner})
         gone["mailboxes"] = await self._clear("mailboxes", {"user": owner})
+        await self._grants.withdraw(str(owner))
         await self._files.disown(owner)
         async with operation():
             await self._database["deletedusers"].delete_one({"_id": identifier})

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +30,7 @@ from storage import (
     certs,
     dkim,
     filters,
+    grants,
     mailboxes,
     maildrops,
     mfa,
@@ -164,6 +166,7 @@ class Store:
         self.addresses = addresses.Addresses(self.database)
         self.address_records = addressrecords.AddressRecords(self.database, self.transactions)
         self.address_register = addressregister.AddressRegister(self.database)
+        self.grants = grants.Grants(self.database, self.transactions)
         self.annotations = annotations.AnnotationRecords(self.database, self.transactions)
         self.filters = filters.Filters(self.database, self.transactions)
         self.autoreplies = filters.Autoreplies(self.database, self.transactions)
@@ -258,6 +261,14 @@ class Store:
         self.mailbox_changed(delta.mailbox.user)
         if self.notifier is not None:
             self.notifier.publish(delta)
+
+    def shared(self, document: Document, user: str) -> None:
+        """What an account may do with a mailbox has changed; "": not that of a single one."""
+        mailbox = mailboxes.to_mailbox(document)
+        for whose in dict.fromkeys((mailbox.user, user or mailbox.user)):
+            self._mailbox_heard(whose, mailbox.id, mailbox.modseq)
+            if self.notifier is not None:
+                self.notifier.publish(Delta(replace(mailbox, user=whose)))
 
     def _account_heard(self, user: str) -> None:
         self.account_changed(user)

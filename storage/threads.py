@@ -7,13 +7,14 @@ shorten References, and some write In-Reply-To alone); that is what `threads` ho
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Protocol
 
 from bson.objectid import ObjectId
 
 from duckmail.mime.subject import base_subject
-from duckmail.mime.summary import Summary
 from storage.mongo import commands
 from storage.mongo.client import Database, Document, operation
 
@@ -29,6 +30,32 @@ def thread_id(user: ObjectId, subject: str, message_id: str) -> ObjectId:
     return ObjectId(sha256(named).digest()[:12])
 
 
+class Named(Protocol):
+    """By what a message is known and what it refers to, as `Summary` has it."""
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def message_id(self) -> str: ...
+
+    @property
+    def in_reply_to(self) -> str: ...
+
+    @property
+    def references(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Referring:
+    """The same of a message that is stored."""
+
+    subject: str
+    message_id: str
+    in_reply_to: str
+    references: list[str]
+
+
 class Threads:
     """Of the messages of one group. `rows`: what is to be remembered, once they are stored."""
 
@@ -36,7 +63,7 @@ class Threads:
         self._database = database
         self.rows: list[Document] = []
 
-    async def assign(self, messages: Sequence[tuple[ObjectId, Summary]]) -> list[ObjectId | None]:
+    async def assign(self, messages: Sequence[tuple[ObjectId, Named]]) -> list[ObjectId | None]:
         """The thread of each (account, message), None for one that nothing can refer to. Raises: Unavailable."""
         named = [_ids(user, summary) for user, summary in messages]
         known: dict[ObjectId, ObjectId] = {}
@@ -70,7 +97,7 @@ class Threads:
                 await commands.insert_new(self._database, "threads", self.rows, {"w": 1})
 
 
-def _ids(user: ObjectId, summary: Summary) -> list[ObjectId]:
+def _ids(user: ObjectId, summary: Named) -> list[ObjectId]:
     """The threads that what it refers to, oldest first, and itself would begin; for a reply at least two."""
     names: list[str] = []
     if summary.references or summary.in_reply_to:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from duckmail.errors import Cannot, InvalidInput
+from duckmail.model.sharing import ALL_RIGHTS, Grant, effective
 
 INBOX = "INBOX"
 SEPARATOR = "/"
@@ -26,6 +27,7 @@ class Mailbox:
     `keywords`: the append-only table that gives keyword bits their names.
     `vanishedfloor`: expunges with a modseq at or below it are no longer known one by one.
     `encrypt_messages`: what comes here is encrypted to the account's key.
+    `acl`: what others may do with it.
     """
 
     id: str
@@ -46,6 +48,11 @@ class Mailbox:
     hidden: bool = False
     retention: int = 0
     encrypt_messages: bool = False
+    acl: tuple[Grant, ...] = ()
+
+    def rights(self, user: str) -> str:
+        """What an account may do with it: its owner everything (RFC 4314 §2), another one what it was given."""
+        return ALL_RIGHTS if user == self.user else effective(self.acl, user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from enum import Flag, auto
 from typing import Protocol
 
 from duckmail.mime.index import Index
+from duckmail.model.sharing import ALL_FLAGS
 
 
 class Needs(Flag):
@@ -124,11 +125,13 @@ class FlagOperation(Flag):
 
 @dataclass(frozen=True, slots=True)
 class FlagChange:
-    """STORE: what to do with which flag names. `unchanged_since`: modseq condition; None for none, 0 is one."""
+    """STORE: what to do with which flag names. `unchanged_since`: modseq condition; None for none, 0 is one.
+    `within`: the bits that may change at all."""
 
     operation: FlagOperation
     flags: tuple[str, ...]
     unchanged_since: int | None = None
+    within: int = ALL_FLAGS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Annotations of an account's mailboxes, and its own of the server (RFC 5464).
 
-A mailbox has one owner, who reads and writes both its private and its shared entries. Shared entries of the server
-would be everybody's: nobody sets them here.
+Who may do more with a mailbox than see it reads and writes its shared entries, which are the owner's, and its own
+private ones. Shared entries of the server would be everybody's: nobody sets them here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from duckmail.model.annotation import MAX_VALUE, PRIVATE, SHARED
 from duckmail.model.mailbox import Mailbox
 from storage.annotations import AnnotationRecords
 
+ENTITLING = "rswip"
 SPECIAL_USE = PRIVATE + "/specialuse"  # RFC 6154 §4: the uses of a mailbox, here as CREATE set them
 
 
@@ -28,8 +29,22 @@ class Annotations:
     async def of(self, mailboxes: Sequence[Mailbox | None]) -> list[dict[str, bytes]]:
         """One for each, in their order. Raises: NotPermitted, Unavailable."""
         self._check(*mailboxes)
-        found = await self._records.get(self._user, [_id(mailbox) for mailbox in mailboxes])
-        return [{**found.get(_id(mailbox), {}), **_uses(mailbox)} for mailbox in mailboxes]
+        owners = {mailbox.user for mailbox in mailboxes if mailbox is not None}
+        found = await self._records.get(list({self._user, *owners}), [_id(mailbox) for mailbox in mailboxes])
+        return [{**self._seen(found, mailbox), **_uses(mailbox)} for mailbox in mailboxes]
+
+    def _seen(self, found: Mapping[tuple[str, str], Mapping[str, bytes]], mailbox: Mailbox | None) -> dict[str, bytes]:
+        """Its own entries; of another one's mailbox the shared ones beside."""
+        seen = dict(found.get((self._user, _id(mailbox)), {}))
+        if mailbox is not None and mailbox.user != self._user:
+            others = found.get((mailbox.user, mailbox.id), {})
+            seen |= {name: value for name, value in others.items() if name.startswith(SHARED)}
+        return seen
+
+    def may(self, mailbox: Mailbox) -> bool:
+        """RFC 5464 §3.3: with the l right and any of these."""
+        rights = mailbox.rights(self._user)
+        return "l" in rights and any(right in rights for right in ENTITLING)
 
     async def change(self, mailbox: Mailbox | None, changes: Mapping[str, bytes | None]) -> None:
         """All or none; None removes.
@@ -45,10 +60,15 @@ class Annotations:
                 raise NotPermitted
             if value is not None and len(value) > MAX_VALUE:
                 raise AnnotationTooLarge
-        await self._records.change(self._user, _id(mailbox), changes)
+        owner = mailbox.user if mailbox else self._user
+        by_whose: dict[str, dict[str, bytes | None]] = {}
+        for name, value in changes.items():
+            whose = owner if name.startswith(SHARED) else self._user
+            by_whose.setdefault(whose, {})[name] = value
+        await self._records.change(owner, _id(mailbox), by_whose)
 
     def _check(self, *mailboxes: Mailbox | None) -> None:
-        if any(mailbox is not None and mailbox.user != self._user for mailbox in mailboxes):
+        if any(mailbox is not None and not self.may(mailbox) for mailbox in mailboxes):
             raise NotPermitted
 
 

@@ -1,18 +1,18 @@
 """What one principal may do with mailboxes and messages: the only door of the edges to the store.
 
-Ownership is checked here, once: every operation names the principal's own account, and a mailbox is reached only
-through it, by path or by a view that `open` gave.
+Whose they are and what the principal may do with them is checked here, once: a mailbox is reached by its name or by a
+view that `open` gave, and both ask `Places` for the rights that the operation needs.
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
-from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, TemporaryError, Unavailable
+from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, Unavailable
 from duckmail.model import search
 from duckmail.model.account import Principal, User
-from duckmail.model.events import of
 from duckmail.model.flags import DELETED
-from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, Usage, normalise_path, parents
+from duckmail.model.mailbox import INBOX, Mailbox, Usage, normalise_path
 from duckmail.model.message import (
     Appended,
     Content,
@@ -25,106 +25,64 @@ from duckmail.model.message import (
 )
 from duckmail.model.ordering import SortBy, Threading, ThreadNode
 from duckmail.model.ranges import Ranges
+from duckmail.model.sharing import ALL_FLAGS, flag_mask, in_shared, permitted_flags
 from duckmail.services import ordering, threading
 from duckmail.services.annotations import Annotations
 from duckmail.services.downloads import Downloads
+from duckmail.services.mailboxtree import MailboxTree
 from duckmail.services.relocation import Relocation
 from duckmail.services.search import Search
 from duckmail.services.sendinglimit import expires_in
-from storage.changes.base import CHUNK
+from duckmail.services.sharing import Sharing
+from storage.changes.base import CHUNK, Key
 from storage.changes.copy import ATOMIC, Copy
 from storage.changes.expunge import Expunge
+from storage.changes.handover import HandOver
 from storage.changes.rewriting import Rewritten
 from storage.changes.store import StoreFlags
-from storage.housekeeping import archive_stub
 from storage.store import Store, key
 from storage.views import View, ViewListener
 
 DAY = 24 * 3600
 
 
-class Mail:
-    """The mail of one account. `default_quota`: octets for accounts without a quota of their own, 0 for no limit.
-
-    `relocation`: that of the process.
+class Mail(MailboxTree):
+    """The mail that one account reaches. `default_quota`: octets for accounts without a quota of their own, 0 for no
+    limit. `relocation`: that of the process. Each operation asks `places` for the rights that it needs (RFC 4314 §4).
     """
 
     def __init__(
         self, store: Store, principal: Principal, default_quota: int = 0, relocation: Relocation | None = None
     ) -> None:
-        self._store = store
+        super().__init__(store, principal.user)
         self._relocation = relocation or Relocation(store)
-        self._user = principal.user
         self._default_quota = default_quota
         self.annotations = Annotations(store.annotations, principal.user)
         self.downloads = Downloads(store, principal.user, "imap")
+        self.sharing = Sharing(store)
 
     # -- mailboxes -------------------------------------------------------------------------------------------------
 
     async def mailboxes(self) -> list[Mailbox]:
-        """All of the account, hidden ones too, by path."""
-        return await self._store.mailboxes.list(self._user)
+        """All of the account, hidden ones too, by path, and behind them those of others that it may see."""
+        return await self.places.all()
 
-    async def mailbox(self, path: str) -> Mailbox:
-        """With the counters of now. Raises: NotFound, InvalidInput."""
-        return await self._store.mailboxes.by_path(self._user, normalise_path(path))
-
-    async def create(
-        self,
-        path: str,
-        special_use: str | None = None,
-        *,
-        retention: int = 0,
-        hidden: bool = False,
-        encrypt_messages: bool = False,
-    ) -> Mailbox:
-        """Makes it, and the parents it lacks (RFC 9051 §6.3.4: SHOULD create superior names).
-
-        Raises: AlreadyExists, SpecialUseTaken, LimitReached, InvalidInput, Cannot.
-        """
-        path = normalise_path(path)
-        existing = {mailbox.path for mailbox in await self.mailboxes()}
-        if path in existing:
-            raise AlreadyExists("Mailbox already exists")
-        for parent in parents(path):
-            if parent not in existing:
-                try:
-                    await self._store.mailboxes.create(self._user, parent)
-                except AlreadyExists:
-                    continue  # another session was faster; the parent is there
-        return await self._store.mailboxes.create(
-            self._user,
-            path,
-            special_use,
-            retention,
-            hidden=hidden,
-            encrypt_messages=encrypt_messages,
-            told=lambda made: [of("mailbox.created", self._user, mailbox=made, path=path)],
-        )
+    async def mailbox(self, path: str, needs: str = "r") -> Mailbox:
+        """With the counters of now. Raises: NotFound, InvalidInput, NotPermitted."""
+        return await self.places.find(path, needs)
 
     async def rename(self, path: str, new_path: str) -> None:
         """Renames it with everything below. INBOX: moves its messages to a new mailbox and stays (RFC 9051 §6.3.6).
 
-        Raises: NotFound, AlreadyExists, InvalidInput, Cannot.
+        Raises: NotFound, AlreadyExists, InvalidInput, Cannot, NotPermitted.
         """
-        path, new_path = normalise_path(path), normalise_path(new_path)
-        if new_path in (INBOX, path):
-            raise AlreadyExists("Mailbox already exists")
-        if path == INBOX:
-            await self._rename_inbox(new_path)
+        if normalise_path(path) != INBOX:
+            await super().rename(path, new_path)
             return
-        if new_path.startswith(path + SEPARATOR):
-            raise Cannot("A mailbox cannot be moved below itself")
-        found = await self.mailbox(path)
-        existing = {mailbox.path for mailbox in await self.mailboxes()}
-        for parent in parents(new_path):
-            if parent not in existing:
-                await self._store.mailboxes.create(self._user, parent)
-        renamed = of("mailbox.renamed", self._user, mailbox=found.id, previous=path, current=new_path)
-        await self._store.mailboxes.rename(self._user, path, new_path, [renamed])
-        self._look_again()
-
-    async def _rename_inbox(self, new_path: str) -> None:
+        if normalise_path(new_path) == INBOX:
+            raise AlreadyExists("Mailbox already exists")
+        if in_shared(new_path):
+            raise Cannot("A mailbox cannot be moved to another account")
         inbox = await self.mailbox(INBOX)
         target = await self.create(new_path)
         listener = _Silent()
@@ -134,55 +92,37 @@ class Mail:
         finally:
             self._store.views.release(view, listener)
 
-    async def delete(self, path: str) -> None:
-        """The mailbox is gone at once; its messages go to `archived`. What is below it stays.
-
-        Raises: NotFound, Cannot (INBOX).
-        """
-        path = normalise_path(path)
-        if path == INBOX:
-            raise Cannot("INBOX cannot be deleted")
-        stub = await self._store.mailboxes.bury(
-            self._user, path, lambda gone: [of("mailbox.deleted", self._user, mailbox=gone, path=path)]
-        )
-        self._store.views.changed(self._user, stub.id)
-        with contextlib.suppress(TemporaryError):  # it is deleted; housekeeping brings this to its end
-            await archive_stub(self._store.committer, key(self._user, stub.id))
-
-    async def subscribe(self, path: str, subscribed: bool) -> None:
-        """Raises: NotFound."""
-        await self._store.mailboxes.subscribe(self._user, normalise_path(path), subscribed)
-
-    def _look_again(self) -> None:
-        self._store.views.changed_all()
-
-    async def usage(self) -> Usage:
-        """Raises: Unavailable."""
-        return Usage(await self._store.mailboxes.used(self._user), await self._quota())
+    async def usage(self, owner: str = "") -> Usage:
+        """Of the account, or of the owner of a mailbox that it may read. Raises: Unavailable."""
+        user = owner or self._user
+        return Usage(await self._store.mailboxes.used(user), await self._quota(user))
 
     async def deleted_size(self, mailbox: Mailbox) -> int:
-        """Octets that expunging it would free. Raises: NotFound, Unavailable."""
+        """Octets that expunging it would free. Raises: NotFound, NotPermitted, Unavailable."""
         listener = _Silent()
         view = await self.open(mailbox.path, listener)
         try:
             doomed = _deleted(view, None)
         finally:
             self.close_view(view, listener)
-        return await self._store.messages.size(self._user, mailbox.id, doomed)
+        return await self._store.messages.size(mailbox.user, mailbox.id, doomed)
 
     def follow(self, bell: Callable[[], None]) -> None:
-        """`bell` hears when any mailbox of the account may have changed; until `unfollow`."""
-        self._store.views.follow(self._user, bell)
+        """`bell` hears when a mailbox that `mailboxes` gave may have changed; until `unfollow`."""
+        self.places.follow(bell)
 
     def unfollow(self, bell: Callable[[], None]) -> None:
-        self._store.views.unfollow(self._user, bell)
+        self.places.unfollow(bell)
 
     # -- one mailbox in use ----------------------------------------------------------------------------------------
 
     async def open(self, path: str, listener: ViewListener) -> View:
-        """The shared view, up to date, held for `listener` until `close_view`. Raises: NotFound, Unavailable."""
+        """The shared view, up to date, held for `listener` until `close_view`.
+
+        Raises: NotFound, NotPermitted, Unavailable.
+        """
         mailbox = await self.mailbox(path)
-        return await self._store.views.open(self._user, mailbox.id, listener)
+        return await self._store.views.open(mailbox.user, mailbox.id, listener)
 
     def close_view(self, view: View, listener: ViewListener) -> None:
         self._store.views.release(view, listener)
@@ -193,15 +133,22 @@ class Mail:
 
     async def vanished(self, view: View, since: int, until: int) -> Ranges | None:
         """UIDs expunged above modseq `since`, up to `until`; None: no longer known one by one. Raises: Unavailable."""
-        return await self._store.views.vanished(self._mine(view), since, until)
+        return await self._store.views.vanished(await self.reach(view), since, until)
 
     async def claim_recent(self, view: View) -> int:
-        """Takes the \\Recent messages for one session: those with a UID at or above the result, below uidnext."""
-        return await self._store.mailboxes.claim_recent(self._user, self._mine(view).mailbox.id)
+        """Takes the \\Recent messages for one session: those with a UID at or above the result, below uidnext. Those
+        of another account are its own to take."""
+        mailbox = (await self.reach(view)).mailbox
+        if mailbox.user != self._user:
+            return mailbox.recentuid
+        return await self._store.mailboxes.claim_recent(self._user, mailbox.id)
 
-    def _mine(self, view: View) -> View:
-        """P7: a view of another account is no way in."""
+    async def reach(self, view: View, needs: str = "r") -> View:
+        """P7: a view is only a way in for who has the rights, as they are now: one of another account is looked at
+        anew. Raises: NotFound, NotPermitted, Unavailable."""
         if view.mailbox.user != self._user:
+            await self._store.views.sync(view)
+        if not self.places.may(view.mailbox, needs):
             raise NotPermitted
         if view.gone:
             raise NotFound("The mailbox was deleted")
@@ -214,33 +161,39 @@ class Mail:
         return await self._store.contents.examine(raw)
 
     async def append(self, path: str, messages: Sequence[NewMessage]) -> list[Appended]:
-        """All or none. Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown."""
-        mailbox = await self.mailbox(path)
-        user = await self._admit(messages)
-        stored = [await self._stored(user, mailbox, message) for message in messages]
-        return await self._store.append(self._user, mailbox.id, stored, user.quota(self._default_quota))
+        """All or none. Raises: NotFound, NotPermitted, OverQuota, LimitReached, Unavailable, CommitUnknown."""
+        mailbox = await self.mailbox(path, "i")
+        owner = await self._admit(messages, mailbox.user)
+        stored = [await self._stored(owner, mailbox, message) for message in messages]
+        return await self._store.append(mailbox.user, mailbox.id, stored, owner.quota(self._default_quota))
 
     async def replace(self, view: View, uid: int, path: str, message: NewMessage) -> Appended:
-        """The message comes into the mailbox `path`, `uid` goes from this one: both or neither.
+        """The message comes into the mailbox `path`, `uid` goes from this one: both or neither (RFC 8508).
 
-        Raises: NoSuchMessage, NotFound (the target), OverQuota, LimitReached, Unavailable, CommitUnknown.
+        Raises: NoSuchMessage, NotFound (the target), NotPermitted, OverQuota, LimitReached, Unavailable, CommitUnknown.
         """
-        source = key(self._user, self._mine(view).mailbox.id)
-        mailbox = await self.mailbox(path)
-        user = await self._admit([message])
-        stored = await self._stored(user, mailbox, message)
-        quota = user.quota(self._default_quota)
-        done = await self._store.replace(source, uid, key(self._user, mailbox.id), stored, quota)
+        source = (await self.reach(view, "rte")).mailbox
+        target = await self.mailbox(path, "i")
+        owner = await self._admit([message], target.user)
+        stored = await self._stored(owner, target, message)
+        quota = owner.quota(self._default_quota)
+        done = await self._store.replace(_key(source), uid, _key(target), stored, quota)
         if view.position(uid) >= 0:
             await self._catch_up(view)
         return done
 
-    async def _stored(self, user: User, mailbox: Mailbox, message: NewMessage) -> NewMessage:
+    async def _stored(self, owner: User, mailbox: Mailbox, message: NewMessage) -> NewMessage:
+        """RFC 4314 §4: flags that may not be set are left out, and it is no error."""
+        kept = permitted_flags(message.flags, self.places.rights(mailbox))
+        allowed = message if len(kept) == len(message.flags) else replace(message, flags=kept)
         encryption = self._relocation.encryption
-        return await encryption.stored(user.id, user, message, mailbox=mailbox.encrypt_messages)
+        return await encryption.stored(owner.id, owner, allowed, mailbox=mailbox.encrypt_messages)
 
-    async def _admit(self, messages: Sequence[NewMessage]) -> User:
-        """Counts what comes by mail programs; whose it is. Raises: RateLimited: it is too much for today."""
+    async def _admit(self, messages: Sequence[NewMessage], owner: str) -> User:
+        """Counts what comes by mail programs; the account that it comes to.
+
+        Raises: RateLimited: it is too much for today.
+        """
         user: User = await self._store.users.get(self._user)
         octets = sum(each.content.size for each in messages)
         counter, most = f"imap:upload:{self._user}", user.allowed.imap_max_upload
@@ -248,18 +201,20 @@ class Mail:
         if count.value > most:
             await self._store.counters.incr(counter, DAY, -octets)
             raise RateLimited(f"Upload was rate limited. Try again in {expires_in(count.ttl)}", limit=most)
-        return user
+        return user if owner == self._user else await self._store.users.get(owner)
 
-    async def _quota(self) -> int:
-        user: User = await self._store.users.get(self._user)
+    async def _quota(self, owner: str) -> int:
+        user: User = await self._store.users.get(owner)
         return user.quota(self._default_quota)
 
     async def store_flags(self, view: View, uids: Ranges, change: FlagChange) -> StoreResult:
         """In transactions of at most 1,000 messages, each complete in itself (DESIGN §5 Size).
 
-        Raises: LimitReached, NotFound, Unavailable, CommitUnknown.
+        Raises: LimitReached, NotFound, NotPermitted, Unavailable, CommitUnknown.
         """
-        mailbox = key(self._user, self._mine(view).mailbox.id)
+        await self.reach(view)
+        change = self._within(change, view.mailbox)
+        mailbox = _key(view.mailbox)
         changed: list[int] = []
         failed: list[int] = []
         missing: list[int] = []
@@ -274,12 +229,26 @@ class Mail:
             await self._catch_up(view)
         return StoreResult(changed, failed, missing, modseq)
 
+    def _within(self, change: FlagChange, mailbox: Mailbox) -> FlagChange:
+        """RFC 4314 §4: STORE changes the flags that may be changed, and fails when that is none of those named.
+
+        Raises: NotPermitted.
+        """
+        rights = self.places.rights(mailbox)
+        within = flag_mask(rights)
+        if within == ALL_FLAGS:
+            return change
+        kept = permitted_flags(change.flags, rights)
+        if not kept and (change.flags or not within):
+            raise NotPermitted
+        return replace(change, flags=kept, within=within)
+
     async def expunge(self, view: View, uids: Ranges | None = None) -> list[int]:
         """Removes the \\Deleted messages, within `uids` if given; the UIDs that went, ascending."""
-        mailbox = key(self._user, self._mine(view).mailbox.id)
+        mailbox = _key((await self.reach(view, "re")).mailbox)
         await self.sync(view)
         gone: list[int] = []
-        for chunk in await self._store.messages.chunks(self._user, view.mailbox.id, _deleted(view, uids)):
+        for chunk in await self._store.messages.chunks(view.mailbox.user, view.mailbox.id, _deleted(view, uids)):
             gone += await self._store.committer.submit(Expunge(mailbox, chunk))
         if gone and view.position(gone[-1]) >= 0:
             await self._catch_up(view)
@@ -295,43 +264,63 @@ class Mail:
             await self.sync(view)
 
     async def copy(self, view: View, uids: Ranges, path: str) -> CopyResult:
-        """All or none, whatever the number. Raises: NotFound (the target), OverQuota, LimitReached, ..."""
-        source = self._mine(view)
-        target = await self.mailbox(path)
+        """All or none, whatever the number. Raises: NotFound (the target), NotPermitted, OverQuota, ..."""
+        source = await self.reach(view)
+        target = await self.mailbox(path, "i")
         wanted = uids.pick(source.uids)
-        quota = await self._quota()
-        keys = key(self._user, source.mailbox.id), key(self._user, target.id)
-        pub_key = await self._relocation.key(target)
-        chunks = await self._store.messages.chunks(self._user, source.mailbox.id, wanted, most=ATOMIC)
-
-        async def rewritten(chunk: Sequence[int]) -> Rewritten:
-            return await self._relocation.rewritten(self._user, source.mailbox.id, chunk, pub_key)
-
+        quota, permitted = await self._quota(target.user), self._flags(target)
+        keys, pub_key = (_key(source.mailbox), _key(target)), await self._relocation.key(target)
+        chunks = await self._store.messages.chunks(source.mailbox.user, source.mailbox.id, wanted, most=ATOMIC)
         submit = self._store.committer.submit
         if len(chunks) <= 1:
             chunk = chunks[0] if chunks else []
-            copied = [await submit(Copy(*keys, chunk, quota, rewritten=await rewritten(chunk)))]
-            return _joined(target.uidvalidity, copied)
-        async with self._store.undo(self._user, target.id) as undo:
-            copied = [
-                await submit(Copy(*keys, chunk, quota, undo, rewritten=await rewritten(chunk))) for chunk in chunks
-            ]
+            rewritten = await self._rewritten(source.mailbox, chunk, pub_key)
+            few = Copy(*keys, chunk, quota, rewritten=rewritten, permitted=permitted)
+            return _joined(target.uidvalidity, [await submit(few)])
+        copied = []
+        async with self._store.undo(target.user, target.id) as undo:
+            for chunk in chunks:
+                rewritten = await self._rewritten(source.mailbox, chunk, pub_key)
+                change = Copy(*keys, chunk, quota, undo, rewritten=rewritten, permitted=permitted)
+                copied.append(await submit(change))
         return _joined(target.uidvalidity, copied)
 
+    async def _rewritten(self, source: Mailbox, chunk: Sequence[int], pub_key: str) -> Rewritten:
+        return await self._relocation.rewritten(source.user, source.id, chunk, pub_key)
+
     async def move(self, view: View, uids: Ranges, path: str) -> CopyResult:
-        """In transactions of at most 1,000 messages. Raises: NotFound (the target), LimitReached, ..."""
-        return await self._move(self._mine(view), uids, await self.mailbox(path))
+        """In transactions of at most 1,000 messages. Raises: NotFound (the target), NotPermitted, LimitReached, ..."""
+        return await self._move(await self.reach(view, "rte"), uids, await self.mailbox(path, "i"))
 
     async def _move(self, source: View, uids: Ranges, target: Mailbox) -> CopyResult:
-        moved = await self._relocation.move(self._user, source.mailbox.id, target, uids.pick(source.uids))
+        mailbox, picked = source.mailbox, uids.pick(source.uids)
+        if mailbox.user == target.user and self._flags(target) == ALL_FLAGS:
+            moved = await self._relocation.move(mailbox.user, mailbox.id, target, picked)
+        else:
+            moved = await self._hand_over(mailbox, target, picked)
         result = _joined(target.uidvalidity, moved)
         if result.source and source.position(result.source[-1]) >= 0:
             await self._catch_up(source)
         return result
 
-    def fetch(self, view: View, uids: Sequence[int], needs: Needs) -> AsyncIterator[list[StoredMessage]]:
-        """Those of `uids` (ascending) that still exist, ascending, in batches. Raises: Unavailable."""
-        return self._store.messages.fetch(self._user, self._mine(view).mailbox.id, uids, needs)
+    async def _hand_over(self, source: Mailbox, target: Mailbox, uids: Sequence[int]) -> list[CopyResult]:
+        quota, permitted = await self._quota(target.user), self._flags(target)
+        pub_key = await self._relocation.key(target) if source.id != target.id else ""
+        moved = []
+        for chunk in await self._store.messages.chunks(source.user, source.id, uids):
+            rewritten = await self._rewritten(source, chunk, pub_key)
+            change = HandOver(_key(source), _key(target), chunk, quota, permitted, rewritten)
+            moved.append(await self._store.committer.submit(change))
+        return moved
+
+    def _flags(self, mailbox: Mailbox) -> int:
+        return flag_mask(self.places.rights(mailbox))
+
+    async def fetch(self, view: View, uids: Sequence[int], needs: Needs) -> AsyncIterator[list[StoredMessage]]:
+        """Those of `uids` (ascending) that still exist, ascending, in batches. Raises: NotPermitted, Unavailable."""
+        mailbox = (await self.reach(view)).mailbox
+        async for batch in self._store.messages.fetch(mailbox.user, mailbox.id, uids, needs):
+            yield batch
 
     async def search(
         self, view: View, criteria: search.Node, recent_from: int = 0, among: Sequence[int] | None = None
@@ -342,20 +331,20 @@ class Mail:
             recent_from: what `claim_recent` gave this session.
             among: the UIDs to look at; None: all.
 
-        Raises: LimitReached, Unavailable.
+        Raises: LimitReached, NotPermitted, Unavailable.
         """
-        found = Search(self._store.messages, self._mine(view), recent_from, self._store.text_index)
+        found = Search(self._store.messages, await self.reach(view), recent_from, self._store.text_index)
         return await found.run(criteria, among)
 
     async def sort(
         self, view: View, uids: Sequence[int], order: Sequence[SortBy], scores: Mapping[int, int] | None = None
     ) -> list[int]:
-        """Those of `uids` (ascending) that still exist, in that order. Raises: Unavailable."""
-        return await ordering.sort(self._store.messages, self._mine(view), uids, order, scores or {})
+        """Those of `uids` (ascending) that still exist, in that order. Raises: NotPermitted, Unavailable."""
+        return await ordering.sort(self._store.messages, await self.reach(view), uids, order, scores or {})
 
     async def thread(self, view: View, uids: Sequence[int], how: Threading) -> Sequence[ThreadNode]:
         """The threads of those of `uids` (ascending) that still exist. Raises: LimitReached, Unavailable."""
-        return await threading.thread(self._store.messages, self._mine(view), uids, how)
+        return await threading.thread(self._store.messages, await self.reach(view), uids, how)
 
 
 class _Silent:
@@ -369,6 +358,10 @@ def _deleted(view: View, uids: Ranges | None) -> list[int]:
     """What is \\Deleted as the view stands, which the caller has just synced; the transaction decides."""
     picked = view.uids if uids is None else uids.pick(view.uids)
     return [uid for uid in picked if view.flags[view.position(uid)] & DELETED]
+
+
+def _key(mailbox: Mailbox) -> Key:
+    return key(mailbox.user, mailbox.id)
 
 
 def _chunks(uids: Sequence[int]) -> list[Sequence[int]]:

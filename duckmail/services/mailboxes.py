@@ -6,7 +6,8 @@ the rules that the API has beyond that: INBOX, hidden and special mailboxes are 
 
 from duckmail.errors import Cannot
 from duckmail.model.account import Principal
-from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, MailboxChanges
+from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, MailboxChanges, normalise_path
+from duckmail.model.sharing import in_shared
 from duckmail.services.access import require_account
 from duckmail.services.mail import Mail
 from storage.store import Store
@@ -21,7 +22,7 @@ class Mailboxes:
 
         Raises: NoSuchAccount, NotPermitted, Unavailable.
         """
-        found = await self._mail(user, by).mailboxes()
+        found = await self._mail(user, by).places.own()
         if not found:
             await self._store.users.get(user)  # says so when there is no such account
         return sorted(found, key=_rank)
@@ -33,7 +34,8 @@ class Mailboxes:
 
     async def resolve(self, user: str, path: str, by: Principal) -> Mailbox:
         """By its path. Raises: NoSuchMailbox, InvalidInput, NotPermitted, Unavailable."""
-        return await self._mail(user, by).mailbox(path)
+        require_account(by, user)
+        return await self._store.mailboxes.by_path(user, normalise_path(path))
 
     async def create(
         self,
@@ -49,9 +51,10 @@ class Mailboxes:
 
         Raises: AlreadyExists, LimitReached, InvalidInput, Cannot, NoSuchAccount, NotPermitted, Unavailable.
         """
-        return await self._mail(user, by).create(
-            path, retention=retention, hidden=hidden, encrypt_messages=encrypt_messages
-        )
+        mail = self._mail(user, by)
+        if in_shared(normalise_path(path)):
+            raise Cannot("This name is for mailboxes that others share")
+        return await mail.create(path, retention=retention, hidden=hidden, encrypt_messages=encrypt_messages)
 
     async def update(self, user: str, mailbox: str, path: str, changes: MailboxChanges, by: Principal) -> None:
         """Moves it to `path` (with all below it), unless that is "" or where it is, and changes attributes.

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from duckmail.errors import NotFound, NotPermitted
 from duckmail.model.account import Principal
+from duckmail.model.mailbox import Mailbox
 from duckmail.runtime.sealer import Sealer
 from duckmail.services.mail import Mail
 from storage.urlkeys import UrlKeys, seal_context
@@ -31,16 +32,25 @@ class UrlAuth:
         self._mail = mail
 
     async def token(self, principal: Principal, path: str, rump: str) -> str:
-        """Authorises a URL of the principal's own mailbox. Raises: NotFound, InvalidInput, Unavailable."""
-        mailbox = await self._mail(principal).mailbox(path)
+        """Authorises a URL of the principal's own mailbox: of another one's that is its owner's to do.
+
+        Raises: NotFound, NotPermitted, InvalidInput, Unavailable.
+        """
+        mailbox = await self._own(principal, path)
         new = self._sealer.seal(os.urandom(KEY_OCTETS), seal_context(mailbox.id))
         sealed = await self._keys.ensure(principal.user, mailbox.id, new)
         return _token(self._sealer.unseal(sealed, seal_context(mailbox.id)), rump)
 
     async def reset(self, principal: Principal, path: str | None) -> None:
         """Ends all URLs of a mailbox, or of all of the account. Raises: NotFound, InvalidInput, Unavailable."""
-        mailbox = None if path is None else (await self._mail(principal).mailbox(path)).id
+        mailbox = None if path is None else (await self._own(principal, path)).id
         await self._keys.reset(principal.user, mailbox)
+
+    async def _own(self, principal: Principal, path: str) -> Mailbox:
+        mailbox = await self._mail(principal).mailbox(path)
+        if mailbox.user != principal.user:
+            raise NotPermitted
+        return mailbox
 
     async def owner(self, username: str, path: str, rump: str, token: str) -> Mail:
         """The mail of the account whose URL it is, for reading what the URL names and nothing else.
@@ -51,7 +61,7 @@ class UrlAuth:
             user = await self._users.by_username(username)
             principal = Principal(user.id, user.username, scope="imap")
             mail = self._mail(principal)
-            mailbox = await mail.mailbox(path)
+            mailbox = await self._own(principal, path)
         except NotFound:
             raise NotPermitted from None
         sealed = await self._keys.get(user.id, mailbox.id)

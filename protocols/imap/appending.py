@@ -27,7 +27,7 @@ async def announced(session: Session, event: LiteralAnnounced, path: str | None)
 
     Raises:
         TooLarge: RFC 7889 §5: before any octet is sent, if the client waits.
-        NotFound: so is a mailbox that does not exist told before a large message.
+        NotFound, NotPermitted: so is a mailbox that does not exist told before a large message.
         Unavailable: no share of the budget.
     """
     if path is None or _URL.fullmatch(event.prefix):
@@ -35,7 +35,7 @@ async def announced(session: Session, event: LiteralAnnounced, path: str | None)
     if event.size > session.settings.message_size:
         raise TooLarge
     if sum(map(len, session.uploads)) + event.size > FREE_OCTETS:
-        await session.mail.mailbox(path)
+        await session.mail.mailbox(path, "i")
         hold = session.services.budget.reserve(event.size, session.settings.reserve_timeout)
         await session.upload_hold.enter_async_context(hold)
     return True

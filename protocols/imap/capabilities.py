@@ -102,6 +102,10 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("METADATA", _logged_in, ("GETMETADATA", "SETMETADATA")),  # RFC 5464
     Capability("METADATA-SERVER", _logged_in, ("GETMETADATA", "SETMETADATA")),  # RFC 5464
     Capability("LIST-METADATA", _logged_in, ("LIST", "GETMETADATA")),  # RFC 9590
+    # RFC 4314; RFC 4314 §5.1.1: the rights beside those of RFC 2086
+    Capability("ACL", _logged_in, ("SETACL", "DELETEACL", "GETACL", "LISTRIGHTS", "MYRIGHTS")),
+    Capability("RIGHTS=texk", _logged_in, ("SETACL",)),
+    Capability("LIST-MYRIGHTS", _logged_in, ("LIST", "MYRIGHTS")),  # RFC 8440
     Capability("UNAUTHENTICATE", _logged_in, ("UNAUTHENTICATE",)),  # RFC 8437
     Capability("COMPRESS=DEFLATE", _compress, ("COMPRESS",)),  # RFC 4978
     Capability("INPROGRESS", _logged_in),  # RFC 9585

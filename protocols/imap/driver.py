@@ -13,7 +13,7 @@ from duckmail.errors import CommitUnknown, DuckmailError
 from duckmail.runtime.log import event as log_event
 from duckmail.runtime.metrics import UNKNOWN, CommandMeter
 from protocols.imap import capabilities
-from protocols.imap.command import Command, Run, Trait
+from protocols.imap.command import SELECTED, Command, Run, Trait
 from protocols.imap.input import BadLine, Disconnected, Silence
 from protocols.imap.progress import in_progress
 from protocols.imap.reply import SERVERBUG, Reply, bad, failure, no
@@ -227,6 +227,8 @@ class Driver:
             return SERVERBUG
 
     async def _run(self, run: Run, spec: Command | None, tag: str) -> Reply:
+        if self._session.selected is not None and spec is not None and spec.states == SELECTED:
+            await self._session.mail.reach(self._session.selected.view)
         if spec is not None and Trait.WAITS in spec.traits:
             return await run(self._session)
         with in_progress(self._session, tag):
@@ -262,8 +264,8 @@ class Driver:
         """The tagged answer; too many BAD ones end the connection."""
         session = self._session
         session.writer.tagged(tag, reply)
-        if session.selected is not None and session.selected.view.gone:
-            session.bye("The selected mailbox was deleted")
+        if why := session.lost:
+            session.bye(why)
         if reply.status == "BAD":
             self._bad += 1
             if self._bad >= session.settings.max_bad:

@@ -48,7 +48,7 @@ class Notifier:
         for mailbox in await self._mail.mailboxes():
             self._known[mailbox.id] = mailbox
             events = self._events(mailbox)
-            if self._request.status and _COUNTED & events and not self._is_selected(mailbox):
+            if self._request.status and _COUNTED & events and self._counts(mailbox):
                 self._session.writer.untagged(self._status(mailbox, events))
                 await self._session.writer.room()
         self._tasks.start(self._run(), "session")
@@ -88,7 +88,7 @@ class Notifier:
         self._known = now
         writer.push()
         group, selected = self._request.selected, self._session.selected
-        if group is None or not group.events or selected is None or selected.view.gone:
+        if group is None or not group.events or selected is None or self._session.lost:
             return
         self._session.push_updates(expunge=group.scope is Scope.SELECTED)
         if self._session.half_pushed:
@@ -106,11 +106,17 @@ class Notifier:
 
     def _events(self, mailbox: Mailbox) -> frozenset[str]:
         """RFC 5465 §6: of all groups that name it."""
-        return frozenset().union(*(group.events for group in self._request.groups if _names(group, mailbox)))
+        own = mailbox.user == self._session.actor.user
+        return frozenset().union(*(group.events for group in self._request.groups if _names(group, mailbox, own=own)))
 
     def _is_selected(self, mailbox: Mailbox) -> bool:
         selected = self._session.selected
         return selected is not None and selected.view.mailbox.id == mailbox.id
+
+    def _counts(self, mailbox: Mailbox) -> bool:
+        """STATUS tells of it: what happens in the selected one is told otherwise, and of one that may not be read
+        nothing is (RFC 5465 §5)."""
+        return not self._is_selected(mailbox) and self._mail.places.may(mailbox, "r")
 
     def _status(self, mailbox: Mailbox, events: frozenset[str]) -> bytes:
         """RFC 5465 §5.1-§5.3."""
@@ -148,7 +154,7 @@ class Notifier:
             yield list_response(attributes, mailbox.path, utf8)
         elif before and before.subscribed != mailbox.subscribed and "SUBSCRIPTIONCHANGE" in events:
             yield list_response(attributes, mailbox.path, utf8)  # RFC 5465 §5.5
-        if before != mailbox and not self._is_selected(mailbox) and _tells(before, mailbox, events):
+        if before != mailbox and self._counts(mailbox) and _tells(before, mailbox, events):
             yield self._status(mailbox, events)
 
     def _with_parent(self, before: Mailbox, mailbox: Mailbox, tree: "_Tree") -> bool:
@@ -212,10 +218,10 @@ def _parent(path: str) -> str:
     return path.rpartition(SEPARATOR)[0]
 
 
-def _names(group: Group, mailbox: Mailbox) -> bool:
+def _names(group: Group, mailbox: Mailbox, *, own: bool) -> bool:
     match group.scope:
         case Scope.PERSONAL | Scope.INBOXES:  # RFC 5465 §6.2: filters may deliver to any mailbox
-            return True
+            return own
         case Scope.SUBSCRIBED:
             return mailbox.subscribed
         case Scope.MAILBOXES:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from protocols.imap import capabilities
 from protocols.imap.command import Command
+from protocols.imap.commands.acl import DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS, SETACL
 from protocols.imap.commands.append import APPEND
 from protocols.imap.commands.authenticate import AUTHENTICATE
 from protocols.imap.commands.cancelupdate import CANCELUPDATE
@@ -71,6 +72,11 @@ COMMANDS: tuple[Command, ...] = (
     GETQUOTAROOT,
     GETMETADATA,
     SETMETADATA,
+    SETACL,
+    DELETEACL,
+    GETACL,
+    LISTRIGHTS,
+    MYRIGHTS,
     APPEND,
     ESEARCH,
     GENURLAUTH,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from duckmail.model import flags
 from duckmail.model.ranges import Ranges
+from duckmail.model.sharing import flag_mask
 from protocols.imap.wire.sequence import STAR, SequenceSet
 from storage.views import View
 
@@ -45,7 +46,8 @@ class RecentCount:
 
 @dataclass(frozen=True, slots=True)
 class Keywords:
-    """The mailbox's keyword table grew: FLAGS and PERMANENTFLAGS go before any use of it."""
+    """The mailbox's keyword table grew: FLAGS and PERMANENTFLAGS go before any use of it. Or the session's rights have
+    changed (RFC 4314 §5.1.1)."""
 
     names: tuple[str, ...]
 
@@ -81,13 +83,22 @@ class Selected:
     """The selected mailbox of one session, which passes on what its view says.
 
     `recent_from`: messages with this UID or a higher one are \\Recent in this session. `vanished`: expunges are told
-    by UID. `uid_only`: so is everything, and only UIDs are taken (RFC 9586 §3).
+    by UID. `uid_only`: so is everything, and only UIDs are taken (RFC 9586 §3). `user`: whose rights count, the owner's
+    if not given.
     """
 
     def __init__(
-        self, view: View, *, read_only: bool, recent_from: int, vanished: bool = False, uid_only: bool = False
+        self,
+        view: View,
+        *,
+        read_only: bool,
+        recent_from: int,
+        vanished: bool = False,
+        uid_only: bool = False,
+        user: str = "",
     ) -> None:
         self.view = view
+        self._user = user or view.mailbox.user
         self.read_only = read_only
         self.recent_from = recent_from
         self.vanished = vanished or uid_only
@@ -95,6 +106,7 @@ class Selected:
         self._uidnext = view.mailbox.uidnext  # UIDs below it were announced
         self._modseq = view.mailbox.modseq  # flags were announced up to it
         self._keywords = len(view.mailbox.keywords)
+        self._permitted = self.permitted
         self.saved = array("I")  # RFC 5182: UIDs that `$` stands for; ascending
         self.batches: dict[Batches, tuple[int, int]] = {}  # asked for -> messages and uidnext at that time
         self._expunged: list[int] = []  # announced, gone, EXPUNGE not sent; ascending
@@ -106,6 +118,16 @@ class Selected:
         known = [uid for uid in expunged if uid < self._uidnext]
         if known:
             self._expunged = sorted(self._expunged + known)  # two runs: linear
+
+    @property
+    def rights(self) -> str:
+        """What the session may do with the mailbox, as its view stands (RFC 4314)."""
+        return self.view.mailbox.rights(self._user)
+
+    @property
+    def permitted(self) -> int:
+        """The bits of the flags that the session may change, as its rights are now."""
+        return 0 if self.read_only else flag_mask(self.rights)
 
     # Numbers
 
@@ -283,9 +305,10 @@ class Selected:
     def keyword_update(self) -> Keywords | None:
         """The grown keyword table, once; asked before flags are written."""
         names = self.view.mailbox.keywords
-        if len(names) == self._keywords:
+        permitted = self.permitted
+        if (len(names), permitted) == (self._keywords, self._permitted):
             return None
-        self._keywords = len(names)
+        self._keywords, self._permitted = len(names), permitted
         self._names.clear()
         return Keywords(names)
 

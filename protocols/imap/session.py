@@ -17,6 +17,7 @@ from typing import Protocol
 
 from duckmail.errors import DuckmailError, ReadOnly
 from duckmail.model.account import Principal
+from duckmail.model.sharing import CHANGES
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
@@ -217,6 +218,18 @@ class Session:
             raise AssertionError("a command of the selected state ran without a mailbox")
         return self.selected
 
+    @property
+    def lost(self) -> str:
+        """Why the selected mailbox cannot stay selected; "" while it can.
+
+        RFC 4314 §5.1.1: who may not read it any more MAY be told BYE. Nothing of it is told from then on.
+        """
+        if self.selected is None:
+            return ""
+        if self.selected.view.gone:
+            return "The selected mailbox was deleted"
+        return "" if "r" in self.selected.rights else "The selected mailbox is not shared with you any more"
+
     def writable(self) -> Selected:
         """The selected mailbox, for a command that changes it. Raises ReadOnly after EXAMINE."""
         if self.mailbox.read_only:
@@ -227,6 +240,8 @@ class Session:
         """Opens and selects; nothing is selected when it fails. Raises: NotFound, Unavailable."""
         await self.deselect()
         view = await self.mail.open(path, self)
+        # RFC 4314 §5.2: READ-ONLY for who has none of these rights.
+        read_only = read_only or not any(self.mail.places.may(view.mailbox, right) for right in CHANGES)
         try:
             recent_from = NEVER_RECENT if self.rev2 else view.mailbox.recentuid
             if not read_only and recent_from < view.mailbox.uidnext:
@@ -236,7 +251,12 @@ class Session:
             raise
         # From here to the end of SELECT's answer nothing waits: what it says is of one moment.
         self.selected = Selected(
-            view, read_only=read_only, recent_from=recent_from, vanished=self.qresync, uid_only=self.uid_only
+            view,
+            read_only=read_only,
+            recent_from=recent_from,
+            vanished=self.qresync,
+            uid_only=self.uid_only,
+            user=self.actor.user,
         )
         self._claimed = view.mailbox.uidnext
         self.state = State.SELECTED
@@ -288,7 +308,7 @@ class Session:
 
         What changes while this waits is left for the next time: what `updates` gave stays true in its order.
         """
-        if self.selected is None:
+        if self.selected is None or self.lost:
             return
         await self._write_pending(self.selected)  # what pushing has left
         self._take_updates(self.selected, expunge=expunge)
@@ -317,7 +337,7 @@ class Session:
 
         New changes are only asked for when the last ones are out: their sequence numbers build on those.
         """
-        if self.selected is None:
+        if self.selected is None or self.lost:
             return False
         if not self._pending:
             self._take_updates(self.selected, expunge=expunge)

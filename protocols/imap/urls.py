@@ -1,9 +1,9 @@
-"""The octets behind an IMAP URL, of the account's own mail (RFC 4469 §3, RFC 5092)."""
+"""The octets behind an IMAP URL, of mail that the account may read (RFC 4469 §3, RFC 5092)."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from duckmail.errors import InvalidInput, NotFound
+from duckmail.errors import InvalidInput, NotFound, NotPermitted
 from duckmail.model.message import Needs, StoredMessage
 from duckmail.services.mail import Mail
 from protocols.imap import sections
@@ -63,7 +63,7 @@ async def _elsewhere(mail: Mail, wanted: MessageUrl, path: str) -> list[StoredMe
     listener = _Nobody()
     try:
         view = await mail.open(path, listener)
-    except (NotFound, InvalidInput):
+    except (NotFound, NotPermitted, InvalidInput):
         raise BadUrl("There is no such mailbox", wanted.text) from None
     try:
         if wanted.uidvalidity not in (None, view.mailbox.uidvalidity):

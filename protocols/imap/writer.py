@@ -7,6 +7,7 @@ a response behind, after which the connection can only be cut.
 
 from collections.abc import Iterable
 
+from duckmail.model import flags
 from duckmail.model.ranges import Ranges
 from protocols.imap.deflate import Deflate
 from protocols.imap.reply import Reply
@@ -17,6 +18,7 @@ from protocols.net.connection import Connection
 GATHERED = 64 * 1024  # octets written before the client's pace counts
 LARGE = 16 * 1024  # octets from which a piece goes its own way
 RANGES = 500  # of UIDs in one response: clients have limits for lines
+KEYWORDS = 1 << flags.FIRST_KEYWORD_BIT  # of the first keyword: one may be changed when all may
 SYSTEM_FLAGS = "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
 
 
@@ -103,12 +105,18 @@ class Writer:
 
     # Mailbox data (RFC 3501 §7.2-§7.4)
 
-    def flags(self, keywords: Iterable[str], *, read_only: bool, full: bool) -> None:
-        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1)."""
-        names = " ".join((SYSTEM_FLAGS, *keywords))
-        permanent = "" if read_only else names if full else f"{names} \\*"
-        self.untagged(f"FLAGS ({names})".encode("ascii"))
-        self.status("OK", "Flags permitted", f"PERMANENTFLAGS ({permanent})")
+    def flags(self, keywords: Iterable[str], *, permitted: int, full: bool) -> None:
+        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1).
+
+        Args:
+            permitted: the bits of the flags that may be changed (RFC 4314 §5.1.1).
+        """
+        names = (*SYSTEM_FLAGS.split(), *keywords)
+        permanent = [name for name in names if permitted & (flags.system_bit(name) or KEYWORDS)]
+        if permitted & KEYWORDS and not full:
+            permanent.append("\\*")
+        self.untagged(f"FLAGS ({' '.join(names)})".encode("ascii"))
+        self.status("OK", "Flags permitted", f"PERMANENTFLAGS ({' '.join(permanent)})")
 
     def updates(self, selected: Selected, updates: Iterable[Update], *, modseq: bool) -> None:
         """Unsolicited mailbox data as `Selected.updates` gave it."""
@@ -139,7 +147,7 @@ class Writer:
 
     def keywords(self, selected: Selected) -> None:
         mailbox = selected.view.mailbox
-        self.flags(mailbox.keywords, read_only=selected.read_only, full=selected.keywords_full)
+        self.flags(mailbox.keywords, permitted=selected.permitted, full=selected.keywords_full)
 
     def new_keywords(self, selected: Selected) -> None:
         """FLAGS and PERMANENTFLAGS if the keyword table grew: before flags are written that may use it."""

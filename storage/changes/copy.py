@@ -9,7 +9,9 @@ from bson.objectid import ObjectId
 from duckmail.errors import NoSuchMailbox, OverQuota, Unavailable
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
+from duckmail.model.sharing import ALL_FLAGS
 from storage.changes.base import NEARLY_FULL, Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
+from storage.changes.given import audit, given
 from storage.changes.rewriting import Rewritten, with_content
 from storage.mongo.client import Document
 from storage.views import Delta
@@ -20,7 +22,7 @@ ATOMIC = 2_000  # messages copied in one transaction; beyond it chunks under an 
 class Copy(Change):
     """`uids`: ascending, at most `ATOMIC`. `undo`: the record that notes what this chunk copied, if it is one.
 
-    `rewritten`: the copies that have other contents.
+    `rewritten`: the copies that have other contents. `permitted`: the bits of the flags that may be set in the target.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Copy(Change):
         undo: ObjectId | None = None,
         *,
         rewritten: Rewritten | None = None,
+        permitted: int = ALL_FLAGS,
     ) -> None:
         super().__init__(*dict.fromkeys((source, target)))
+        self._permitted = permitted
         self._source = source
         self._target = target
         self._uids = uids
@@ -48,8 +52,9 @@ class Copy(Change):
         found = [
             with_content({**message, "_id": ObjectId()}, self._rewritten.get(str(message["_id"]))) for message in found
         ]
-        masks = [int(message["flags"]) for message in found]
+        masks = [int(message["flags"]) & self._permitted for message in found]
         amounts = tally(masks, (int(message["size"]) for message in found))
+        uids = [int(message["uid"]) for message in found]
         document = await tx.increment(self._target, {**amounts, "uidnext": len(found)})
         await check_quota(tx, self._target, self._quota)
         names = {name for mask in set(masks) for name in to_names(mask, table)}
@@ -58,18 +63,23 @@ class Copy(Change):
         target_table = [*document["keywords"], *keywords]
         base = int(document["uidnext"]) - len(found)
         moment = datetime.now(UTC)
+        foreign = self._source.user != self._target.user
+        if foreign:
+            found = await given(tx, self._target.user, found)
         copies = [
             {
                 **message,
                 "mailbox": self._target.mailbox,
                 "uid": Int64(base + rank),
                 "modseq": document["modseq"],
-                "flags": Int64(translate(int(message["flags"]), table, target_table)),
+                "flags": Int64(translate(mask, table, target_table)),
                 "savedate": moment,
             }
-            for rank, message in enumerate(found)
+            for rank, (message, mask) in enumerate(zip(found, masks, strict=True))
         ]
         await tx.messages.insert_many(copies, session=tx.session, ordered=False)
+        if foreign:
+            await audit(tx, document, copies, moment)
         if self._undo is not None:
             pair = [Int64(base), Int64(base + len(found) - 1)]
             note = {"$push": {"uids": pair}}
@@ -77,9 +87,7 @@ class Copy(Change):
             if not noted.matched_count:
                 raise Unavailable(error="the copy is being taken back")
         added = [(int(copy["uid"]), int(copy["flags"])) for copy in copies]
-        result = CopyResult(
-            int(document["uidvalidity"]), [int(message["uid"]) for message in found], [uid for uid, _ in added]
-        )
+        result = CopyResult(int(document["uidvalidity"]), uids, [uid for uid, _ in added])
         return Outcome(result, (Delta(after(document, {}, keywords), added=added),))
 
 

@@ -6,11 +6,10 @@ from bson.int64 import Int64
 
 from duckmail.model.flags import DELETED, SEEN, to_mask
 from duckmail.model.message import FlagChange, FlagOperation, StoreResult
+from duckmail.model.sharing import ALL_FLAGS
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, uid_query
 from storage.mongo.client import Document
 from storage.views import Delta
-
-ALL_BITS = (1 << 63) - 1
 
 
 class StoreFlags(Change):
@@ -33,7 +32,7 @@ class StoreFlags(Change):
         allowed = [row for row in rows if limit is None or row[2] <= limit]
         adding = [] if self._change.operation is FlagOperation.REMOVE or not allowed else self._change.flags
         keywords = keywords_to_add(adding, document["keywords"])
-        mask = to_mask(self._change.flags, [*document["keywords"], *keywords])
+        mask = to_mask(self._change.flags, [*document["keywords"], *keywords]) & self._change.within
         changed = [(uid, old, new) for uid, old, _ in allowed if (new := self._new(old, mask)) != old]
         if not changed:
             return Outcome(StoreResult([], failed, missing, modseq - 1), commit=False)
@@ -54,7 +53,7 @@ class StoreFlags(Change):
             case FlagOperation.REMOVE:
                 return old & ~mask
             case _:
-                return mask
+                return old & ~self._change.within | mask
 
     def _update(self, mask: int, modseq: int) -> Document:
         stamp = {"modseq": Int64(modseq)}
@@ -62,6 +61,9 @@ class StoreFlags(Change):
             case FlagOperation.ADD:
                 return {"$bit": {"flags": {"or": Int64(mask)}}, "$set": stamp}
             case FlagOperation.REMOVE:
-                return {"$bit": {"flags": {"and": Int64(ALL_BITS & ~mask)}}, "$set": stamp}
-            case _:
+                return {"$bit": {"flags": {"and": Int64(ALL_FLAGS & ~mask)}}, "$set": stamp}
+            case _ if self._change.within == ALL_FLAGS:
                 return {"$set": {"flags": Int64(mask), **stamp}}
+            case _:
+                kept = Int64(ALL_FLAGS & ~self._change.within)
+                return {"$bit": {"flags": {"and": kept, "or": Int64(mask)}}, "$set": stamp}

@@ -42,6 +42,9 @@ PLACES: dict[str, str] = {
     "GETQUOTAROOT": "s:INBOX",
     "GETMETADATA": "s:INBOX p:/private/comment",
     "SETMETADATA": "s:INBOX l:()",
+    **dict.fromkeys(("GETACL", "MYRIGHTS"), "s:INBOX"),
+    **dict.fromkeys(("DELETEACL", "LISTRIGHTS"), "s:INBOX s:nobody"),
+    "SETACL": "s:INBOX s:nobody o:lr",
 }
 WRONG = {"nil": "NIL", "list": "(x)", "empty-list": "()", "open-list": "(", "open-string": '"', "nothing": ""}
 # An atom NIL is a string where a string may be an atom (RFC 3501 §9, astring): it must be no more than that.

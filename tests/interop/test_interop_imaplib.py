@@ -39,7 +39,7 @@ def test_a_session_of_many_commands(opened: Open) -> None:
         offered = set(client.capability()[1][-1].decode().split())
         assert {"IMAP4rev1", "UIDPLUS", "MOVE", "IDLE", "CONDSTORE", "NAMESPACE"} <= offered
         assert "LOGINDISABLED" not in offered
-        assert client.namespace()[1] == [b'(("" "/")) NIL NIL']
+        assert client.namespace()[1] == [b'(("" "/")) (("Shared/" "/")) NIL']
 
         # Mailboxes
         assert client.create("Work/2026")[0] == "OK"

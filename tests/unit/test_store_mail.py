@@ -320,7 +320,7 @@ async def test_nobody_reaches_another_account(store: Store, mail: Mail) -> None:
     with pytest.raises(NotPermitted):
         await other.store_flags(view, ALL, FlagChange(ADD, ("\\Seen",)))
     with pytest.raises(NotPermitted):
-        other.fetch(view, [1], Needs.META)
+        [batch async for batch in other.fetch(view, [1], Needs.META)]
     with pytest.raises(NotPermitted):
         await other.expunge(view)
 

@@ -6,9 +6,10 @@ from protocols.imap.session import Session
 
 
 async def _run_close(session: Session, _: None) -> Reply:
-    # RFC 3501 §6.4.2: after EXAMINE nothing is removed, and no error is given.
+    # RFC 3501 §6.4.2: after EXAMINE nothing is removed, and no error is given; RFC 4314 §4: nor without the e right.
     selected = session.mailbox
-    gone = set() if selected.read_only else set(await session.mail.expunge(selected.view))
+    expunges = not selected.read_only and "e" in selected.rights
+    gone = set(await session.mail.expunge(selected.view)) if expunges else set()
     code = ""
     if gone and session.qresync and all(uid in gone for uid in selected.expunged):
         # RFC 7162 §3.2.8. What went is not told here, and others may have changed flags: only up to the modseq that the

@@ -13,7 +13,7 @@ def _parse(parser: Parser) -> str:
 
 async def _run(session: Session, path: str) -> Reply:
     selected = session.selected
-    mine = selected is not None and selected.view.mailbox.path == path
+    mine = selected is not None and session.mail.places.name(selected.view.mailbox) == path
     await session.mail.delete(path)
     if mine:
         await session.deselect()  # or this session would be told BYE for what it did itself

@@ -75,7 +75,8 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if plan.fetches:
         await session.mail.downloads.require()
     seen: set[int] = set()
-    if plan.sets_seen and not selected.read_only:
+    # RFC 4314 §4: FETCH sets \Seen only for who has the s right.
+    if plan.sets_seen and selected.permitted & SEEN:
         seen = await _set_seen(session, selected, Ranges.from_sorted(live))
     # RFC 9738 §3.1: then from the highest to the lowest UID.
     slices = [live[max(0, end - BACKWARDS) : end] for end in range(len(live), 0, -BACKWARDS)] if limit else [live]

@@ -36,8 +36,8 @@ class _Push:
         session = self._session
         if session.connection.is_closing:
             return
-        if session.mailbox.view.gone:
-            session.bye("The selected mailbox was deleted")
+        if why := session.lost:
+            session.bye(why)
             session.writer.push()
             session.connection.close()
         elif session.connection.write_paused:  # a client that does not read is told later, in fewer words

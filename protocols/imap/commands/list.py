@@ -1,11 +1,12 @@
 """LIST, LSUB and XLIST (RFC 3501 §6.3.8, §6.3.9), CHILDREN (RFC 3348), SPECIAL-USE (RFC 6154), LIST-EXTENDED
-(RFC 5258), LIST-STATUS (RFC 5819) and LIST-METADATA (RFC 9590).
+(RFC 5258), LIST-STATUS (RFC 5819), LIST-METADATA (RFC 9590) and LIST-MYRIGHTS (RFC 8440).
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from duckmail.model.mailbox import INBOX, Mailbox
+from duckmail.model.sharing import with_obsolete
 from duckmail.runtime.turns import Turns
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.commands.status import HIGHESTMODSEQ, status, status_items
@@ -16,11 +17,13 @@ from protocols.imap.tree import Entry, entries
 from protocols.imap.wire.metadata import entries as entries_of
 from protocols.imap.wire.metadata import metadata_response
 from protocols.imap.wire.parser import ParseError, Parser
-from protocols.imap.wire.response import list_response
+from protocols.imap.wire.response import list_response, my_rights
 
-# Options, of selection (RFC 5258 §3.1, RFC 6154 §3), of the answer (RFC 5258 §3.2, RFC 5819 §2, RFC 9590 §3), or both.
+# Options, of selection (RFC 5258 §3.1, RFC 6154 §3), of the answer (RFC 5258 §3.2, RFC 5819 §2, RFC 9590 §3,
+# RFC 8440 §3), or both.
 SUBSCRIBED, REMOTE, RECURSIVEMATCH = "SUBSCRIBED", "REMOTE", "RECURSIVEMATCH"
 CHILDREN, SPECIAL_USE, STATUS, METADATA = "CHILDREN", "SPECIAL-USE", "STATUS", "METADATA"
+MYRIGHTS = "MYRIGHTS"
 XLIST_NAMES = {"\\Junk": "\\Spam", "\\Flagged": "\\Starred", "\\All": "\\AllMail"}
 MAX_PATTERNS = 100
 MANY = 100  # mailboxes; the tree of more is made in a thread
@@ -93,7 +96,7 @@ def _return_option(parser: Parser) -> tuple[str, Sequence[str]]:
         if parser.peek() != ord("("):
             raise ParseError("Expected '('")
         return option, entries_of(parser)
-    if option not in (SUBSCRIBED, CHILDREN, SPECIAL_USE):
+    if option not in (SUBSCRIBED, CHILDREN, SPECIAL_USE, MYRIGHTS):
         raise ParseError("Unknown option")
     return option, []
 
@@ -127,7 +130,7 @@ async def _metadata(session: Session, names: Sequence[str]) -> dict[str, dict[st
     """The entries of all mailboxes, by id, in one query; none when none are asked for."""
     if not names:
         return {}
-    mailboxes = await session.mail.mailboxes()
+    mailboxes = [each for each in await session.mail.mailboxes() if session.mail.annotations.may(each)]
     found = await session.mail.annotations.of(mailboxes)
     return {mailbox.id: entries for mailbox, entries in zip(mailboxes, found, strict=True)}
 
@@ -135,11 +138,14 @@ async def _metadata(session: Session, names: Sequence[str]) -> dict[str, dict[st
 async def _data(
     session: Session, mailbox: Mailbox, arguments: _Arguments, metadata: dict[str, dict[str, bytes]]
 ) -> AsyncIterator[bytes]:
-    """What follows the LIST response of a mailbox: RFC 5819 §2, RFC 9590 §3.1."""
-    if arguments.status:
+    """What follows the LIST response of a mailbox, as far as it may be known: RFC 5819 §2, RFC 8440 §3, RFC 9590
+    §3.1."""
+    if MYRIGHTS in arguments.returned:
+        yield my_rights(mailbox.path, with_obsolete(session.mail.places.rights(mailbox)), session.utf8)
+    if arguments.status and session.mail.places.may(mailbox, "r"):
         yield await status(session, mailbox, arguments.status)
-    if arguments.metadata:
-        found = metadata.get(mailbox.id, {})
+    if arguments.metadata and mailbox.id in metadata:
+        found = metadata[mailbox.id]
         yield metadata_response(mailbox.path, [(name, found.get(name)) for name in arguments.metadata], session.utf8)
 
 

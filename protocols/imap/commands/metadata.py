@@ -52,7 +52,7 @@ def _entry_value(parser: Parser) -> tuple[str, bytes | None]:
 
 async def _place(session: Session, path: str) -> Mailbox | None:
     """RFC 5464 §4.2: the empty mailbox name stands for the server."""
-    return await session.mail.mailbox(path) if path else None
+    return await session.mail.mailbox(path, "l") if path else None
 
 
 async def _get(session: Session, arguments: _Get) -> Reply:

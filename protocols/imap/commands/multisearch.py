@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from duckmail.errors import NotFound
+from duckmail.errors import NotFound, NotPermitted
 from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox
 from protocols.imap import contexts, results
 from protocols.imap.command import LOGGED_IN, command
@@ -63,7 +63,7 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     if session.selected is not None and any(scope.kind in SELECTED for scope in arguments.scopes):
         done.add(await _search_selected(session, session.selected, arguments))
     others = [scope for scope in arguments.scopes if scope.kind not in SELECTED]
-    for mailbox in _meant(others, await session.mail.mailboxes()) if others else ():
+    for mailbox in _meant(others, await session.mail.mailboxes(), session.actor.user) if others else ():
         if mailbox.id in done:
             continue
         done.add(mailbox.id)
@@ -76,12 +76,13 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     return ok("ESEARCH completed") if done else no("No such mailbox", "NONEXISTENT")
 
 
-def _meant(wanted: Sequence[Scope], mailboxes: Iterable[Mailbox]) -> list[Mailbox]:
-    """RFC 7377 §2.1: names of mailboxes that do not exist name nothing."""
-    return [one for one in mailboxes if any(_is_in(one, scope) for scope in wanted)]
+def _meant(wanted: Sequence[Scope], mailboxes: Iterable[Mailbox], user: str) -> list[Mailbox]:
+    """RFC 7377 §2.1: names of mailboxes that do not exist name nothing. The account's own, or what it may read."""
+    readable = [one for one in mailboxes if "r" in one.rights(user)]
+    return [one for one in readable if any(_is_in(one, scope, user) for scope in wanted)]
 
 
-def _is_in(mailbox: Mailbox, scope: Scope) -> bool:
+def _is_in(mailbox: Mailbox, scope: Scope, user: str) -> bool:
     """RFC 5465 §6."""
     path = mailbox.path
     match scope.kind:
@@ -97,7 +98,7 @@ def _is_in(mailbox: Mailbox, scope: Scope) -> bool:
         case "SUBSCRIBED":
             return mailbox.subscribed and not mailbox.hidden
         case _:
-            return not mailbox.hidden
+            return mailbox.user == user and not mailbox.hidden
 
 
 async def _search_selected(session: Session, selected: Selected, arguments: _Arguments) -> str:
@@ -112,8 +113,8 @@ async def _search_in(session: Session, mailbox: Mailbox, arguments: _Arguments) 
     listener = _Nobody()
     try:
         view = await session.mail.open(mailbox.path, listener)
-    except NotFound:
-        return  # deleted meanwhile
+    except (NotFound, NotPermitted):
+        return  # deleted meanwhile, or not shared any more
     try:
         await _search(session, _as_selected(view), arguments)
     finally:
@@ -142,7 +143,8 @@ async def _search(session: Session, selected: Selected, arguments: _Arguments) -
 
 def _where(session: Session, selected: Selected) -> bytes:
     mailbox = selected.view.mailbox
-    return b" MAILBOX %b UIDVALIDITY %d" % (mailbox_name(mailbox.path, session.utf8), mailbox.uidvalidity)
+    name = mailbox_name(session.mail.places.name(mailbox), session.utf8)
+    return b" MAILBOX %b UIDVALIDITY %d" % (name, mailbox.uidvalidity)
 
 
 class _Nobody:

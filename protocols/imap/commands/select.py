@@ -64,8 +64,9 @@ async def _select(session: Session, arguments: _Arguments, *, read_only: bool) -
     writer.keywords(selected)
     writer.untagged(b"%d EXISTS" % selected.exists)
     if session.rev2:  # RFC 9051 §6.3.2: LIST, no RECENT, no UNSEEN
-        attributes = [mailbox.special_use] if mailbox.special_use else []
-        writer.untagged(list_response(attributes, mailbox.path, session.utf8))
+        own = mailbox.user == session.actor.user
+        attributes = [mailbox.special_use] if own and mailbox.special_use else []
+        writer.untagged(list_response(attributes, session.mail.places.name(mailbox), session.utf8))
     else:
         writer.untagged(b"%d RECENT" % selected.recent)
         if not session.uid_only and (unseen := selected.first_unseen()):
@@ -78,7 +79,8 @@ async def _select(session: Session, arguments: _Arguments, *, read_only: bool) -
     if news is not None:
         writer.vanished(news.vanished, earlier=True)
         await from_view(session, selected, _CHANGES, news.changed)
-    return ok("EXAMINE completed" if read_only else "SELECT completed", "READ-ONLY" if read_only else "READ-WRITE")
+    code = "READ-ONLY" if selected.read_only else "READ-WRITE"
+    return ok("EXAMINE completed" if read_only else "SELECT completed", code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,9 +189,33 @@ def id_response(fields: Iterable[tuple[str, str]]) -> bytes:
     return b"ID (" + pairs + b")" if pairs else b"ID NIL"
 
 
-def namespace(personal: str = "") -> bytes:
-    """RFC 2342 §5: one personal namespace with that prefix, no others."""
-    return b'NAMESPACE ((%b "%b")) NIL NIL' % (quoted_or_literal(personal.encode("ascii")), SEPARATOR.encode("ascii"))
+def namespace(personal: str = "", others: str = "") -> bytes:
+    """RFC 2342 §5: one personal namespace with that prefix, one of other users' mailboxes if it has one, and none that
+    is nobody's."""
+    return b"NAMESPACE %b %b NIL" % (_namespace(personal), _namespace(others) if others else b"NIL")
+
+
+def _namespace(prefix: str) -> bytes:
+    return b'((%b "%b"))' % (quoted_or_literal(prefix.encode("ascii")), SEPARATOR.encode("ascii"))
+
+
+def acl(path: str, grants: Iterable[tuple[str, str]], utf8: bool) -> bytes:
+    """RFC 4314 §3.6; `grants`: identifiers and rights."""
+    return b"ACL " + b" ".join([mailbox_name(path, utf8), *(_word(each) for grant in grants for each in grant)])
+
+
+def list_rights(path: str, identifier: str, rights: Sequence[str], utf8: bool) -> bytes:
+    """RFC 4314 §3.7; `rights`: those that are required, then those that may be given, tied ones together."""
+    return b"LISTRIGHTS " + b" ".join([mailbox_name(path, utf8), _word(identifier), *map(_word, rights)])
+
+
+def my_rights(path: str, rights: str, utf8: bool) -> bytes:
+    """RFC 4314 §3.8."""
+    return b"MYRIGHTS " + mailbox_name(path, utf8) + b" " + _word(rights)
+
+
+def _word(text: str) -> bytes:
+    return astring(text.encode("utf-8"))
 
 
 def quota(root: bytes, resources: Iterable[tuple[str, int, int]]) -> bytes:
