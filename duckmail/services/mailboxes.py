@@ -4,18 +4,22 @@ What a mail client does to mailboxes by their names goes through `Mail`; here th
 the rules that the API has beyond that: INBOX, hidden and special mailboxes are protected.
 """
 
+from collections.abc import Sequence
+
 from duckmail.errors import Cannot
 from duckmail.model.account import Principal
 from duckmail.model.mailbox import INBOX, SEPARATOR, Mailbox, MailboxChanges, normalise_path
-from duckmail.model.sharing import in_shared
+from duckmail.model.sharing import NamedGrant, in_shared
 from duckmail.services.access import require_account
 from duckmail.services.mail import Mail
+from duckmail.services.sharing import Sharing
 from storage.store import Store
 
 
 class Mailboxes:
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._sharing = Sharing(store)
 
     async def list(self, user: str, by: Principal) -> list[Mailbox]:
         """All living ones, hidden too: INBOX, what is below it, then the subscribed before the others, by path.
@@ -78,6 +82,21 @@ class Mailboxes:
         if found.path == INBOX or found.hidden or found.special_use:
             raise Cannot("Mailbox deletion failed with code CANNOT")
         await self._mail(user, by).delete(found.path)
+
+    async def grants(self, user: str, mailbox: str, by: Principal) -> Sequence[NamedGrant]:
+        """Who may do what with it, its owner first. Raises: NoSuchMailbox, NotPermitted, Unavailable."""
+        return await self._sharing.grants(await self.get(user, mailbox, by))
+
+    async def grant(self, user: str, mailbox: str, identifier: str, rights: str, by: Principal) -> None:
+        """Gives these rights instead of those that it has; none take it out.
+
+        Raises: NoSuchMailbox, InvalidInput (no such account), Cannot (the owner; a hidden mailbox), LimitReached,
+            NotPermitted, Unavailable.
+        """
+        found = await self.get(user, mailbox, by)
+        if found.hidden:
+            raise Cannot("Hidden mailboxes are not shared")
+        await self._sharing.grant(found, identifier, rights)
 
     def _mail(self, user: str, by: Principal) -> Mail:
         require_account(by, user)

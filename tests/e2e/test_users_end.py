@@ -102,6 +102,10 @@ def test_every_collection_of_accounts_is_known() -> None:
 
 async def test_nothing_is_left(house: House) -> None:
     user, other = await one_of_everything(house, "anna"), await one_of_everything(house, "bert")
+    work = (await house.call("GET", f"/users/{other}/mailboxes/resolve?path=Work")).json["id"]
+    acl = f"/duckmail/users/{other}/mailboxes/{work}/acl"
+    for identifier in ("anna", "-anna", "anyone"):
+        assert (await house.call("PUT", acl, {"identifier": identifier, "rights": "lr"})).status == 200
     before = await naming(house, user)
     assert before >= set(OWNED) - {"expunged"} | {"users", "addresses", "messages", "mailboxes"}
     others = await naming(house, other)
@@ -113,6 +117,8 @@ async def test_nothing_is_left(house: House) -> None:
     await house.services.store.task_records.hurry(task)
     assert await house.work() == 1
     assert await naming(house, user) <= set(LEFT) - {"undos"}
+    left = (await house.call("GET", acl)).json["results"]
+    assert [each["identifier"] for each in left] == ["bert", "anyone"]
     done = (await house.call("GET", f"/duckmail/tasks/{task}")).json
     assert done["state"] == "done"
     assert (done["result"]["messages"], done["result"]["archived"], done["result"]["filters"]) == (4, 2, 1)

@@ -5,7 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from bson.objectid import ObjectId
 
-from duckmail.errors import DuckmailError, InvalidInput, LimitReached, NoSuchMailbox, NotPermitted, OverQuota
+from duckmail.errors import (
+    Cannot,
+    DuckmailError,
+    InvalidInput,
+    LimitReached,
+    NoSuchMailbox,
+    NotPermitted,
+    OverQuota,
+)
 from duckmail.model import search
 from duckmail.model.account import Principal
 from duckmail.model.flags import to_names
@@ -368,3 +376,42 @@ async def test_replacing_flags_leaves_those_that_may_not_be_changed(pair: tuple[
     ]
     anna.close_view(view, ears)
     assert await check(house) == []
+
+
+async def test_a_move_to_where_it_is_drops_flags_and_loses_nothing(pair: tuple[Mail, Mail], house: Store) -> None:
+    anna, bert = pair
+    await put(anna, TEAM, [8], ("\\Flagged", "\\Seen"))
+    await share(anna, "lriste")
+    view = await bert.open(SEEN_AS, ears := Ears())
+    done = await bert.move(view, Ranges.of(3), SEEN_AS)
+    assert (done.source, done.target) == ([3], [4])
+    assert list(view.uids) == [1, 2, 4]
+    bert.close_view(view, ears)
+    assert [row["names"] for row in await _rows(house, anna, TEAM)] == [(), (), ("\\Seen",)]
+    assert await check(house) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("Shared//Top", id="no-owner"),
+        pytest.param("Shared/anna//Top", id="empty-level"),
+        pytest.param("Shared/anna/Top/Team/", id="ends-in-separator"),
+        pytest.param("Shared/anna/Top\0", id="nul"),
+        pytest.param("Shared/../Shared/anna/Top/Team", id="dots"),
+        pytest.param("Shared/a.nna/Top/Team", id="dots-in-the-user-name"),
+        pytest.param("Shared/ANNA/Top/Team", id="upper-case"),
+        pytest.param("shared/anna/Top/Team", id="lower-case-namespace"),
+        pytest.param("Shared/bert/INBOX", id="oneself"),
+        pytest.param("Shared/{$ne:1}/Top/Team", id="operator"),
+        pytest.param("Shared/Shared/anna/Top/Team", id="twice"),
+        pytest.param("Shared/" + "a" * 5000, id="long"),
+    ],
+)
+async def test_no_other_name_leads_there(pair: tuple[Mail, Mail], name: str) -> None:
+    anna, bert = pair
+    await share(anna, ALL_RIGHTS)
+    for deed in (bert.mailbox(name), bert.open(name, Ears()), bert.delete(name), bert.subscribe(name, True)):
+        with pytest.raises((NoSuchMailbox, InvalidInput, Cannot)):
+            await deed
+    assert await anna.mailbox(TEAM, "a")
