@@ -309,8 +309,8 @@ class Mail(MailboxTree):
         moved = []
         for chunk in await self._store.messages.chunks(source.user, source.id, uids):
             rewritten = await self._rewritten(source, chunk, pub_key)
-            change = HandOver(_key(source), _key(target), chunk, quota, permitted, rewritten)
-            moved.append(await self._store.committer.submit(change))
+            copy = Copy(_key(source), _key(target), chunk, quota, rewritten=rewritten, permitted=permitted)
+            moved.append(await self._store.committer.submit(HandOver(_key(source), copy)))
         return moved
 
     def _flags(self, mailbox: Mailbox) -> int:
