@@ -39,6 +39,7 @@ async def test_a_mailbox_is_made_read_changed_and_removed(api: Api) -> None:
         "path": "INBOX/Work",
         "modifyIndex": 1,
         "subscribed": True,
+        "encryptMessages": False,
         "hidden": False,
         "total": 0,
         "unseen": 0,
