@@ -93,20 +93,21 @@ class Notifier:
         while True:
             try:
                 async with self._subscriber.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(f"{self._prefix}all")
+                    # Before anybody looks at the database again: a change from now on is heard.
+                    subscribed = {self._channel(user) for user in self._watched}
+                    await pubsub.subscribe(f"{self._prefix}all", *subscribed)
                     if down:
                         log.info("Redis is back")
                     down = False
                     self.reconnected()
-                    await self._serve(pubsub)
+                    await self._serve(pubsub, subscribed)
             except (RedisError, OSError, TimeoutError) as error:
                 if not down:
                     log.warning("Redis is gone: polling", extra={"fields": {"error": type(error).__name__}})
                 down = True
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _serve(self, pubsub: PubSub) -> None:
-        subscribed: set[str] = set()
+    async def _serve(self, pubsub: PubSub, subscribed: set[str]) -> None:
         self._resubscribe.set()
         try:
             async with asyncio.TaskGroup() as tasks:
