@@ -47,7 +47,8 @@ def test_mail_and_events_are_posted(mongo_uri: str, redis_url: str, tmp_path: Pa
         server.api("POST", "/webhooks", {"type": ["user.*"], "url": f"http://u:p@{receiver}/hook"})
         anna = server.add_account("anna.posts", targets=[f"http://u:hidden7@{receiver}/mail"])
         rotated = server.run("keys", "rotate").stdout
-        assert "2 sealed anew" in rotated, rotated
+        for field in ("users.targets", "webhooks.url"):
+            assert f"{field}: 1 sealed anew, 0 that" in rotated, rotated
         message = make_message("to be posted")
         server.deliver(message, anna.address)
         wait_until(lambda: {path for path, _, _ in Receiver.seen} == {"/hook", "/mail"}, 20, "both posts")
