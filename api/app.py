@@ -40,6 +40,7 @@ from api.routes import (
     storage,
     submission,
     tasks,
+    trace,
     updates,
     users,
     webauthn,
@@ -81,6 +82,7 @@ ROUTES: tuple[Route, ...] = (
     *storage.ROUTES,
     *submission.ROUTES,
     *tasks.ROUTES,
+    *trace.ROUTES,
     *webauthn.ROUTES,
     *writing.ROUTES,
 )

@@ -25,6 +25,7 @@ from duckmail.services.quotas import Quotas
 from duckmail.services.settings import ServerSettings
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
+from duckmail.services.tracing import Tracing
 from duckmail.services.transfer import Transfer
 from duckmail.services.updates import Updates
 from duckmail.services.usage import Usages
@@ -66,6 +67,7 @@ class ApiServices:
     tasks: TaskList
     threads: Pool
     tokens: Tokens
+    tracing: Tracing
     updates: Updates
     transfer: Transfer
     usages: Usages

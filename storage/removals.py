@@ -46,6 +46,7 @@ OWNED: tuple[str, ...] = (
     "positions",
     "queue",
     "tokens",
+    "traces",
     "urlkeys",
     "webauthnkeys",
     "webhooks",

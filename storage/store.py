@@ -46,6 +46,7 @@ from storage import (
     threads,
     tlsresults,
     tokens,
+    traces,
     urlkeys,
     userfiles,
     users,
@@ -109,6 +110,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *removals.INDEXES,
     *retention.INDEXES,
     *tokens.INDEXES,
+    *traces.INDEXES,
     *positions.INDEXES,
     *userfiles.INDEXES,
     *LEASE_INDEXES,
@@ -181,6 +183,7 @@ class Store:
         self.sts_policies = stspolicies.StsRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)
+        self.traces = traces.Traces(self.database)
         self.positions = positions.Positions(self.database)
         self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)

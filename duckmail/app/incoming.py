@@ -15,6 +15,7 @@ from duckmail.services.reception.greylist import Greylist
 from duckmail.services.reception.notices import Notices
 from duckmail.services.reception.reception import POSTMASTER, Parts, Policy, Reception
 from duckmail.services.recipients import Resolver
+from duckmail.services.tracing import Tracing
 from storage.store import Store
 
 
@@ -49,6 +50,7 @@ def make_reception(
     delivery: Delivery,
     inspection: Inspection | None,
     queue: Queue,
+    tracing: Tracing,
 ) -> Reception:
     settings = config.mx
     parts = Parts(
@@ -64,6 +66,7 @@ def make_reception(
         blocklists=Blocklists(outside.dns, map(Zone.parse, settings.blocklists)),
         notices=Notices(queue, store.contents, hostname),
         threads=threads,
+        tracing=tracing,
     )
     return Reception(
         parts,

@@ -78,6 +78,7 @@ async def running(services: Services, seconds: float) -> AsyncIterator[Runner]:
         users=Batched(store.users.many),
         threads=services.threads,
         budget=services.budget,
+        tracing=services.tracing,
     )
     runner = Runner(tools, services.slot, config.concurrency)
     services.queue.woken = runner.wake

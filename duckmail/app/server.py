@@ -80,6 +80,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         tasks=services.task_list,
         threads=services.threads,
         tokens=services.tokens,
+        tracing=services.tracing,
         updates=services.updates,
         transfer=Transfer(services.store),
         usages=Usages(

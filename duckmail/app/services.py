@@ -63,6 +63,7 @@ from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
+from duckmail.services.tracing import Tracing
 from duckmail.services.transport.policies import Policies
 from duckmail.services.transport.tlsreports import TlsReports
 from duckmail.services.updates import Updates
@@ -112,6 +113,7 @@ class Services:
     files: UserFiles
     filters: Filters
     tokens: Tokens
+    tracing: Tracing
     delivery: Delivery
     mailboxes: Mailboxes
     messages: MessageServices
@@ -199,6 +201,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         salts = await salt_key(SaltKeys(store.database), sealer)
         ground = _Ground(config, store, tasks, threads, hashing, sealer, salts, outside, authority, hostname, slot)
         services = _services(ground)
+        stack.push_async_callback(services.tracing.close)
         _tell(services)
         await services.settings.look()
         tasks.start(services.settings.keep(), "settings")
@@ -206,6 +209,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         stack.push_async_callback(services.sessions.connections.tell)  # that there are none any more
         tasks.start(services.updates.keep(), "updates")
         tasks.start(services.address_register.keep(), "addressregister")
+        tasks.start(services.tracing.keep(), "tracing")
         yield services
 
 
@@ -222,10 +226,11 @@ def _services(ground: _Ground) -> Services:
     )
     auth = _auth(ground, users, asps, passwords, authlog)
     reports = Reports(store, ground.hostname, schedule(config, store))
-    queue = Queue(store, reports)
+    tracing = Tracing(store.traces, store.mailboxes, config.trace.keep)
+    queue = Queue(store, reports, tracing)
     register = AddressRegister(store.address_register, store.users)
     inspection = make_inspection(config, ground.outside, threads, ground.hostname)
-    delivery = _delivery(ground, queue, register, inspection)
+    delivery = _delivery(ground, queue, register, inspection, tracing)
     task_list = TaskList(store.task_records)
     around = _around(ground, queue, task_list, register)
     messages = message_services(store, around)
@@ -257,6 +262,7 @@ def _services(ground: _Ground) -> Services:
         files=around.files,
         filters=Filters(store.filters, store.users, store.mailboxes, targets, authlog=authlog),
         tokens=Tokens(store.tokens, store.users),
+        tracing=tracing,
         delivery=delivery,
         mailboxes=Mailboxes(store),
         messages=messages,
@@ -269,7 +275,7 @@ def _services(ground: _Ground) -> Services:
         updates=Updates(store, sessions),
         settings=ServerSettings(store.setting_records, store.settings, configured(config)),
         quotas=quotas,
-        reception=_reception(ground, delivery, inspection, queue),
+        reception=_reception(ground, delivery, inspection, queue, tracing),
         reports=reports,
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
@@ -301,7 +307,9 @@ def _maildrops(ground: _Ground, messages: MessageServices) -> Maildrops:
     )
 
 
-def _reception(ground: _Ground, delivery: Delivery, inspection: Inspection | None, queue: Queue) -> Reception:
+def _reception(
+    ground: _Ground, delivery: Delivery, inspection: Inspection | None, queue: Queue, tracing: Tracing
+) -> Reception:
     return make_reception(
         config=ground.config,
         store=ground.store,
@@ -311,6 +319,7 @@ def _reception(ground: _Ground, delivery: Delivery, inspection: Inspection | Non
         delivery=delivery,
         inspection=inspection,
         queue=queue,
+        tracing=tracing,
     )
 
 
@@ -383,7 +392,9 @@ def _auth(ground: _Ground, users: Users, asps: ApplicationPasswords, passwords: 
     )
 
 
-def _delivery(ground: _Ground, queue: Queue, register: AddressRegister, inspection: Inspection | None) -> Delivery:
+def _delivery(
+    ground: _Ground, queue: Queue, register: AddressRegister, inspection: Inspection | None, tracing: Tracing
+) -> Delivery:
     store, limits, threads = ground.store, ground.config.limits, ground.threads
     return Delivery(
         store,
@@ -396,6 +407,7 @@ def _delivery(ground: _Ground, queue: Queue, register: AddressRegister, inspecti
         settings=store.settings,
         srs=_srs(ground),
         inspection=inspection,
+        tracing=tracing,
     )
 
 

@@ -29,6 +29,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("token", "make, list and revoke access tokens of the API"),
     Command("queue", "list, show, retry, hold, release and remove mail on its way out"),
     Command("task", "list the work behind the answers, or let some of it begin now"),
+    Command("trace", "tell the story of one message, in or out"),
     Command("keys", "change the keys that secrets are sealed with"),
     Command("dns", "print the DNS records of a domain, and say which are missing or wrong"),
     Command("fsck", "compare every counter and reference with the mail itself"),

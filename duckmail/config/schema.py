@@ -9,6 +9,7 @@ from duckmail.config.mailauth import Mailauth
 from duckmail.config.mx import Mx
 from duckmail.config.outbound import Outbound
 from duckmail.config.section import MINUTE, Section
+from duckmail.config.trace import Trace
 from duckmail.config.units import Duration, File, Folder, Hostname, Listen, Network, Secret, Size, Tuple
 
 MIB = 1 << 20
@@ -392,6 +393,7 @@ class Config(Section):
     webauthn: Webauthn = Webauthn()
     tls: Tls = Tls()
     acme: Acme = Acme()
+    trace: Trace = Trace()
     proxy: Proxy = Proxy()
     limits: Limits = Limits()
     auth: Auth = Auth()

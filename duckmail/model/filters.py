@@ -130,14 +130,17 @@ def clauses(text: str) -> list[list[str]]:
     return found
 
 
-def decide(filters: Iterable[Filter], facts: Facts) -> FilterAction:
-    """What the filters that match want together."""
+def matching(filters: Iterable[Filter], facts: Facts) -> list[Filter]:
+    """Those that have something to say about the message."""
+    return [each for each in filters if not each.disabled and matches(each.query, facts)]
+
+
+def decide(filters: Iterable[Filter]) -> FilterAction:
+    """What the filters, which all match, want together."""
     seen = flag = delete = spam = None
     mailbox = ""
     targets: dict[str, None] = {}
     for each in filters:
-        if each.disabled or not matches(each.query, facts):
-            continue
         action = each.action
         seen = action.seen if seen is None else seen
         flag = action.flag if flag is None else flag

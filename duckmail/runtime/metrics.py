@@ -134,6 +134,13 @@ MX_REFUSED = _counters(
     ("early", "name", "rate", "relay", "listed", "greylisted", "dmarc", "spam", "deferred"),
 )
 
+TRACES = _counters(
+    "duckmail_trace_entries_total",
+    "Steps in the story of messages. dropped: not kept, since there was no room or no database for it.",
+    "result",
+    ("written", "dropped"),
+)
+
 # The outbound queue
 
 ORIGINS = ("submission", "api", "forward", "autoreply", "report")

@@ -38,11 +38,13 @@ from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
+from duckmail.services.deliverytrace import arrival, tell_delivered
 from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.srs import Srs
 from duckmail.services.targets import usable
+from duckmail.services.tracing import Tracing
 from storage.addresses import AddressRecord
 
 LOOKUP_SECONDS = 8.0
@@ -134,6 +136,7 @@ class Delivery:
         settings: what addresses that only forward may do, and how long domains are remembered.
         srs: knows what bounces of forwarded mail are for; None: nothing is.
         inspection: finds out who a message is from, and whether it is spam; None: nobody does.
+        tracing: told what became of each message; None: nobody is.
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class Delivery:
         settings: Settings | None = None,
         srs: Srs | None = None,
         inspection: Inspection | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._store = store
         self._sorter = sorter
@@ -157,6 +161,7 @@ class Delivery:
         self._register = register
         self._srs = srs
         self._inspection = inspection
+        self._tracing = tracing
         self._pool = pool
         self._quota = quota
         self._settings = settings or Settings()
@@ -319,10 +324,16 @@ class Delivery:
         if items:
             stored = await self._store.append_many(items)
             outcomes |= {item[0]: outcome for item, outcome in zip(items, stored, strict=True)}
+        decisions: dict[str, dict[str, object]] = {}
         if sorted_:
             mail = Arrived(envelope, raw, content, lookup or Lookup(block_of(raw)), spam, lines=lines)
             outcomes |= await self._sort(mail, sorted_)
+            decisions = mail.decisions
         await self._count(first, outcomes)
+        if self._tracing is not None:
+            ended = [(recipient, outcomes[account]) for account, recipient in first.items()]
+            arrived = arrival(envelope, len(raw), found, spam)
+            tell_delivered(self._tracing, content.summary.message_id, arrived, ended, decisions)
         if self._register is not None and spam.score == 0:
             self._note(content, header, envelope, outcomes)
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]

@@ -306,6 +306,7 @@ class Sending:
             prefix=self._received(),
             due=mail.due,
             key=mail.key,
+            message_id=content.summary.message_id,
         )
         kept_copy = await self._stored(account, mailbox, NewMessage(kept_content, mail.flags, details=mail.details))
         copy = SentCopy(mailbox.id, kept_copy, mail.quota)

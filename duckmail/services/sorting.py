@@ -29,13 +29,14 @@ from duckmail.mime.text import decoded_text
 from duckmail.model.account import User
 from duckmail.model.address import normalise_domain, split, view
 from duckmail.model.envelope import Envelope, Recipient
-from duckmail.model.filters import Facts, Filter, FilterAction, decide
+from duckmail.model.filters import Facts, Filter, FilterAction, decide, matching
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient
 from duckmail.model.rules import Rules
 from duckmail.model.settings import Settings
 from duckmail.model.spam import NEVER_FORWARDED, Spam, is_spam
+from duckmail.model.target import shown
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import forwards_key
@@ -138,6 +139,7 @@ class Arrived:
         self.header = header
         self.spam = spam
         self.lines = lines
+        self.decisions: dict[str, dict[str, object]] = {}  # by account: what was decided, and by what
 
     @cached_property
     def from_domain(self) -> str:
@@ -220,6 +222,7 @@ class Sorting:
         Raises: DuckmailError: nothing was done, or (CommitUnknown) nobody knows.
         """
         rules = recipient.rules or Rules()
+        mail.decisions[recipient.account] = {}
         outgoing = _Outgoing([], [])
         try:
             if recipient.targets:
@@ -304,18 +307,24 @@ class Sorting:
         listed = ""
         if rules.tags and mail.from_domain:
             listed = await self._store.domain_access.action(rules.tags, mail.from_domain)
-        action = await self._decided(rules.filters, mail) if rules.filters else FilterAction()
+        matched = await self._matching(rules.filters, mail) if rules.filters else []
+        action = decide(matched)
         spam = {"block": True, "allow": False}.get(listed, action.spam)
         if recipient.spam_level >= 100:
             spam = False
         elif spam is None:
             spam = is_spam(recipient.spam_level, mail.spam.score)
+        mail.decisions[recipient.account] |= {
+            "filters": [{"id": each.id, "name": each.name} for each in matched],
+            "domainList": listed,
+            "spam": spam or None,
+        }
         return replace(action, spam=spam)
 
-    async def _decided(self, filters: Sequence[Filter], mail: Arrived) -> FilterAction:
+    async def _matching(self, filters: Sequence[Filter], mail: Arrived) -> list[Filter]:
         if len(mail.raw) > INLINE and any(each.query.text for each in filters):
-            return await self._pool.run(decide, filters, mail.facts)
-        return decide(filters, mail.facts)
+            return await self._pool.run(matching, filters, mail.facts)
+        return matching(filters, mail.facts)
 
     async def _mailbox(self, recipient: Recipient, action: FilterAction) -> str:
         if action.mailbox:
@@ -356,8 +365,10 @@ class Sorting:
             except (InvalidInput, LimitReached) as error:
                 problem = error.text
         if problem:
+            mail.decisions[recipient.account]["notForwarded"] = problem
             _tell(mail, recipient, "not forwarded", problem)
             return ()
+        mail.decisions[recipient.account]["forwarded"] = [shown(target) for target in found]
         return tuple((_kind(target), target) for target in found)
 
     def _forwarded(self, mail: Arrived, recipient: Recipient, targets: Sequence[str], user: str = "") -> NewMail:
@@ -365,6 +376,7 @@ class Sorting:
         letter = self._forwarding.mail(
             mail.envelope, recipient, mail.raw, mail.content, targets, user=user, lines=mail.lines
         )
+        letter = replace(letter, message_id=mail.content.summary.message_id)
         self._queue.document(letter)
         return letter
 
@@ -405,11 +417,13 @@ class Sorting:
                 ),
                 recipients=[QueueRecipient(sender, Notify.NEVER)],
                 content=content,
+                message_id=content.summary.message_id,
             )
             self._queue.document(letter)
         except (InvalidInput, ValueError) as error:
             _tell(mail, recipient, "not answered", type(error).__name__)
             return
+        mail.decisions[recipient.account]["answered"] = True
         outgoing.letters.append(letter)
 
     # -- addresses that only forward -------------------------------------------------------------------------------
@@ -428,6 +442,7 @@ class Sorting:
         if not await self._counted(*limit, outgoing):
             raise RateLimited("This address has forwarded too much mail today")
         outgoing.letters.append(self._forwarded(mail, recipient, recipient.targets))
+        mail.decisions[recipient.account]["forwarded"] = [shown(target) for target in recipient.targets]
         if not is_spam(recipient.spam_level, mail.spam.score):
             await self._answer(mail, recipient, rules, outgoing)
         await self._submit(outgoing.letters, key)

@@ -44,6 +44,7 @@ from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import Counters, SendingLimit
+from duckmail.services.sorting import Prepared
 
 LOOKUP_SECONDS = 8.0
 SUBMIT_SECONDS = 300.0  # a client waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
@@ -73,7 +74,7 @@ class Mailboxes(Protocol):
 class Contents(Protocol):
     """What is needed of `storage.contents.Contents`."""
 
-    async def prepare(self, raw: bytes | bytearray, /) -> Content: ...
+    async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
 
     async def examine(self, raw: bytes | bytearray, /) -> Content: ...
 
@@ -272,6 +273,7 @@ class Submission:
             recipients=recipients,
             content=content,
             prefix=self._received(arrival),
+            message_id=content.summary.message_id,
         )
         await self._limit.count(sender.user, len(recipients))
         try:

@@ -14,7 +14,15 @@ import pytest
 from tests.support.dns_server import dns_server
 from tests.support.mx import CLIENT, STRANGER, ZONE
 from tests.support.net import client_context
-from tests.support.server_process import CLIENT_SECONDS, HOST, Account, Databases, ServerProcess, make_message
+from tests.support.server_process import (
+    CLIENT_SECONDS,
+    HOST,
+    Account,
+    Databases,
+    ServerProcess,
+    make_message,
+    wait_until,
+)
 
 DATABASE = "t_mx_e2e"
 BALANCER = "127.0.0.2"
@@ -107,6 +115,15 @@ async def test_what_is_refused(world: World) -> None:
 
     said = await asyncio.to_thread(play)
     assert [(code, text.split(b" ")[0]) for code, text in said] == [(550, b"5.7.1")] * 3
+
+    def story() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = server.api("GET", "/duckmail/trace?messageId=forged@example.org")["results"]
+        return found
+
+    await asyncio.to_thread(wait_until, story, 20, "the story of what was refused")
+    (told,) = await asyncio.to_thread(story)
+    assert (told["step"], told["user"], told["about"]["from"]) == ("refused", anna.id, "1.1.1.1")
+    assert "DMARC" in told["about"]["error"]
     figures = (await asyncio.to_thread(scrape, server)).splitlines()
     for reason in ("relay", "listed", "dmarc"):
         assert f'duckmail_mx_refused_total{{reason="{reason}"}} 1.0' in figures

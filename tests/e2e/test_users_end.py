@@ -12,6 +12,7 @@ from bson.objectid import ObjectId
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.model.ranges import Ranges
+from duckmail.model.trace import Step
 from duckmail.services.queue.queue import NewMail
 from storage.fsck import check
 from storage.mongo.client import object_id
@@ -70,6 +71,8 @@ async def one_of_everything(house: House, username: str) -> str:
     content = await services.store.contents.prepare(message(9))
     recipients = [QueueRecipient("far@away.example")]
     await services.queue.submit(NewMail(user, Origin.API, OutboundEnvelope("a@b.example"), recipients, content))
+    services.tracing.note(Step.QUEUED, "story@example.com", user, {"sender": "a@b.example"})
+    await services.tracing.flush()
     # Not by the API: with a second factor mail programs could not sign in any more.
     await services.store.database["webauthnkeys"].insert_one({"user": object_id(user), "rawId": Binary(b"raw")})
     return user

@@ -41,6 +41,7 @@ from duckmail.services.settings import ServerSettings
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import TaskRunner
 from duckmail.services.tasks.tasks import TaskList
+from duckmail.services.tracing import Tracing
 from duckmail.services.transfer import Transfer
 from duckmail.services.updates import Updates
 from duckmail.services.usage import Usages
@@ -175,6 +176,7 @@ async def open_api(
             tasks=task_list,
             threads=accounts.pool,
             tokens=accounts.tokens,
+            tracing=Tracing(store.traces, store.mailboxes, 86400.0),
             updates=Updates(store, sessions),
             transfer=Transfer(store),
             usages=Usages(accounts.counters, store.filters, store.traffic, sessions.connections),

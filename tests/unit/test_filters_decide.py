@@ -3,7 +3,7 @@
 import pytest
 
 from duckmail.mime.header import Lookup
-from duckmail.model.filters import Facts, Filter, FilterAction, FilterQuery, clauses, decide, matches
+from duckmail.model.filters import Facts, Filter, FilterAction, FilterQuery, clauses, decide, matches, matching
 from duckmail.model.spam import Spam, is_spam, mentions, verdict
 
 FACTS = Facts(
@@ -66,14 +66,16 @@ def _filter(number: int, action: dict[str, object], subject: str = "rom", disabl
 
 def test_the_first_filter_wins_and_targets_add_up() -> None:
     found = decide(
-        [
-            _filter(1, {"seen": True, "targets": ("a@b",)}, subject="paris"),
-            _filter(2, {"flag": True, "targets": ("c@d",)}, disabled=True),
-            _filter(3, {"seen": False, "targets": ("e@f", "g@h")}),
-            _filter(4, {"seen": True, "spam": True, "mailbox": "m", "targets": ("g@h", "i@j")}),
-            _filter(5, {"spam": False, "mailbox": "n"}),
-        ],
-        FACTS,
+        matching(
+            [
+                _filter(1, {"seen": True, "targets": ("a@b",)}, subject="paris"),
+                _filter(2, {"flag": True, "targets": ("c@d",)}, disabled=True),
+                _filter(3, {"seen": False, "targets": ("e@f", "g@h")}),
+                _filter(4, {"seen": True, "spam": True, "mailbox": "m", "targets": ("g@h", "i@j")}),
+                _filter(5, {"spam": False, "mailbox": "n"}),
+            ],
+            FACTS,
+        )
     )
     assert found == FilterAction(seen=False, spam=True, mailbox="m", targets=("e@f", "g@h", "i@j"))
 
@@ -86,7 +88,7 @@ def test_text_is_read_once_and_only_when_asked_for() -> None:
         return "fox"
 
     facts = Facts(subject="rom", text=text)
-    decide([_filter(1, {"seen": True})], facts)
+    decide(matching([_filter(1, {"seen": True})], facts))
     assert calls == []
     for _ in range(2):
         assert matches(FilterQuery(text="fox"), facts)

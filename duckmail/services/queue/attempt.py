@@ -14,15 +14,17 @@ from typing import TypeVar
 
 from duckmail.errors import DuckmailError, InUse, TemporaryError
 from duckmail.mime.dsn import Action
-from duckmail.mime.header import Lookup
+from duckmail.mime.header import Lookup, decode
 from duckmail.model.account import User
 from duckmail.model.queue import CannotFit, Letter, Notify, Origin, Outcome, QueueRecipient, State
+from duckmail.model.trace import Step
 from duckmail.runtime import metrics
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.dkim.signer import Signer
+from duckmail.services.queue.attempttrace import attempted
 from duckmail.services.queue.local import LocalCourier
 from duckmail.services.queue.remote import Remote
 from duckmail.services.queue.reports import Reports
@@ -31,6 +33,7 @@ from duckmail.services.queue.schedule import JITTER, Schedule
 from duckmail.services.queue.sendable import Sendable
 from duckmail.services.queue.slots import Slots
 from duckmail.services.srs import SenderRewriting
+from duckmail.services.tracing import Tracing
 from storage.contents.stored import StoredContent
 from storage.mongo.client import Document
 from storage.queue import Claim
@@ -70,6 +73,7 @@ class Tools:
     rewriting: SenderRewriting
     threads: Pool
     budget: OctetBudget
+    tracing: Tracing | None = None  # told what came of each attempt
 
 
 class Attempt:
@@ -86,6 +90,7 @@ class Attempt:
         self._scopes: set[asyncio.Timeout] = set()
         self._stopped = False
         self.reported = False  # what became of it put a report into the queue
+        self._message_id = ""
         self._letter: Letter | None = None
         self._signed: Letter | None = None  # what other servers get
         self._forwarded: Letter | None = None  # and what those get that nobody has named as his own relay
@@ -116,7 +121,7 @@ class Attempt:
         ]
         if due:
             routes = await self._tools.router.route(due, await self._relay())
-            if any(not isinstance(route, Stranded | Refused) for route in routes):
+            if self._tools.tracing or any(not isinstance(route, Stranded | Refused) for route in routes):
                 await self._load()
             if any(not isinstance(route, Local | Stranded | Refused) for route in routes):
                 await self._sign(held)
@@ -154,6 +159,7 @@ class Attempt:
         block = message.prefix
         async for piece in content.read(0, min(content.header_size, HEADER_LIMIT)):
             block += piece
+        self._message_id = decode(Lookup(block).first(b"message-id") or b"")
         self._loops = sum(1 for _ in Lookup(block).spans(b"received")) > MOST_RECEIVED
         # RFC 8689 §4: any other value, and a second field, is as none.
         waived = [body.strip().lower() for body in Lookup(block).all(b"tls-required")] == [b"no"]
@@ -184,6 +190,7 @@ class Attempt:
         if isinstance(route, Stranded):
             for position in positions:
                 self._change(position, replace(self._recipients[position], due=None, reply=NO_ROUTE, status="4.4.4"))
+            self._trace([self._recipients[position] for position in positions])
         else:
             begun = time.monotonic()
             outcomes = await self._outcomes(route, positions)
@@ -264,10 +271,16 @@ class Attempt:
         self._recipients[position] = recipient
         self._unrecorded.add(position)
 
+    def _trace(self, settled: Sequence[QueueRecipient], outcomes: Sequence[Outcome] = (), seconds: float = 0.0) -> None:
+        if self._tools.tracing is not None:
+            about = attempted(self._message, settled, outcomes, seconds)
+            self._tools.tracing.note(Step.ATTEMPT, self._message_id, self._message.user, about)
+
     def _log(self, positions: Sequence[int], outcomes: Sequence[Outcome], seconds: float) -> None:
         if not outcomes:
             return
         settled = [self._recipients[position] for position in positions]
+        self._trace(settled, outcomes, seconds)
         event(
             _logger,
             logging.INFO,

@@ -11,8 +11,10 @@ from duckmail.errors import InvalidInput, LimitReached
 from duckmail.mime.dsn import Action
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
+from duckmail.model.trace import Step
 from duckmail.runtime import metrics
 from duckmail.services.queue.reports import Reports
+from duckmail.services.tracing import LONGEST_LIST, Tracing
 from storage.mongo.client import Document
 from storage.queue import new_document
 from storage.store import Store
@@ -32,6 +34,7 @@ class NewMail:
 
     `prefix`: whole header lines before it. `due`: when it is sent first, at once when None. `key`: a second message of
     the same user with the same key is not taken; the first one's id is given. `vouched`: as `QueuedMessage` has it.
+    `message_id`: for its story, "" for none.
     """
 
     user: str
@@ -43,6 +46,7 @@ class NewMail:
     due: datetime | None = None
     key: bytes | None = None
     vouched: bool = False
+    message_id: str = ""
 
     @property
     def size(self) -> int:
@@ -63,8 +67,10 @@ def _nothing() -> None:
 
 
 class Queue:
-    def __init__(self, store: Store, reports: Reports) -> None:
+    def __init__(self, store: Store, reports: Reports, tracing: Tracing | None = None) -> None:
+        """`tracing`: told what is taken; None: nobody is."""
         self._store = store
+        self._tracing = tracing
         self._reports = reports
         self.woken: Callable[[], None] = _nothing  # called when there is something to send at once
 
@@ -129,6 +135,8 @@ class Queue:
         """They are in the queue."""
         for mail in mails:
             metrics.QUEUED[mail.origin.value].inc()
+            if self._tracing is not None:
+                self._tracing.note(Step.QUEUED, mail.message_id, mail.user, _about(mail))
         if any(mail.due is None for mail in mails):
             self.woken()
 
@@ -178,6 +186,17 @@ class Queue:
         await self._store.queue.finish(claim, recipients, waiting, [report] if report else [])
         if report:
             self.woken()
+
+
+def _about(mail: NewMail) -> dict[str, object]:
+    """For its story."""
+    return {
+        "origin": mail.origin.value,
+        "sender": mail.envelope.sender or "<>",
+        "recipients": [each.address for each in mail.recipients[:LONGEST_LIST]],
+        "size": mail.size,
+        "until": mail.due.isoformat() if mail.due else "",
+    }
 
 
 def _check(mail: NewMail) -> None:

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from duckmail.errors import InvalidInput, NotFound, Unavailable
+from duckmail.errors import DuckmailError, InvalidInput, NotFound, Unavailable
 from duckmail.mime import received
 from duckmail.mime.dsn import Action, Entry
+from duckmail.mime.header import Lookup, decode
 from duckmail.model.address import split
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.queue import NOTIFY_DEFAULT, Notify, OutboundEnvelope
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import HASH_INLINE, LOOKUP_SECONDS, Delivery, block_of, header_of, identifies_itself
+from duckmail.services.deliverytrace import arrival, tell_refused
 from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.reception.blocklists import Blocklists
 from duckmail.services.reception.caller import Caller
@@ -27,6 +29,7 @@ from duckmail.services.reception.gate import Gate
 from duckmail.services.reception.greylist import Greylist
 from duckmail.services.reception.notices import Concern, Notices
 from duckmail.services.recipients import Resolver
+from duckmail.services.tracing import Tracing
 
 POSTMASTER = "postmaster"
 HEADER_INLINE = 16 * 1024  # octets of a header that is looked through on the event loop; longer ones in a thread (H7)
@@ -66,6 +69,7 @@ class Parts:
     blocklists: Blocklists
     notices: Notices
     threads: Pool
+    tracing: Tracing | None = None  # told what is refused
 
 
 class Reception:
@@ -142,7 +146,11 @@ class Reception:
             raise InvalidInput("The header section is too long, or has lines without CRLF")
         key = await self._key(raw)
         recipients = [each.recipient for each in named]
-        inspected = await self._inspect(caller, envelope, recipients, raw)
+        try:
+            inspected = await self._inspect(caller, envelope, recipients, raw)
+        except DuckmailError as error:
+            self._refused(envelope, recipients, raw, error)
+            raise
         line, server = self._received(envelope, recipients), self._policy.server
         if len(block_of(raw)) <= HEADER_INLINE:
             raw = cleaned(raw, line, server)
@@ -166,6 +174,13 @@ class Reception:
         if len(raw) <= HASH_INLINE:
             return hashlib.sha256(raw).digest()
         return await self._parts.threads.run(lambda: hashlib.sha256(raw).digest())
+
+    def _refused(
+        self, envelope: Envelope, recipients: Sequence[Recipient], raw: bytes | bytearray, error: DuckmailError
+    ) -> None:
+        if self._parts.tracing is not None:
+            message_id = decode(Lookup(block_of(raw)[:HEADER_INLINE]).first(b"message-id") or b"")
+            tell_refused(self._parts.tracing, message_id, arrival(envelope, len(raw)), recipients, error)
 
     async def _inspect(
         self, caller: Caller, envelope: Envelope, recipients: Sequence[Recipient], raw: bytes | bytearray

@@ -1,0 +1,61 @@
+"""What happened to messages: written in batches, found by Message-ID, gone when its time is over."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from bson.objectid import ObjectId
+
+from duckmail.model.trace import Step, TraceEntry
+from storage.mongo.client import Database, Document, object_id, operation
+
+INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
+    ("traces", [("user", 1), ("msgid", 1), ("_id", 1)], {}),
+    ("traces", [("msgid", 1), ("_id", 1)], {}),
+    ("traces", [("expires", 1)], {"expireAfterSeconds": 0}),
+)
+
+WRITE_SECONDS = 5.0
+
+
+class Traces:
+    def __init__(self, database: Database) -> None:
+        self._traces = database["traces"]
+
+    async def add(self, entries: Sequence[TraceEntry], kept: timedelta) -> None:
+        """`entries` in the order in which it happened, their `id` is not looked at. Raises: Unavailable."""
+        documents = [_document(entry, entry.at + kept) for entry in entries]
+        async with operation(WRITE_SECONDS):
+            await self._traces.insert_many(documents, ordered=False)
+
+    async def find(self, message_id: str, limit: int, user: str = "") -> list[TraceEntry]:
+        """In the order in which it happened. `user`: only what is this account's; "": all. Raises: Unavailable."""
+        query: Document = {"msgid": message_id}
+        if user:
+            query["user"] = object_id(user)
+        async with operation():
+            documents = await self._traces.find(query).sort("_id", 1).limit(limit).to_list(None)
+        return sorted(map(_entry, documents), key=lambda entry: entry.at)
+
+
+def _document(entry: TraceEntry, expires: datetime) -> Document:
+    return {
+        "_id": ObjectId(),
+        "user": object_id(entry.user) if entry.user else None,
+        "msgid": entry.message_id,
+        "step": entry.step.value,
+        "at": entry.at,
+        "about": entry.about,
+        "expires": expires,
+    }
+
+
+def _entry(document: Document) -> TraceEntry:
+    user = document["user"]
+    return TraceEntry(
+        message_id=document["msgid"],
+        user=str(user) if user is not None else "",
+        step=Step(document["step"]),
+        at=document["at"],
+        about=document["about"],
+        id=str(document["_id"]),
+    )
