@@ -13,6 +13,7 @@ from aiohttp import web
 from api.acme import CHALLENGE, challenge_answer
 from api.answer import json_response
 from api.auth import identify
+from api.clientsetup import Found, add_routes
 from api.errors import ApiError, FrameworkError, translate
 from api.openapi.pages import DOCS, DOCUMENT, Pages
 from api.reading import read_input, stream
@@ -100,13 +101,15 @@ _ALLOWED_HEADERS = "Accept, Authorization, Content-Type, Last-Event-ID, X-Access
 _PREFLIGHT_SECONDS = "600"
 
 
-def make_app(services: ApiServices, settings: ApiSettings) -> web.Application:
-    """The application; it owns nothing that has to be closed."""
+def make_app(services: ApiServices, settings: ApiSettings, found: Found | None = None) -> web.Application:
+    """The application; it owns nothing that has to be closed. `found`: at well-known places, None: nothing."""
     app = web.Application(middlewares=[_Outermost(settings)], client_max_size=0)
     for each in ROUTES:
         # A parameter may be empty: validation says so in its own words.
         app.router.add_route(each.method, _PARAMETER.sub(r"{\1:[^/]*}", each.path), _endpoint(each, services, settings))
     app.router.add_route("GET", CHALLENGE, challenge_answer(services.acme))
+    if found is not None:
+        add_routes(app, found)
 
     async def let_go(_: web.Application) -> None:
         services.updates.close()

@@ -21,6 +21,7 @@ from duckmail.app.edges import mail_edges
 from duckmail.app.listeners import API, API_TLS, METRICS, Opened, close_listeners
 from duckmail.app.outbound import running
 from duckmail.app.services import Services
+from duckmail.app.wellknown import well_known
 from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
 from duckmail.services.profile import Profiles, ProfileSettings
@@ -165,6 +166,7 @@ class Server:
         app = make_app(
             api_services(services, self._certificate),
             ApiSettings(config.access_control, self._api_token, config.cors_origins),
+            well_known(services),
         )
         self._api = make_runner(app)
         await self._api.setup()

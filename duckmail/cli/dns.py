@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from duckmail.app.services import open_services
+from duckmail.app.wellknown import policy_text, web_host
 from duckmail.cli.common import config_arguments, configuration
 from duckmail.cli.databases import databases
 from duckmail.clients.dns import Dns
@@ -43,6 +44,8 @@ async def _main(args: argparse.Namespace, config: Config) -> int:
             profile.imap_port if config.imap.enabled else 0,
             profile.pop3_port if config.pop3.enabled else 0,
             profile.smtp_port if config.submission.enabled else 0,
+            web_host(config, services.hostname) if config.api.enabled and config.client_setup.enabled else "",
+            policy_text(config, services.hostname).id if config.mta_sts.mode != "off" else "",
         )
         records = await DomainRecords(services.store.dkim, services.store.addresses, offered).wanted(args.domain)
     if args.print:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from duckmail.config.clientsetup import ClientSetup, MtaSts
 from duckmail.config.mailauth import Mailauth
 from duckmail.config.mx import Mx
 from duckmail.config.outbound import Outbound
@@ -390,6 +391,8 @@ class Config(Section):
     api: Api = Api()
     metrics: Metrics = Metrics()
     profile: Profile = Profile()
+    client_setup: ClientSetup = ClientSetup()
+    mta_sts: MtaSts = MtaSts()
     webauthn: Webauthn = Webauthn()
     tls: Tls = Tls()
     acme: Acme = Acme()

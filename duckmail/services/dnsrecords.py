@@ -24,7 +24,8 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`kind`: MX, TXT, SRV, A. `value`: as `Lookup` gives it; "" for an address that only the administrator knows.
+    """`kind`: MX, TXT, SRV, A, CNAME. `value`: as `Lookup` gives it, of CNAME the host; "" for an address that only the
+    administrator knows.
 
     `why`: what it is for. `needed`: mail suffers without it.
     """
@@ -44,7 +45,7 @@ class Record:
         if self.kind == "TXT":
             text = value.replace("\\", "\\\\").replace('"', '\\"')
             value = " ".join(f'"{text[at : at + _STRING]}"' for at in range(0, len(text), _STRING))
-        elif self.kind in ("MX", "SRV"):
+        elif self.kind in ("MX", "SRV", "CNAME"):
             value += "."
         return f"{self.name}. IN {self.kind} {value}"
 
@@ -61,12 +62,18 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """The server's host name, and the ports of TLS that clients are told; 0 for what is not offered."""
+    """The server's host name, and the ports of TLS that clients are told; 0 for what is not offered.
+
+    `web`: the host of the pages by which clients set themselves up, "" for none. `sts`: the id of our policy of
+    MTA-STS, "" without one.
+    """
 
     hostname: str
     imap: int
     pop3: int
     submission: int
+    web: str = ""
+    sts: str = ""
 
 
 class Lookup(Protocol):
@@ -111,8 +118,29 @@ class DomainRecords:
             # None, but reports: what is not aligned yet shows before it is refused.
             Record("TXT", f"_dmarc.{name}", f"v=DMARC1; p=none; rua=mailto:postmaster@{name}", "DMARC"),
             Record("TXT", f"_smtp._tls.{name}", f"v=TLSRPTv1; rua=mailto:postmaster@{name}", "TLS reports", False),
-            Record("TXT", f"_mta-sts.{name}", f"v=STSv1; id={datetime.now(UTC):%Y%m%d%H%M%S}", "MTA-STS", False),
+            *self._sts(name),
             *self._services(name),
+            *self._setup(name),
+        ]
+
+    def _sts(self, name: str) -> list[Record]:
+        """RFC 8461 §3.1: the record that announces the policy, and where it is."""
+        own = self._offered.sts
+        value = own or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+        found = [Record("TXT", f"_mta-sts.{name}", f"v=STSv1; id={value}", "MTA-STS", False)]
+        if own and self._offered.web:
+            found.append(Record("CNAME", f"mta-sts.{name}", self._offered.web, "where the policy of MTA-STS is", False))
+        return found
+
+    def _setup(self, name: str) -> list[Record]:
+        """Where Thunderbird and Outlook look for their settings."""
+        host = self._offered.web
+        if not host:
+            return []
+        return [
+            Record("CNAME", f"autoconfig.{name}", host, "set-up of clients", False),
+            Record("CNAME", f"autodiscover.{name}", host, "set-up of clients", False),
+            Record("SRV", f"_autodiscover._tcp.{name}", f"0 1 443 {host}", "set-up of clients", False),
         ]
 
     async def _keys(self, domain: str) -> list[Record]:
@@ -154,6 +182,8 @@ class DomainRecords:
 async def check(record: Record, lookup: Lookup) -> Checked:
     """What DNS says instead."""
     try:
+        if record.kind == "CNAME":
+            return await _leading(record, lookup)
         found = await lookup.records(record.name, record.kind)
         if record.kind == "A":
             found += await lookup.records(record.name, "AAAA")
@@ -169,6 +199,18 @@ async def check(record: Record, lookup: Lookup) -> Checked:
     if record.kind == "A" or any(_target(record.kind, value) == ours for value in found):
         return Checked(record, State.OK, tuple(found))
     return Checked(record, State.WRONG, tuple(found), f"it does not name {' '.join(reversed(ours))}")
+
+
+async def _leading(record: Record, lookup: Lookup) -> Checked:
+    """A name that is to have the addresses of another, by whatever records. Raises: Unavailable."""
+    found, ours = [
+        [*await lookup.records(name, "A"), *await lookup.records(name, "AAAA")] for name in (record.name, record.value)
+    ]
+    if not found:
+        return Checked(record, State.MISSING)
+    if not ours or not set(ours).isdisjoint(found):
+        return Checked(record, State.OK, tuple(found))
+    return Checked(record, State.WRONG, tuple(found), f"it does not lead to {record.value}")
 
 
 def _target(kind: str, value: str) -> list[str]:

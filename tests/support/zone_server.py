@@ -35,8 +35,11 @@ class ZoneServer(asyncio.DatagramProtocol):
             reply.header.rcode = RCODE.SERVFAIL
         elif not same:
             reply.header.rcode = RCODE.NXDOMAIN
+        # What a CNAME leads to within the zone goes along (RFC 1034 §4.3.2).
+        targets = [str(record.rdata).lower() for record in same if QTYPE[record.rtype] == "CNAME"]
+        same += [record for record in self.zone if str(record.rname).lower() in targets]
         for record in same:
-            if QTYPE[record.rtype] == QTYPE[asked.q.qtype]:
+            if QTYPE[record.rtype] in {QTYPE[asked.q.qtype], "CNAME"}:
                 reply.add_answer(record)
         self._transport.sendto(reply.pack(), addr)
 

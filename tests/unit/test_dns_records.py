@@ -136,6 +136,22 @@ async def test_what_is_there_instead(record: tuple[str, str, str, str], zone: st
     assert bool(found.problem) is (state is State.WRONG)
 
 
+async def test_where_clients_and_the_policy_are_found(store: Store) -> None:
+    offered = Offered("mail.example.com", 993, 0, 465, "www.example.com", "abc123")
+    wanted = await DomainRecords(store.dkim, store.addresses, offered).wanted("example.com")
+    assert '_mta-sts.example.com. IN TXT "v=STSv1; id=abc123"' in [record.line for record in wanted]
+    web = "www.example.com. IN A 192.0.2.2\n"
+    names = {"CNAME mta-sts.example.com", "CNAME autoconfig.example.com", "CNAME autodiscover.example.com"}
+    names.add("SRV _autodiscover._tcp.example.com")
+    found = await states(wanted, HOST + web + "\n".join(record.line for record in wanted if record.line))
+    assert {name: found[name] for name in names} == dict.fromkeys(names, State.OK)
+    addresses = "autoconfig.example.com. IN A 192.0.2.2\nautodiscover.example.com. IN A 192.0.2.9"
+    found = await states(wanted, HOST + web + addresses)
+    assert found["CNAME autoconfig.example.com"] is State.OK, "the same address will do"
+    assert found["CNAME autodiscover.example.com"] is State.WRONG
+    assert found["CNAME mta-sts.example.com"] is State.MISSING
+
+
 async def test_dns_does_not_answer() -> None:
     async with resolver(HOST) as (dns, server):
         server.broken.add("example.com")
