@@ -1,6 +1,8 @@
 """The MX listener of a running server: by smtplib and swaks to IMAP, behind a PROXY header, with DNS of its own."""
 
 import asyncio
+import contextlib
+import http.client
 import shutil
 import smtplib
 import socket
@@ -129,6 +131,25 @@ async def test_what_is_refused(world: World) -> None:
         assert f'duckmail_mx_refused_total{{reason="{reason}"}} 1.0' in figures
     refused = [line for line in server.log_lines() if line.get("reason") in {"relay", "listed", "dmarc"}]
     assert [line["peer"] for line in refused] == [CLIENT, STRANGER, "1.1.1.1"]
+
+
+async def test_what_the_domain_has_at_well_known_places(world: World) -> None:
+    """The policy of MTA-STS for who sends to it, and the settings for who reads there, without a token."""
+    server, anna = world
+    domain = anna.address.partition("@")[2]
+
+    def asked(path: str, host: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(HOST, server.port("API"), timeout=CLIENT_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Host": host})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    policy = await asyncio.to_thread(asked, "/.well-known/mta-sts.txt", f"mta-sts.{domain}")
+    assert policy == (200, "version: STSv1\r\nmode: testing\r\nmx: mail.test\r\nmax_age: 604800\r\n")
+    assert (await asyncio.to_thread(asked, "/.well-known/mta-sts.txt", "mta-sts.remote.example"))[0] == 404
+    status, settings = await asyncio.to_thread(asked, "/mail/config-v1.1.xml", f"autoconfig.{domain}")
+    assert (status, "<hostname>mail.test</hostname>" in settings) == (200, True)
 
 
 @pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed")
