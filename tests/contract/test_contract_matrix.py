@@ -118,6 +118,7 @@ async def _account(house: House, name: str) -> dict[str, str]:
     }
     things["address"] = things["id"]
     await house.services.address_register.flush()  # of what was sent
+    await house.services.tracing.flush()
     key = Authenticator()
     ask = {"origin": key.origin, "description": name}
     keys = f"{base}/2fa/webauthn"
