@@ -29,6 +29,7 @@ from storage import (
     authlog,
     certs,
     dkim,
+    dmarcresults,
     filters,
     grants,
     mailboxes,
@@ -120,6 +121,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *queue.INDEXES,
     *stspolicies.INDEXES,
     *tlsresults.INDEXES,
+    *dmarcresults.INDEXES,
     *webhooks.INDEXES,
     *tasks.INDEXES,
     *webauthn.INDEXES,
@@ -180,6 +182,7 @@ class Store:
         self.acme = acme.AcmeRecords(self.database, self.certs)
         self.dkim = dkim.DkimRecords(self.database, self.transactions)
         self.tls_results = tlsresults.TlsResults(self.database)
+        self.dmarc_results = dmarcresults.DmarcResults(self.database)
         self.sts_policies = stspolicies.StsRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)
         self.tokens = tokens.Tokens(self.database)

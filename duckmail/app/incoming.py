@@ -1,8 +1,11 @@
 """What looks at incoming mail, and what the MX listener takes of it."""
 
+from collections.abc import Callable
+
 from duckmail.app.outside import Outside
 from duckmail.clients.rspamd import Rspamd
 from duckmail.config.schema import Config
+from duckmail.model.dmarcreport import Evaluated
 from duckmail.runtime.threads import Pool
 from duckmail.services.delivery import Delivery
 from duckmail.services.inspection import Inspection
@@ -19,15 +22,23 @@ from duckmail.services.tracing import Tracing
 from storage.store import Store
 
 
-def make_inspection(config: Config, outside: Outside, threads: Pool, hostname: str) -> Inspection | None:
-    """None where nobody looks."""
+def make_inspection(
+    config: Config, outside: Outside, threads: Pool, hostname: str, note: Callable[[Evaluated], None]
+) -> Inspection | None:
+    """None where nobody looks. `note`: counts what came of DMARC."""
     relayed = config.mailauth.enabled
     verifier = _verifier(config, outside, threads, hostname) if relayed or config.mx.listen else None
     url, seconds = config.mx.rspamd_url, config.mx.rspamd_timeout
     spam = Rspamd(outside.named, url, seconds, hostname) if url else None
     if verifier is None and spam is None:
         return None
-    return Inspection(verifier, relayed=relayed, spam=spam)
+    return Inspection(
+        verifier,
+        relayed=relayed,
+        spam=spam,
+        note=note if config.mailauth.dmarc_reports else None,
+        direct=config.mx.dmarc,
+    )
 
 
 def _verifier(config: Config, outside: Outside, threads: Pool, hostname: str) -> Verifier:

@@ -14,6 +14,7 @@ from duckmail.app.outside import Outside, open_outside
 from duckmail.clients.acme import AcmeAuthority
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
+from duckmail.model.dmarcreport import Evaluated
 from duckmail.model.settings import Value
 from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.sealer import Sealer, open_sealer
@@ -38,6 +39,7 @@ from duckmail.services.files import UserFiles
 from duckmail.services.filters import Autoreplies, DomainAccess, Filters
 from duckmail.services.inspection import Inspection
 from duckmail.services.mail import Mail
+from duckmail.services.mailauth.reports import DmarcReports
 from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.maildrop import Maildrops
 from duckmail.services.messages.services import Around, MessageServices, message_services
@@ -59,6 +61,7 @@ from duckmail.services.sorting import Sorting
 from duckmail.services.srs import KEYS as SRS_KEYS
 from duckmail.services.srs import Srs
 from duckmail.services.submission import Policy, Submission
+from duckmail.services.tally import Tally
 from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
@@ -162,6 +165,7 @@ class _Ground:
     authority: CertificateAuthority
     hostname: str
     slot: str
+    dmarc: Tally[Evaluated]
 
     @property
     def domain(self) -> str:
@@ -195,16 +199,21 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
             redis_prefix=config.redis.prefix,
         )
         await stack.enter_async_context(store)
+        dmarc = Tally(store.dmarc_results, "DMARC")
+        stack.push_async_callback(dmarc.flush)
         tasks = await stack.enter_async_context(Tasks("services"))
         outside = await stack.enter_async_context(open_outside(config.outbound))
         sealer = open_sealer(config.server.data, os.environ)
         salts = await salt_key(SaltKeys(store.database), sealer)
-        ground = _Ground(config, store, tasks, threads, hashing, sealer, salts, outside, authority, hostname, slot)
+        ground = _Ground(
+            config, store, tasks, threads, hashing, sealer, salts, outside, authority, hostname, slot, dmarc
+        )
         services = _services(ground)
         stack.push_async_callback(services.tracing.close)
         _tell(services)
         await services.settings.look()
         tasks.start(services.settings.keep(), "settings")
+        tasks.start(dmarc.keep(), "dmarc-results")
         tasks.start(services.sessions.keep(), "sessions")
         stack.push_async_callback(services.sessions.connections.tell)  # that there are none any more
         tasks.start(services.updates.keep(), "updates")
@@ -229,7 +238,7 @@ def _services(ground: _Ground) -> Services:
     tracing = Tracing(store.traces, store.mailboxes, config.trace.keep)
     queue = Queue(store, reports, tracing)
     register = AddressRegister(store.address_register, store.users)
-    inspection = make_inspection(config, ground.outside, threads, ground.hostname)
+    inspection = make_inspection(config, ground.outside, threads, ground.hostname, ground.dmarc.note)
     delivery = _delivery(ground, queue, register, inspection, tracing)
     task_list = TaskList(store.task_records)
     around = _around(ground, queue, task_list, register)
@@ -283,7 +292,8 @@ def _services(ground: _Ground) -> Services:
         jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers)
         .also(acme.jobs())
         .also(sts.jobs())
-        .also(tls_reports.jobs()),
+        .also(tls_reports.jobs())
+        .also(DmarcReports(store, queue, ground.outside.dns, ground.hostname).jobs()),
         webauthn=WebAuthn(store.webauthn, store.users, authlog, threads, _relying_party(ground)),
         budget=around.budget,
         outside=ground.outside,

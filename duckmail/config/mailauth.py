@@ -27,6 +27,10 @@ class Mailauth(Section):
         default=True,
         description="Mail that fails DMARC counts as spam where the author's domain asks for quarantine or reject.",
     )
+    dmarc_reports: bool = Field(
+        default=True,
+        description="Tell domains that ask for it, once a day, what came of DMARC for mail in their name.",
+    )
     arc_sealers: Tuple[str] = Field(
         default=(),
         description="Domains of forwarders and lists whose ARC seals are believed: mail that only they have handled, "

@@ -1,6 +1,5 @@
 """A TLS report as a message (RFC 8460 §5.3), and as the JSON in it (§4). Pure."""
 
-import base64
 import gzip
 import json
 import re
@@ -8,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import format_datetime
+
+from duckmail.mime import reportmail
 
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 MOST_TARGETS = 5
@@ -68,7 +69,7 @@ def filename(about: About) -> str:
 def message(about: About, to: str, octets: bytes, now: datetime) -> bytes:
     """The message that brings `octets` (`packed`) to an address."""
     boundary = f"=_{about.id}"
-    lines = [
+    headers = [
         f"From: TLS reports <{about.contact}>",
         f"To: <{to}>",
         f"Subject: Report Domain: {about.domain} Submitter: {about.hostname}",
@@ -82,20 +83,10 @@ def message(about: About, to: str, octets: bytes, now: datetime) -> bytes:
         "Auto-Submitted: auto-generated",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/report; report-type="tlsrpt"; boundary="{boundary}"',
-        "",
-        f"--{boundary}",
-        "Content-Type: text/plain; charset=us-ascii",
-        "",
+    ]
+    words = [
         f"This is a report about TLS with the mail servers of {about.domain}",
         f"on {about.day.isoformat()}, by {about.hostname}.",
-        "",
-        f"--{boundary}",
-        "Content-Type: application/tlsrpt+gzip",
-        "Content-Transfer-Encoding: base64",
-        "Content-Disposition: attachment;",
-        f'\tfilename="{filename(about)}"',
-        "",
-        *base64.encodebytes(octets).decode("ascii").splitlines(),
-        f"--{boundary}--",
     ]
-    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
+    file = reportmail.File("application/tlsrpt+gzip", filename(about), octets)
+    return reportmail.message(headers, boundary, words, file)

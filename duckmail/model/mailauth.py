@@ -1,6 +1,6 @@
 """Who a message is from, as far as that can be checked: the results of the methods, in the words of RFC 8601 §2.7."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from duckmail.model.spam import FLAGGED, Spam
 
@@ -31,12 +31,32 @@ class DkimResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """A policy record as it is (RFC 9989 §4.7). `domain`: whose it is. `sub`, `missing`: for subdomains, and for those
+    that do not exist; "" not given. `reports`: aggregate ones are wanted."""
+
+    domain: str
+    policy: str
+    sub: str = ""
+    missing: str = ""
+    strict_dkim: bool = False
+    strict_spf: bool = False
+    testing: bool = False
+    reports: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DmarcResult:
-    """`policy`: what the author's domain wants done with what fails: `none`, `quarantine`, `reject`; "" unknown."""
+    """`policy`: what the author's domain wants done with what fails: `none`, `quarantine`, `reject`; "" unknown.
+
+    `published`: where that comes from. `dkim`, `spf`: passed, and aligned."""
 
     result: str
     domain: str = ""
     policy: str = ""
+    published: Published | None = field(default=None, compare=False)
+    dkim: bool = field(default=False, compare=False)
+    spf: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from duckmail.errors import DuckmailError
+from duckmail.model.dmarcreport import Evaluated, evaluated
 from duckmail.model.envelope import Envelope
 from duckmail.model.spam import MOST_SCORE, NOTHING, Judgement, Spam
 from duckmail.runtime.log import event
@@ -51,10 +52,22 @@ class Inspected:
 
 class Inspection:
     """`verifier`: None: nobody looks who mail is from. `relayed`: it looks at mail from relays too, not only at what
-    comes from clients directly. `spam`: None: there is no filter."""
+    comes from clients directly. `spam`: None: there is no filter. `note`: counts what came of DMARC for the domains
+    that want to know; None: nobody does. `direct`: what becomes of mail from clients themselves that fails DMARC:
+    `honour`, `quarantine` or `label`."""
 
-    def __init__(self, verifier: Verifier | None, *, relayed: bool = True, spam: SpamFilter | None = None) -> None:
+    def __init__(
+        self,
+        verifier: Verifier | None,
+        *,
+        relayed: bool = True,
+        spam: SpamFilter | None = None,
+        note: Callable[[Evaluated], None] | None = None,
+        direct: str = "honour",
+    ) -> None:
         self._verifier = verifier
+        self._note = note
+        self._direct = direct
         self._relayed = relayed
         self._spam = spam
 
@@ -75,7 +88,20 @@ class Inspection:
     async def _check(self, envelope: Envelope, raw: bytes | bytearray, block: bytes) -> Checked | None:
         if self._verifier is None or not (envelope.direct or self._relayed):
             return None
-        return await self._verifier.check(envelope, raw, block)
+        checked = await self._verifier.check(envelope, raw, block)
+        if self._note is not None:
+            disowned = checked.found.disowned(checked.policy.sealers)
+            kind = evaluated(checked.found, envelope.sender, self._done(envelope, checked, disowned), disowned)
+            if kind is not None:
+                self._note(kind)
+        return checked
+
+    def _done(self, envelope: Envelope, checked: Checked, disowned: str) -> str:
+        """`quarantine` or `reject`, "" where nothing is done with what fails."""
+        if envelope.direct and self._direct == "honour":
+            return disowned
+        filed = self._direct != "label" if envelope.direct else checked.policy.junk
+        return "quarantine" if disowned and filed else ""
 
     async def _judge(
         self, spam: SpamFilter, envelope: Envelope, recipients: Sequence[str], raw: bytes | bytearray

@@ -134,7 +134,7 @@ async def test_counts_add_up_over_processes(one: Outbound) -> None:
     await asyncio.gather(*(each.flush() for each in processes))
     await asyncio.gather(*(each.flush() for each in processes))
     found = await one.store.tls_results.of(datetime.now(UTC).date(), "d.test")
-    assert sorted((each.session.failure is None, each.count) for each in found) == [(False, 30), (True, 30)]
+    assert sorted((each.kind.failure is None, each.count) for each in found) == [(False, 30), (True, 30)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from duckmail.errors import NotFound, Unavailable
-from duckmail.model.mailauth import DkimResult, DmarcResult, SpfResult
+from duckmail.model.mailauth import DkimResult, DmarcResult, Published, SpfResult
 from duckmail.services.mailauth.lookups import Lookups
 
 MAX_LABELS = 7  # RFC 9989 §4.10: of a longer name the walk goes on with so many
@@ -15,7 +15,9 @@ _VERSION = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A policy record (§4.7). `sub`, `missing`: for subdomains, and for those that do not exist; "" not given."""
+    """A policy record (§4.7). `sub`, `missing`: for subdomains, and for those that do not exist; "" not given.
+
+    `reports`: the value of rua."""
 
     policy: str
     sub: str = ""
@@ -24,11 +26,29 @@ class Record:
     strict_spf: bool = False
     psd: str = "u"
     testing: bool = False
+    reports: str = ""
+
+    def published(self, domain: str) -> Published:
+        return Published(
+            domain,
+            self.policy,
+            self.sub,
+            self.missing,
+            self.strict_dkim,
+            self.strict_spf,
+            self.testing,
+            reports="mailto:" in self.reports.lower(),
+        )
+
+
+def is_record(text: str) -> bool:
+    """Whether it begins as one."""
+    return _VERSION.match(text) is not None
 
 
 def read(texts: Sequence[str]) -> Record | None:
     """The one record among the TXT records of a name. `pct` of earlier days is ignored, as is what is not known."""
-    records = [text for text in texts if _VERSION.match(text)]
+    records = [text for text in texts if is_record(text)]
     if len(records) != 1:
         return None  # §4.10: several are none
     found: dict[str, str] = {}
@@ -49,6 +69,7 @@ def read(texts: Sequence[str]) -> Record | None:
         found.get("aspf", "r").lower() == "s",
         found.get("psd", "u").lower(),
         found.get("t", "n").lower() == "y",
+        found.get("rua", ""),
     )
 
 
@@ -91,20 +112,21 @@ async def check(
         own = organizational(domain, records)
         # §4.10.1: the record of the domain itself, else of its organizational domain, else of the public suffix.
         by_name = dict(records)
-        record = by_name.get(domain) or by_name.get(own) or (records[-1][1] if records else None)
-        if record is None:
+        name = next((each for each in (domain, own) if each in by_name), records[-1][0] if records else "")
+        if not name:
             return DmarcResult("none", domain)
-        policy = await _policy(lookups, domain, record, domain in by_name)
-        passed = [(each.domain, record.strict_dkim) for each in dkim if each.result == "pass"]
-        if spf is not None and spf.result == "pass":
-            passed.append((spf.domain, record.strict_spf))
-        if await _aligned(lookups, domain, own, passed):
-            return DmarcResult("pass", domain, policy)
+        record = by_name[name]
+        policy, published = await _policy(lookups, domain, record, domain in by_name), record.published(name)
+        signed = [(each.domain, record.strict_dkim) for each in dkim if each.result == "pass"]
+        sent = [(spf.domain, record.strict_spf)] if spf is not None and spf.result == "pass" else []
+        aligned = [await _aligned(lookups, domain, own, each) for each in (signed, sent)]
+        if any(aligned):
+            return DmarcResult("pass", domain, policy, published, *aligned)
     except Unavailable:
         return DmarcResult("temperror", domain)
     if any(each.result == "temperror" for each in dkim) or (spf is not None and spf.result == "temperror"):
         return DmarcResult("temperror", domain, policy)
-    return None if spf_unknown else DmarcResult("fail", domain, policy)
+    return None if spf_unknown else DmarcResult("fail", domain, policy, published)
 
 
 async def _policy(lookups: Lookups, domain: str, record: Record, own: bool) -> str:

@@ -10,13 +10,13 @@ from typing import Protocol
 from duckmail.errors import DuckmailError, Unavailable
 from duckmail.mime import tlsreport
 from duckmail.mime.tlsreport import About
-from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient
-from duckmail.model.transport import Applied, Found
+from duckmail.model.transport import Applied, Found, Session
 from duckmail.runtime.log import event
-from duckmail.services.queue.queue import NewMail, Queue
+from duckmail.services.queue import reportmail
+from duckmail.services.queue.queue import Queue
 from duckmail.services.tasks.runner import Jobs, Run
+from storage.daycounts import Counted
 from storage.store import Store
-from storage.tlsresults import Counted
 
 KIND = "tls-reports"
 LOOK_EVERY = timedelta(hours=1)
@@ -99,32 +99,28 @@ class TlsReports:
 
     async def _mail(self, about: About, to: str, octets: bytes) -> None:
         raw = tlsreport.message(about, to, octets, datetime.now(UTC))
-        content = await self._store.contents.prepare(raw)
-        # The null sender: what cannot be delivered is told to nobody.
-        recipients = [QueueRecipient(to, Notify.NEVER)]
-        key = hashlib.sha256(f"tlsrpt {about.id} {to}".encode()).digest()
-        await self._queue.submit(NewMail("", Origin.REPORT, OutboundEnvelope(""), recipients, content, key=key))
+        await reportmail.post(self._store, self._queue, f"tlsrpt {about.id}", to, raw)
 
 
-def policies(counted: Sequence[Counted]) -> list[Mapping[str, object]]:
+def policies(counted: Sequence[Counted[Session]]) -> list[Mapping[str, object]]:
     """RFC 8460 §4.4: sessions by the policy that they were under."""
-    by_policy: defaultdict[Applied, list[Counted]] = defaultdict(list)
+    by_policy: defaultdict[Applied, list[Counted[Session]]] = defaultdict(list)
     for each in counted:
-        by_policy[each.session.applied].append(each)
+        by_policy[each.kind.applied].append(each)
     return [_policy(applied, found) for applied, found in by_policy.items()]
 
 
-def _policy(applied: Applied, counted: Sequence[Counted]) -> Mapping[str, object]:
+def _policy(applied: Applied, counted: Sequence[Counted[Session]]) -> Mapping[str, object]:
     policy: dict[str, object] = {"policy-type": applied.found.value, "policy-domain": applied.domain}
     if applied.found is not Found.NONE:
         policy["policy-string"] = list(applied.strings)
     if applied.mx:
         policy["mx-host"] = list(applied.mx)
-    failed = [each for each in counted if each.session.failure is not None]
+    failed = [each for each in counted if each.kind.failure is not None]
     report: dict[str, object] = {
         "policy": policy,
         "summary": {
-            "total-successful-session-count": sum(each.count for each in counted if each.session.failure is None),
+            "total-successful-session-count": sum(each.count for each in counted if each.kind.failure is None),
             "total-failure-session-count": sum(each.count for each in failed),
         },
     }
@@ -133,8 +129,8 @@ def _policy(applied: Applied, counted: Sequence[Counted]) -> Mapping[str, object
     return report
 
 
-def _details(each: Counted) -> Mapping[str, object]:
-    session = each.session
+def _details(each: Counted[Session]) -> Mapping[str, object]:
+    session = each.kind
     details: dict[str, object] = {"failed-session-count": each.count}
     if session.failure is not None:
         details["result-type"] = session.failure.value
