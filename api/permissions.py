@@ -44,6 +44,7 @@ _SERVER = _rows(
     domainaccess=_ALL,
     domainaliases=_ALL,
     filters=_ALL,
+    reports=("read",),
     tasks=("read",),
     trace=("read",),
     userlisting=_ALL,

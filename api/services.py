@@ -22,6 +22,7 @@ from duckmail.services.messages.services import MessageServices
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles
 from duckmail.services.quotas import Quotas
+from duckmail.services.receivedreports import ReceivedReports
 from duckmail.services.settings import ServerSettings
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
@@ -63,6 +64,7 @@ class ApiServices:
     mfa: TwoFactor
     profiles: Profiles
     quotas: Quotas
+    reports: ReceivedReports
     settings: ServerSettings
     tasks: TaskList
     threads: Pool

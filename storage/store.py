@@ -37,6 +37,7 @@ from storage import (
     mfa,
     positions,
     queue,
+    receivedreports,
     removals,
     retention,
     rows,
@@ -122,6 +123,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *stspolicies.INDEXES,
     *tlsresults.INDEXES,
     *dmarcresults.INDEXES,
+    *receivedreports.INDEXES,
     *webhooks.INDEXES,
     *tasks.INDEXES,
     *webauthn.INDEXES,
@@ -182,6 +184,7 @@ class Store:
         self.acme = acme.AcmeRecords(self.database, self.certs)
         self.dkim = dkim.DkimRecords(self.database, self.transactions)
         self.tls_results = tlsresults.TlsResults(self.database)
+        self.report_records = receivedreports.ReportRecords(self.database)
         self.dmarc_results = dmarcresults.DmarcResults(self.database)
         self.sts_policies = stspolicies.StsRecords(self.database)
         self.mfa = mfa.Mfa(self.database, self.transactions, self.users)

@@ -12,6 +12,7 @@ from duckmail.services.inspection import Inspection
 from duckmail.services.mailauth.verifier import Policy as MailauthPolicy
 from duckmail.services.mailauth.verifier import Verifier
 from duckmail.services.queue.queue import Queue
+from duckmail.services.receivedreports import ReportReader
 from duckmail.services.reception.blocklists import Blocklists, Zone
 from duckmail.services.reception.gate import Gate, GatePolicy
 from duckmail.services.reception.greylist import Greylist
@@ -19,18 +20,27 @@ from duckmail.services.reception.notices import Notices
 from duckmail.services.reception.reception import POSTMASTER, Parts, Policy, Reception
 from duckmail.services.recipients import Resolver
 from duckmail.services.tracing import Tracing
+from storage.receivedreports import ReportRecords
 from storage.store import Store
 
 
 def make_inspection(
-    config: Config, outside: Outside, threads: Pool, hostname: str, note: Callable[[Evaluated], None]
+    config: Config,
+    outside: Outside,
+    threads: Pool,
+    hostname: str,
+    *,
+    note: Callable[[Evaluated], None],
+    reports: ReportRecords,
 ) -> Inspection | None:
-    """None where nobody looks. `note`: counts what came of DMARC."""
+    """None where nobody looks. `note`: counts what came of DMARC. `reports`: where those of others are kept."""
     relayed = config.mailauth.enabled
     verifier = _verifier(config, outside, threads, hostname) if relayed or config.mx.listen else None
     url, seconds = config.mx.rspamd_url, config.mx.rspamd_timeout
     spam = Rspamd(outside.named, url, seconds, hostname) if url else None
-    if verifier is None and spam is None:
+    addresses = config.mailauth.report_addresses
+    reader = ReportReader(reports, addresses, threads) if addresses else None
+    if verifier is None and spam is None and reader is None:
         return None
     return Inspection(
         verifier,
@@ -38,6 +48,7 @@ def make_inspection(
         spam=spam,
         note=note if config.mailauth.dmarc_reports else None,
         direct=config.mx.dmarc,
+        reader=reader,
     )
 
 

@@ -77,6 +77,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         mfa=services.mfa,
         profiles=Profiles(settings, certificate, services.threads),
         quotas=services.quotas,
+        reports=services.received_reports,
         settings=services.settings,
         tasks=services.task_list,
         threads=services.threads,

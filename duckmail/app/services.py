@@ -51,6 +51,7 @@ from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
+from duckmail.services.receivedreports import ReceivedReports
 from duckmail.services.reception.reception import Reception
 from duckmail.services.relocation import Relocation
 from duckmail.services.scram import Scram, salt_key
@@ -130,6 +131,7 @@ class Services:
     settings: ServerSettings
     quotas: Quotas
     reception: Reception
+    received_reports: ReceivedReports
     reports: Reports
     queue: Queue
     submission: Submission
@@ -238,7 +240,9 @@ def _services(ground: _Ground) -> Services:
     tracing = Tracing(store.traces, store.mailboxes, config.trace.keep)
     queue = Queue(store, reports, tracing)
     register = AddressRegister(store.address_register, store.users)
-    inspection = make_inspection(config, ground.outside, threads, ground.hostname, ground.dmarc.note)
+    inspection = make_inspection(
+        config, ground.outside, threads, ground.hostname, note=ground.dmarc.note, reports=store.report_records
+    )
     delivery = _delivery(ground, queue, register, inspection, tracing)
     task_list = TaskList(store.task_records)
     around = _around(ground, queue, task_list, register)
@@ -285,6 +289,7 @@ def _services(ground: _Ground) -> Services:
         settings=ServerSettings(store.setting_records, store.settings, configured(config)),
         quotas=quotas,
         reception=_reception(ground, delivery, inspection, queue, tracing),
+        received_reports=ReceivedReports(store.report_records),
         reports=reports,
         queue=queue,
         submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),

@@ -28,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("user", "add, list and remove accounts, set passwords"),
     Command("token", "make, list and revoke access tokens of the API"),
     Command("queue", "list, show, retry, hold, release and remove mail on its way out"),
+    Command("report", "list and show what others report about our domains"),
     Command("task", "list the work behind the answers, or let some of it begin now"),
     Command("trace", "tell the story of one message, in or out"),
     Command("keys", "change the keys that secrets are sealed with"),

@@ -31,6 +31,11 @@ class Mailauth(Section):
         default=True,
         description="Tell domains that ask for it, once a day, what came of DMARC for mail in their name.",
     )
+    report_addresses: Tuple[str] = Field(
+        default=(),
+        description="Addresses here that reports of others about our domains (DMARC aggregate, TLS) come to: what they "
+        "say is listed by `duckmail report list`. They are delivered as all mail.",
+    )
     arc_sealers: Tuple[str] = Field(
         default=(),
         description="Domains of forwarders and lists whose ARC seals are believed: mail that only they have handled, "

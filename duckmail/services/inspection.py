@@ -16,6 +16,7 @@ from duckmail.model.envelope import Envelope
 from duckmail.model.spam import MOST_SCORE, NOTHING, Judgement, Spam
 from duckmail.runtime.log import event
 from duckmail.services.mailauth.verifier import Checked, Verifier
+from duckmail.services.receivedreports import ReportReader
 
 _logger = logging.getLogger("duckmail.delivery")
 
@@ -54,7 +55,7 @@ class Inspection:
     """`verifier`: None: nobody looks who mail is from. `relayed`: it looks at mail from relays too, not only at what
     comes from clients directly. `spam`: None: there is no filter. `note`: counts what came of DMARC for the domains
     that want to know; None: nobody does. `direct`: what becomes of mail from clients themselves that fails DMARC:
-    `honour`, `quarantine` or `label`."""
+    `honour`, `quarantine` or `label`. `reader`: keeps the reports in mail; None: nobody does."""
 
     def __init__(
         self,
@@ -64,10 +65,12 @@ class Inspection:
         spam: SpamFilter | None = None,
         note: Callable[[Evaluated], None] | None = None,
         direct: str = "honour",
+        reader: ReportReader | None = None,
     ) -> None:
         self._verifier = verifier
         self._note = note
         self._direct = direct
+        self._reader = reader
         self._relayed = relayed
         self._spam = spam
 
@@ -75,6 +78,14 @@ class Inspection:
         self, envelope: Envelope, recipients: Sequence[str], raw: bytes | bytearray, block: bytes
     ) -> Inspected:
         """`block`: the header section of `raw`. It does not fail."""
+        found = await self._inspect(envelope, recipients, raw, block)
+        if self._reader is not None:
+            await self._reader.look(recipients, raw, found.checked.found if found.checked is not None else None)
+        return found
+
+    async def _inspect(
+        self, envelope: Envelope, recipients: Sequence[str], raw: bytes | bytearray, block: bytes
+    ) -> Inspected:
         if envelope.vouched or envelope.protocol == "queue":
             # It was looked at when it came, or is of this server.
             return Inspected()

@@ -35,6 +35,7 @@ from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
 from duckmail.services.quotas import Quotas
+from duckmail.services.receivedreports import ReceivedReports
 from duckmail.services.sending import Policy
 from duckmail.services.sessions import Sessions
 from duckmail.services.settings import ServerSettings
@@ -172,6 +173,7 @@ async def open_api(
             messages=message_services(store, around),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store, task_list),
+            reports=ReceivedReports(store.report_records),
             settings=ServerSettings(store.setting_records, store.settings),
             tasks=task_list,
             threads=accounts.pool,
