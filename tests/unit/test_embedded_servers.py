@@ -238,12 +238,18 @@ def test_a_long_data_path_gets_its_sockets_elsewhere(tmp_path: Path) -> None:
 
 
 def test_abandoned_test_folders_are_removed_and_used_ones_kept() -> None:
-    used, abandoned = new_data_folder(), new_data_folder()
+    used, abandoned, new = new_data_folder(), new_data_folder(), new_data_folder()
     with DataLock(used):
-        with DataLock(abandoned):
-            pass
+        for folder in (abandoned, new):
+            with DataLock(folder):
+                pass
+        for folder in (used, abandoned):
+            os.utime(folder, (0, 0))
         new_data_folder().rmdir()
         assert used.exists()
+        assert new.exists()
         assert not abandoned.exists()
+    for folder in (used, new):
+        os.utime(folder, (0, 0))
     new_data_folder().rmdir()
     assert not used.exists()
