@@ -27,6 +27,7 @@ class Sink:
         self.due = 0
         self.connections = 0
         self._server: asyncio.Server | None = None
+        self._sessions: set[_Session] = set()
         self._waiting: list[_Session] | None = None  # while paused: who is still to be greeted
         self._arrived = asyncio.Event()
         self._wanted = 0
@@ -44,8 +45,10 @@ class Sink:
         return _Session(self)
 
     def pause(self) -> None:
-        """New connections are not greeted until `resume`."""
+        """Connections that are kept for more messages are closed, and new ones not greeted until `resume`."""
         self._waiting = []
+        for session in self._sessions:
+            session.close()
 
     def resume(self) -> None:
         waiting, self._waiting = self._waiting or [], None
@@ -62,10 +65,14 @@ class Sink:
 
     def admit(self, session: "_Session") -> None:
         self.connections += 1
+        self._sessions.add(session)
         if self._waiting is None:
             session.greet()
         else:
             self._waiting.append(session)
+
+    def leave(self, session: "_Session") -> None:
+        self._sessions.discard(session)
 
     def take(self) -> None:
         self.taken += 1
@@ -84,6 +91,13 @@ class _Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._sink.admit(self)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sink.leave(self)
+
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
+
     def greet(self) -> None:
         self._write(b"220 sink.test ESMTP\r\n")
 
@@ -99,8 +113,7 @@ class _Session(asyncio.Protocol):
         if replies:
             self._write(b"".join(replies))
             if replies[-1] == _REPLIES[b"QUIT"]:
-                assert self._transport is not None
-                self._transport.close()
+                self.close()
 
     def _command(self, replies: list[bytes]) -> bool:
         """Whether there was one."""

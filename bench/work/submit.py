@@ -131,13 +131,13 @@ class Drain(SubmitRelayed):
         await self._submitters.connect()
         # Who connects is accepted, but not greeted: the messages stay where they are.
         self.place.sink.pause()
+        self._last = self.place.sink.taken + self.sizes.queued
         await self._submitters.submit(self._relayed)
 
     async def run(self) -> Outcome:
         sink = self.place.sink
-        wanted = sink.taken + self.sizes.queued
         sink.resume()
-        await sink.until(wanted, END_SECONDS)
+        await sink.until(self._last, END_SECONDS)
         return Outcome(self.sizes.queued)
 
     async def finish(self) -> None:
