@@ -301,7 +301,9 @@ class Sorting:
         if content is mail.content:
             return mail
         raw = b"".join([piece async for piece in content.read()])
-        return Arrived(mail.envelope, raw, content, mail.header, mail.spam, lines=mail.lines)
+        sealed = Arrived(mail.envelope, raw, content, mail.header, mail.spam, lines=mail.lines)
+        sealed.decisions = mail.decisions  # it is the same message, with the same story
+        return sealed
 
     async def _action(self, mail: Arrived, recipient: Recipient, rules: Rules) -> FilterAction:
         listed = ""
