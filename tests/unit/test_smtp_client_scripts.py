@@ -352,7 +352,8 @@ async def test_a_server_that_refuses_within_the_data_is_believed() -> None:
 @pytest.mark.parametrize("end", ["CLOSE", "RESET"])
 async def test_a_server_that_dies_within_the_data_does_not_have_the_message(end: str) -> None:
     async with scripted(HELLO + ENVELOPE + f"S: 354 go on\nWAIT 0.1\n{end}") as server:
-        got = await outcome(server, message=letter(BIG * 300_000))
+        # Far more than a crowded machine takes into its buffers in the meantime.
+        got = await outcome(server, message=letter(BIG * 2_000_000))
     assert (got.code, got.status, got.ambiguous) == (0, "4.4.2", False)
 
 
