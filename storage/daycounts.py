@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -34,18 +35,18 @@ def indexes(collection: str) -> tuple[Index, ...]:
     )
 
 
-class DayCounts(Generic[Kind]):
-    """Of one kind of things, each of which is about one domain: `fields` and `read` are to be given."""
+class DayCounts(ABC, Generic[Kind]):
+    """Of one kind of things, each of which is about one domain."""
 
     def __init__(self, database: Database, collection: str) -> None:
         self._results = database[collection]
 
+    @abstractmethod
     def fields(self, kind: Kind) -> dict[str, object]:
         """What is stored of it, which tells it from others; `domain` is among it."""
-        raise NotImplementedError
 
-    def read(self, row: Mapping[str, object]) -> Kind:
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, row: Mapping[str, object]) -> Kind: ...
 
     async def add(self, day: date, counts: Mapping[Kind, int]) -> None:
         """One statement for all. Raises: Unavailable: it may be that some are counted."""

@@ -4,29 +4,15 @@ import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from email.utils import format_datetime
 
 from duckmail.mime import reportmail
-
-_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
-MOST_TARGETS = 5
+from duckmail.mime.reportmail import MAILBOX, MOST_TARGETS, About
 
 # RFC 8460 §3: tlsrpt-record = tlsrpt-version *WSP ";" tlsrpt-rua
 _VERSION = re.compile(r"v=TLSRPTv1[ \t]*;")
 _RUA = re.compile(r";[ \t]*rua=([^;]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """`hostname`: who reports. `domain`: on whom, in ASCII. `contact`: an address. `id`: of the report."""
-
-    hostname: str
-    domain: str
-    contact: str
-    id: str
-    day: date
 
 
 def targets(texts: Sequence[str]) -> list[str]:
@@ -38,7 +24,7 @@ def targets(texts: Sequence[str]) -> list[str]:
     for uri in (found[1] if found else "").split(","):
         word = uri.strip(" \t")
         address = word[7:].partition("?")[0] if word.lower().startswith("mailto:") else ""
-        if _MAILBOX.fullmatch(address):
+        if MAILBOX.fullmatch(address):
             wanted.append(address)
         elif word.lower().startswith("https://") and word.isascii() and word.isprintable():
             wanted.append(f"https://{word[8:]}")
@@ -47,8 +33,7 @@ def targets(texts: Sequence[str]) -> list[str]:
 
 def packed(about: About, policies: Sequence[Mapping[str, object]]) -> bytes:
     """The report in JSON, by gzip; the same octets each time."""
-    start = datetime.combine(about.day, time(), UTC)
-    end = start + timedelta(days=1, seconds=-1)
+    start, end = about.range
     report = {
         "organization-name": about.hostname,
         "date-range": {"start-datetime": f"{start:%Y-%m-%dT%H:%M:%SZ}", "end-datetime": f"{end:%Y-%m-%dT%H:%M:%SZ}"},
@@ -57,13 +42,6 @@ def packed(about: About, policies: Sequence[Mapping[str, object]]) -> bytes:
         "policies": list(policies),
     }
     return gzip.compress(json.dumps(report, ensure_ascii=True).encode(), mtime=0)
-
-
-def filename(about: About) -> str:
-    """RFC 8460 §5.1."""
-    start = datetime.combine(about.day, time(), UTC)
-    end = start + timedelta(days=1, seconds=-1)
-    return f"{about.hostname}!{about.domain}!{int(start.timestamp())}!{int(end.timestamp())}!1.json.gz"
 
 
 def message(about: About, to: str, octets: bytes, now: datetime) -> bytes:
@@ -88,5 +66,5 @@ def message(about: About, to: str, octets: bytes, now: datetime) -> bytes:
         f"This is a report about TLS with the mail servers of {about.domain}",
         f"on {about.day.isoformat()}, by {about.hostname}.",
     ]
-    file = reportmail.File("application/tlsrpt+gzip", filename(about), octets)
+    file = reportmail.File("application/tlsrpt+gzip", about.filename("1", "json.gz"), octets)
     return reportmail.message(headers, boundary, words, file)

@@ -11,6 +11,7 @@ import pytest
 from duckmail.config.mailauth import Mailauth
 from duckmail.config.schema import Config
 from duckmail.mime import tlsreport
+from duckmail.mime.reportmail import About
 from duckmail.model.dmarcreport import Evaluated
 from duckmail.model.envelope import Envelope
 from duckmail.model.mailauth import Published
@@ -34,7 +35,7 @@ async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
 def dmarc_mail(domain: str, to: str = ADDRESS) -> bytes:
     published = Published(domain, "reject", reports=True)
     kind = Evaluated(published, "192.0.2.1", "reject", False, False, domain, "evil.test")
-    about = aggregate.About("mx.big.test", domain, "x@mx.big.test", f"id-{domain}", DAY)
+    about = About("mx.big.test", domain, "x@mx.big.test", f"id-{domain}", DAY)
     return aggregate.message(about, to, aggregate.packed(about, published, [(kind, 4)]), NOW)
 
 
@@ -43,7 +44,7 @@ def tls_mail() -> bytes:
         "policy": {"policy-type": "sts", "policy-domain": "one.test"},
         "summary": {"total-successful-session-count": 7, "total-failure-session-count": 0},
     }
-    about = tlsreport.About("mx.big.test", "one.test", "x@mx.big.test", "8", DAY)
+    about = About("mx.big.test", "one.test", "x@mx.big.test", "8", DAY)
     return tlsreport.message(about, ADDRESS, tlsreport.packed(about, [policy]), NOW)
 
 

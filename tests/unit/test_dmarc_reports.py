@@ -10,12 +10,13 @@ import pytest
 from defusedxml.ElementTree import fromstring
 
 from duckmail.clients.dns import Dns
+from duckmail.mime.reportmail import About
 from duckmail.model.dmarcreport import Evaluated, Method
 from duckmail.model.envelope import Envelope
 from duckmail.model.mailauth import Published
 from duckmail.runtime.threads import Pool
 from duckmail.services.inspection import Inspection
-from duckmail.services.mailauth.aggregate import About, packed, targets
+from duckmail.services.mailauth.aggregate import packed, targets
 from duckmail.services.mailauth.reports import DmarcReports
 from duckmail.services.mailauth.verifier import Policy, Verifier
 from duckmail.services.tally import Tally

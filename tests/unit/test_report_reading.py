@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from duckmail.mime import tlsreport
+from duckmail.mime.reportmail import About
 from duckmail.mime.reportread import MOST_OCTETS, MOST_ROWS, NoReport, read, read_file
 from duckmail.model.dmarcreport import Evaluated
 from duckmail.model.mailauth import Published
@@ -71,13 +72,13 @@ def test_tls(pack: Any) -> None:
 def test_ours_are_read() -> None:
     published = Published("d.test", "reject", reports=True)
     kind = Evaluated(published, "192.0.2.1", "reject", False, False, "d.test", "evil.test")
-    about = aggregate.About("mx.test", "d.test", "x@mx.test", "7", DAY)
+    about = About("mx.test", "d.test", "x@mx.test", "7", DAY)
     octets = aggregate.packed(about, published, [(kind, 4)])
     report = read(aggregate.message(about, "r@d.test", octets, START))
     assert (report.kind, report.domain, report.id, report.begin) == ("dmarc", "d.test", "7", START)
     assert (report.passed, report.failed) == (0, 4)
     policy = TLS["policies"][0]
-    to = tlsreport.About("mx.test", "d.test", "x@mx.test", "8", DAY)
+    to = About("mx.test", "d.test", "x@mx.test", "8", DAY)
     report = read(tlsreport.message(to, "r@d.test", tlsreport.packed(to, [policy]), START))
     assert (report.kind, report.id, report.passed, report.failed) == ("tls", "8", 7, 2)
 

@@ -3,45 +3,19 @@
 import gzip
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from email.utils import format_datetime
 from xml.sax.saxutils import escape
 
 from duckmail.mime import reportmail
+from duckmail.mime.reportmail import MAILBOX, MOST_TARGETS, About
 from duckmail.model.dmarcreport import Evaluated, Method
 from duckmail.model.mailauth import Published
 
-MOST_TARGETS = 5
-
-_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 # RFC 9989 §4.7: earlier, a URI could end in a size, which is to be ignored now.
 _SIZE = re.compile(r"![0-9]+[kmgt]?\Z", re.IGNORECASE)
 # XML 1.0 §2.2: what no document may have, escaped or not.
 _NO_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """`hostname`: who reports. `domain`: on whom, in ASCII. `contact`: an address. `id`: of the report."""
-
-    hostname: str
-    domain: str
-    contact: str
-    id: str
-    day: date
-
-    @property
-    def range(self) -> tuple[int, int]:
-        """First and last second of the day in UTC."""
-        start = datetime.combine(self.day, time(), UTC)
-        return int(start.timestamp()), int((start + timedelta(days=1)).timestamp()) - 1
-
-    @property
-    def filename(self) -> str:
-        """RFC 9990 §3.5.1."""
-        start, end = self.range
-        return f"{self.hostname}!{self.domain}!{start}!{end}!{self.id}.xml.gz"
 
 
 def targets(uris: str) -> list[str]:
@@ -50,7 +24,7 @@ def targets(uris: str) -> list[str]:
     for uri in uris.split(","):
         word = uri.strip(" \t")
         address = _SIZE.sub("", word[7:].partition("?")[0]) if word.lower().startswith("mailto:") else ""
-        if _MAILBOX.fullmatch(address) and address not in wanted:
+        if MAILBOX.fullmatch(address) and address not in wanted:
             wanted.append(address)
     return wanted[:MOST_TARGETS]
 
@@ -64,8 +38,8 @@ def packed(about: About, published: Published, counted: Sequence[tuple[Evaluated
 def _feedback(about: About, published: Published, counted: Iterable[tuple[Evaluated, int]]) -> Iterator[str]:
     # The order of the elements is that of older schemas, whose readers insist on it; RFC 9990 leaves it open.
     yield '<feedback xmlns="urn:ietf:params:xml:ns:dmarc-2.0">\n<version>1.0</version>\n'
-    start, end = about.range
-    dates = _element("date_range", _text("begin", str(start)), _text("end", str(end)))
+    start, end = (str(int(each.timestamp())) for each in about.range)
+    dates = _element("date_range", _text("begin", start), _text("end", end))
     yield _element(
         "report_metadata",
         _text("org_name", about.hostname),
@@ -146,4 +120,5 @@ def message(about: About, to: str, octets: bytes, now: datetime) -> bytes:
         f"This is a report about mail in the name of {about.domain}",
         f"on {about.day.isoformat()}, by {about.hostname}.",
     ]
-    return reportmail.message(headers, boundary, words, reportmail.File("application/gzip", about.filename, octets))
+    file = reportmail.File("application/gzip", about.filename(about.id, "xml.gz"), octets)
+    return reportmail.message(headers, boundary, words, file)

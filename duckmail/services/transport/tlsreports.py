@@ -1,29 +1,19 @@
 """Reports on TLS to the domains that ask for them: once for each day that is over, by mail or by HTTPS (RFC 8460)."""
 
 import hashlib
-import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Protocol
 
-from duckmail.errors import DuckmailError, Unavailable
+from duckmail.errors import Unavailable
 from duckmail.mime import tlsreport
-from duckmail.mime.tlsreport import About
+from duckmail.mime.reportmail import About
 from duckmail.model.transport import Applied, Found, Session
-from duckmail.runtime.log import event
-from duckmail.services.queue import reportmail
+from duckmail.services.queue.dayreports import DayReports
 from duckmail.services.queue.queue import Queue
-from duckmail.services.tasks.runner import Jobs, Run
 from storage.daycounts import Counted
 from storage.store import Store
-
-KIND = "tls-reports"
-LOOK_EVERY = timedelta(hours=1)
-MOST_AT_ONCE = 500  # domains in one look
-TRIES = timedelta(days=3)  # how long a report that cannot be handed over is tried
-
-_logger = logging.getLogger("duckmail.transport")
 
 
 class Answer(Protocol):
@@ -43,49 +33,21 @@ class Texts(Protocol):
     async def records(self, name: str, kind: str, /) -> list[str]: ...
 
 
-class TlsReports:
+class TlsReports(DayReports):
     """`hostname`: who reports."""
 
     def __init__(self, store: Store, queue: Queue, dns: Texts, http: Http, hostname: str) -> None:
-        self._store = store
+        super().__init__("tls-reports", store.tls_results, store, queue, hostname)
         self._results = store.tls_results
-        self._queue = queue
         self._dns = dns
         self._http = http
-        self._hostname = hostname
 
-    def jobs(self) -> Jobs:
-        return Jobs({KIND: self.look}, {KIND: LOOK_EVERY})
-
-    async def look(self, _: Run) -> Mapping[str, object]:
-        """Raises: Unavailable."""
-        return await self.report(datetime.now(UTC).date())
-
-    async def report(self, today: date) -> Mapping[str, int]:
-        """Sends what is known of the days before `today`; how many were sent, unwanted, and put off.
-
-        A report that is made again, after a crash, has the same id: mail is not taken twice, and who gets the other
-        kind can tell. Raises: Unavailable.
-        """
-        done = {"sent": 0, "unwanted": 0, "put off": 0}
-        for day, domain in await self._results.domains(today, MOST_AT_ONCE):
-            try:
-                wanted = tlsreport.targets(await self._dns.records(f"_smtp._tls.{domain}", "TXT"))
-                sent = bool(wanted) and await self._send(day, domain, wanted)
-            except DuckmailError as error:
-                event(_logger, logging.INFO, "a TLS report waits", domain=domain, fields=error.fields)
-                done["put off"] += 1
-                if today - day < TRIES:
-                    continue
-            else:
-                done["sent" if sent else "unwanted"] += 1
-            await self._results.remove(day, domain)
-        return done
-
-    async def _send(self, day: date, domain: str, wanted: Sequence[str]) -> bool:
-        """Raises: Unavailable: at least one did not get it."""
+    async def _send(self, day: date, domain: str) -> bool:
+        wanted = tlsreport.targets(await self._dns.records(f"_smtp._tls.{domain}", "TXT"))
+        if not wanted:
+            return False
         identifier = hashlib.sha256(f"{self._hostname} {domain} {day}".encode()).hexdigest()[:32]
-        about = About(self._hostname, domain, f"tls-reports@{self._hostname}", identifier, day)
+        about = About(self._hostname, domain, self._contact, identifier, day)
         octets = tlsreport.packed(about, policies(await self._results.of(day, domain)))
         for target in wanted:
             if target.startswith("https:"):
@@ -94,12 +56,9 @@ class TlsReports:
                 if not 200 <= answer.status < 300:
                     raise Unavailable("The report was not taken", status=answer.status)
             else:
-                await self._mail(about, target, octets)
+                raw = tlsreport.message(about, target, octets, datetime.now(UTC))
+                await self._mail(f"tlsrpt {identifier}", target, raw)
         return True
-
-    async def _mail(self, about: About, to: str, octets: bytes) -> None:
-        raw = tlsreport.message(about, to, octets, datetime.now(UTC))
-        await reportmail.post(self._store, self._queue, f"tlsrpt {about.id}", to, raw)
 
 
 def policies(counted: Sequence[Counted[Session]]) -> list[Mapping[str, object]]:
