@@ -1,8 +1,9 @@
 """The committer: the one way in which mailboxes change.
 
 Every mailbox has one FIFO per process; a change waits in the FIFOs of all its mailboxes. Appends at the heads of many
-FIFOs commit together in one transaction (a group: at most 64 mailboxes, 1,000 messages, 4 MB); any other change is a
-transaction of its own. Several disjoint groups are in flight. After the commit: answer, then publish.
+FIFOs commit together in one transaction (a group: at most 64 mailboxes, 1,000 messages, 4 MB, and half of what is there
+to do); any other change is a transaction of its own. Several disjoint groups are in flight. After the commit the next
+group begins; then: answer, and then publish.
 
 A group that conflicts is run again once, then its mailboxes go on alone with jittered back-off, so that one contested
 mailbox delays nobody else. After an error that is not transient the group is run again item by item.
@@ -27,6 +28,7 @@ from storage.changes.append import Append, AppendGroup, Outdated, Rejected
 from storage.changes.base import Change, Key, Outcome, Tx
 from storage.changes.remembered import Remembered
 from storage.contents.contents import Contents
+from storage.groups import Flight, Group, Item
 from storage.mongo.client import Database, operation
 from storage.mongo.transactions import DEADLINE_SECONDS, Transactions, backoff, is_transient
 from storage.viewcache import ViewCache
@@ -34,59 +36,11 @@ from storage.views import Delta
 
 log = logging.getLogger("duckmail.storage")
 
-GROUP_MAILBOXES = 64
-GROUP_MESSAGES = 1_000
-GROUP_OCTETS = 4 * 1024 * 1024
 IN_FLIGHT = 4
 BESIDE = 32  # mailboxes that wait before another group of appends starts beside the ones in flight
 QUEUE_LIMIT = 20_000
-QUEUE_SECONDS = 30.0  # that a change waits for its turn
 
 Publish = Callable[[Delta], None]
-
-
-class _Item:
-    """A change on its way, and who waits for it."""
-
-    __slots__ = ("change", "expires", "future")
-
-    def __init__(self, change: Change, future: asyncio.Future[Any]) -> None:
-        self.change = change
-        self.future = future
-        self.expires = time.monotonic() + QUEUE_SECONDS
-
-    def succeed(self, result: object) -> None:
-        if not self.future.done():
-            self.future.set_result(result)
-
-    def fail(self, error: DuckmailError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-class _Group:
-    """Appends that will commit together."""
-
-    def __init__(self) -> None:
-        self.items: list[_Item] = []
-        self._mailboxes = self._messages = self._octets = 0
-
-    def take(self, queue: Iterable[_Item]) -> None:
-        """The appends at the head of one mailbox's queue, as many as there is room for; the first of all always has."""
-        self._mailboxes += 1
-        for item in queue:
-            append = item.change
-            if not isinstance(append, Append):
-                return
-            messages, octets = self._messages + len(append.messages), self._octets + append.octets
-            if self.items and (messages > GROUP_MESSAGES or octets > GROUP_OCTETS):
-                return
-            self.items.append(item)
-            self._messages, self._octets = messages, octets
-
-    @property
-    def full(self) -> bool:
-        return self._mailboxes >= GROUP_MAILBOXES or self._messages >= GROUP_MESSAGES or self._octets >= GROUP_OCTETS
 
 
 class _Alone:
@@ -120,11 +74,10 @@ class Committer:
         self._contents = contents
         self._remembered = Remembered()
         self._tasks = tasks
-        self._queues: dict[Key, deque[_Item]] = {}
+        self._queues: dict[Key, deque[Item]] = {}
         self._ready: OrderedDict[Key, None] = OrderedDict()  # mailboxes with a queue and nothing in flight
         self._busy: set[Key] = set()
-        self._in_flight = 0
-        self._gathering: set[int] = set()  # groups of appends in flight, by id: while one runs the next one gathers
+        self._flights: set[Flight] = set()
         self._waiting = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -139,7 +92,7 @@ class Committer:
         """
         if self._closed or self._waiting >= QUEUE_LIMIT:
             raise Unavailable(error="committer queue is closed or full")
-        item = _Item(change, asyncio.get_running_loop().create_future())
+        item = Item(change, asyncio.get_running_loop().create_future())
         item.future.add_done_callback(self._answered)
         for key in change.keys:
             self._queues.setdefault(key, deque()).append(item)
@@ -178,23 +131,23 @@ class Committer:
             for key in self._ready:
                 _fail(self._queues.pop(key), Unavailable(error="the process ends"))
             self._ready.clear()
-        while self._in_flight < IN_FLIGHT and (items := self._next()):
-            keys = {key for item in items for key in item.change.keys}
-            for key in keys:
+        while len(self._flights) < IN_FLIGHT and (items := self._next()):
+            flight = Flight(items)
+            for key in flight.keys:
                 self._ready.pop(key, None)
                 self._busy.add(key)
-            self._in_flight += 1
-            if isinstance(items[0].change, Append):
-                self._gathering.add(id(items))
-            self._tasks.start(self._carry_out(items, keys), "commit")
+            self._flights.add(flight)
+            self._tasks.start(self._carry_out(flight), "commit")
         if not self._queues:
             self._idle.set()
 
-    def _next(self) -> list[_Item]:
+    def _next(self) -> list[Item]:
         """The next group of appends, or one other change; empty when nothing can start."""
-        group = _Group()
+        # Half of it: while that is committed the other half is received and analysed, and neither waits for the other.
+        # The `_waiting` are also those of the group that has just ended: its clients are about to send their next.
+        group = Group((self._waiting + 1) // 2)
         # A transaction for each append as it comes costs twice as much processor time as a group of sixteen.
-        gather = bool(self._gathering) and len(self._ready) < BESIDE
+        gather = any(flight.gathering for flight in self._flights) and len(self._ready) < BESIDE
         for key in self._ready:
             head = self._queues[key][0]
             if not isinstance(head.change, Append):
@@ -206,28 +159,30 @@ class Committer:
                     break
         return group.items
 
-    def _can_start(self, item: _Item) -> bool:
+    def _can_start(self, item: Item) -> bool:
         return all(key not in self._busy and self._queues[key][0] is item for key in item.change.keys)
 
-    async def _carry_out(self, items: Sequence[_Item], keys: set[Key]) -> None:
+    async def _carry_out(self, flight: Flight) -> None:
+        items = flight.items
         try:
             now = time.monotonic()
             _fail([item for item in items if item.expires < now], Unavailable(error="waited too long for its turn"))
-            await self._group(items)
+            await self._group(flight)
         except DuckmailError as error:
             _fail(items, error)
         except BaseException as error:
             _fail(items, CommitUnknown(error=type(error).__name__))  # cancelled, perhaps in the middle of a commit
             raise
         finally:
-            self._in_flight -= 1
-            self._gathering.discard(id(items))
-            self._dequeue(items, keys)
-            self._pump()
+            self._land(flight)
 
-    def _dequeue(self, items: Sequence[_Item], keys: set[Key]) -> None:
-        done = set(map(id, items))
-        for key in keys:
+    def _land(self, flight: Flight | None) -> None:
+        """Its mailboxes are free for what comes next, which begins. A second time there is nothing to do."""
+        if flight is None or flight not in self._flights:
+            return
+        self._flights.remove(flight)
+        done = set(map(id, flight.items))
+        for key in flight.keys:
             queue = self._queues[key]
             while queue and id(queue[0]) in done:
                 queue.popleft()
@@ -236,48 +191,44 @@ class Committer:
                 self._ready[key] = None
             else:
                 del self._queues[key]
+        self._pump()
 
     # -- committing ------------------------------------------------------------------------------------------------
 
-    async def _group(self, items: Sequence[_Item]) -> None:
+    async def _group(self, flight: Flight) -> None:
         """One group: at once, once more after a conflict, then mailbox by mailbox or item by item."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        pending = [item for item in items if not item.future.done()]
+        pending = [item for item in flight.items if not item.future.done()]
         for attempt in (1, 2):
             if not pending:
                 return
             try:
-                pending = await self._attempt(pending)
+                pending = await self._attempt(pending, flight)
             except DuckmailError:
                 raise
             except Exception as error:
                 _count_failure(error)
-                self._pass(items)
+                flight.gathering = False  # a group that is in trouble holds the others back no longer
+                self._pump()
                 if not is_transient(error):
                     await self._one_by_one([[item] for item in pending], error, deadline)
                     return
                 await asyncio.sleep(backoff(attempt))
-        by_mailbox: dict[tuple[Key, ...], list[_Item]] = {}
+        by_mailbox: dict[tuple[Key, ...], list[Item]] = {}
         for item in pending:
             by_mailbox.setdefault(item.change.keys, []).append(item)
         await self._one_by_one(list(by_mailbox.values()), None, deadline)
 
-    def _pass(self, items: Sequence[_Item]) -> None:
-        """A group that is in trouble holds the others back no longer."""
-        if id(items) in self._gathering:
-            self._gathering.discard(id(items))
-            self._pump()
-
-    async def _one_by_one(self, units: Sequence[list[_Item]], error: Exception | None, deadline: float) -> None:
+    async def _one_by_one(self, units: Sequence[list[Item]], error: Exception | None, deadline: float) -> None:
         """Each unit alone; the ones of one mailbox in their order, different mailboxes beside each other."""
-        lanes: dict[tuple[Key, ...], list[list[_Item]]] = {}
+        lanes: dict[tuple[Key, ...], list[list[Item]]] = {}
         for unit in units:
             lanes.setdefault(unit[0].change.keys, []).append(unit)
         async with asyncio.TaskGroup() as tasks:
             for lane in lanes.values():
                 tasks.create_task(self._lane(lane, error, deadline))
 
-    async def _lane(self, units: Sequence[list[_Item]], error: Exception | None, deadline: float) -> None:
+    async def _lane(self, units: Sequence[list[Item]], error: Exception | None, deadline: float) -> None:
         for unit in units:
             try:
                 await self._persist(unit, error, deadline)
@@ -288,7 +239,7 @@ class Committer:
                 log.exception("a change cannot be carried out")
                 _fail(unit, Unavailable(error=type(failure).__name__))
 
-    async def _persist(self, unit: list[_Item], error: Exception | None, deadline: float) -> None:
+    async def _persist(self, unit: list[Item], error: Exception | None, deadline: float) -> None:
         """Tries until the deadline. `error`: what the unit has failed with already.
 
         Raises: Unavailable, CommitUnknown.
@@ -310,8 +261,13 @@ class Committer:
                 error = failure
                 await asyncio.sleep(backoff(attempt))
 
-    async def _attempt(self, items: list[_Item]) -> list[_Item]:
-        """One transaction over `items`; those still to do (empty after a commit). Raises: PyMongoError."""
+    async def _attempt(self, items: list[Item], flight: Flight | None = None) -> list[Item]:
+        """One transaction over `items`; those still to do (empty after a commit).
+
+        `flight`: what they are all that is left of.
+
+        Raises: PyMongoError.
+        """
         outcomes: list[Outcome] = []
         applying = self._applying(items)
         began = time.monotonic()
@@ -341,10 +297,11 @@ class Committer:
             if not unknown.fields.get("ended") or not await self._landed(items):
                 raise
         applying.committed()
+        self._land(flight)  # before the answers: while they are written, MongoDB has work
         self._finish(items, outcomes)
         return []
 
-    def _applying(self, items: Sequence[_Item]) -> "AppendGroup | _Alone":
+    def _applying(self, items: Sequence[Item]) -> "AppendGroup | _Alone":
         appends = [item.change for item in items if isinstance(item.change, Append)]
         if appends:
             return AppendGroup(appends, self._contents, self._remembered)
@@ -353,7 +310,7 @@ class Committer:
                 self._remembered.forget(key.mailbox)
         return _Alone([item.change for item in items])
 
-    def _finish(self, items: Sequence[_Item], outcomes: Sequence[Outcome]) -> None:
+    def _finish(self, items: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
         for item, outcome in zip(items, outcomes, strict=True):
             item.succeed(outcome.result)
         for outcome in outcomes:
@@ -361,7 +318,7 @@ class Committer:
                 self._views.committed(delta)
                 self.publish(delta)
 
-    async def _landed(self, items: Sequence[_Item]) -> bool:
+    async def _landed(self, items: Sequence[Item]) -> bool:
         """After an unknown commit whose session was ended: did it happen? False: it stays unknown, since only
         appends can be looked up.
 
@@ -379,7 +336,7 @@ class Committer:
             return False
         raise Unavailable(error="commit did not happen")
 
-    async def _known_deliveries(self, items: Sequence[_Item]) -> bool:
+    async def _known_deliveries(self, items: Sequence[Item]) -> bool:
         """Answers the appends whose delivery was stored before; True when there were any."""
         known = False
         for item in items:
@@ -414,6 +371,6 @@ def _count_failure(error: Exception) -> None:
     metrics.COMMITS["conflict" if is_transient(error) else "failed"].inc()
 
 
-def _fail(items: Iterable[_Item], error: DuckmailError) -> None:
+def _fail(items: Iterable[Item], error: DuckmailError) -> None:
     for item in items:
         item.fail(error)

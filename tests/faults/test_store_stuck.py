@@ -16,7 +16,7 @@ from duckmail.model.account import Principal
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
-from storage import committer
+from storage import committer, groups
 from storage.embedded.folders import make_socket_folder
 from storage.embedded.mongod import Mongod
 from storage.fsck import check
@@ -67,7 +67,7 @@ async def test_nobody_waits_long_while_it_stands_still(mongod: Mongod, monkeypat
     monkeypatch.setattr(committer, "DEADLINE_SECONDS", 4.0)
     monkeypatch.setattr(transactions, "DEADLINE_SECONDS", 4.0)
     monkeypatch.setattr(transactions, "COMMIT_SECONDS", 3.0)
-    monkeypatch.setattr(committer, "QUEUE_SECONDS", 5.0)
+    monkeypatch.setattr(groups, "QUEUE_SECONDS", 5.0)
     async with open_store(mongod.uri, "stuck") as store:
         principal = await new_account(store)
         mail = Mail(store, principal)

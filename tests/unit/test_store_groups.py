@@ -13,7 +13,7 @@ from duckmail.model.account import Principal
 from duckmail.model.message import Appended, FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
-from storage import committer
+from storage import committer, groups
 from storage.changes.append import Append, AppendGroup
 from storage.changes.base import Change, Outcome, Tx
 from storage.changes.remembered import Remembered
@@ -102,7 +102,7 @@ async def test_a_group_has_a_limited_number_of_messages(store: Store, principal:
         )
     ]
     assert sum(counts) == 2_500
-    assert max(counts) <= committer.GROUP_MESSAGES
+    assert max(counts) <= groups.GROUP_MESSAGES
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_who_hangs_up_still_counts_in_the_queue(
 async def test_nobody_waits_for_ever_for_his_turn(
     store: Store, principal: Principal, mail: Mail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "QUEUE_SECONDS", 0.1)
+    monkeypatch.setattr(groups, "QUEUE_SECONDS", 0.1)
     await put(mail, "INBOX", [1])
     view = await mail.open("INBOX", Ears())
     change = Blocked(store, principal, view.mailbox.id)
