@@ -1,8 +1,10 @@
 """The checks can fail."""
 
+import graphlib
+
 import pytest
 
-from tests.tools import check_rfc, check_sizes
+from tests.tools import check_imports, check_rfc, check_sizes
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,32 @@ def test_entries_of_the_index(entry: dict[str, str], problem: str) -> None:
 def test_lengths_of_functions_leave_out_the_docstring() -> None:
     source = 'def f():\n    """One\n\n    two."""\n    return 1\n\n\nclass C:\n    async def g(self):\n        pass\n'
     assert sorted(check_sizes.functions(source)) == [("f", 1, 2), ("g", 9, 2)]
+
+
+@pytest.mark.parametrize(
+    ("source", "own", "others"),
+    [
+        pytest.param("from api.a import b", {"api", "api.a"}, set(), id="a-name-of-a-module"),
+        pytest.param("from api import a", {"api", "api.a"}, set(), id="a-module-of-a-package"),
+        pytest.param("import api.a", {"api", "api.a"}, set(), id="a-dotted-name"),
+        pytest.param("import os\nimport aiohttp.web", set(), {"aiohttp.web"}, id="third-party"),
+        pytest.param("try:\n    import uvloop\nexcept ImportError:\n    import api", {"api"}, {"uvloop"}, id="try"),
+        pytest.param("def f():\n    import api", set(), set(), id="in-a-function"),
+        pytest.param("if TYPE_CHECKING:\n    import api", set(), set(), id="for-types"),
+    ],
+)
+def test_what_a_module_imports(source: str, own: set[str], others: set[str]) -> None:
+    assert check_imports.imported(source, {"api", "api.a"}) == (own, others)
+
+
+def test_modules_are_imported_below_what_brings_most() -> None:
+    assert check_imports.tree({"top": {"low", "mid"}, "mid": {"low"}, "low": set(), "side": {"low"}}) == {
+        "": ["low"],
+        "low": ["mid", "side"],
+        "mid": ["top"],
+    }
+
+
+def test_a_cycle_of_imports() -> None:
+    with pytest.raises(graphlib.CycleError):
+        check_imports.tree({"a": {"b"}, "b": {"c"}, "c": {"a"}})
