@@ -119,17 +119,22 @@ def pieces(raw: bytes | bytearray, start: int) -> Iterable[bytes]:
             yield bytes(view[at : at + _PIECE])
 
 
-def tags(value: bytes) -> dict[str, str]:
-    """A tag-list (RFC 6376 §3.2). Raises: Unverified: it is none, or names a tag twice (MUST NOT)."""
+def tags(value: bytes, *, gaps: bool = False) -> dict[str, str]:
+    """A tag-list (RFC 6376 §3.2). Raises: Unverified: it is none, or names a tag twice (MUST NOT).
+
+    `gaps`: nothing between two semicolons is overlooked. By the grammar only the last may have nothing after it; keys
+    are published by hand, and so are taken with more.
+    """
     found: dict[str, str] = {}
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         raise Unverified("permerror", "not text") from None
-    for spec in text.split(";"):
+    specs = text.split(";")
+    for position, spec in enumerate(specs):
         name, equals, content = spec.partition("=")
         name = name.strip(" \t\r\n")
-        if not equals and not name:
+        if not equals and not name and (gaps or position == len(specs) - 1):
             continue
         if not equals or not _NAME.fullmatch(name) or name in found:
             raise Unverified("permerror", "syntax of the tags")
@@ -222,7 +227,7 @@ def read_key(records: Sequence[str], algorithm: str) -> Key:
     problem = Unverified("permerror", "no key")
     for record in records[:MAX_SIGNATURES]:
         try:
-            return _key(tags(record.encode("latin-1", "replace")), algorithm)
+            return _key(tags(record.encode("latin-1", "replace"), gaps=True), algorithm)
         except Unverified as error:
             problem = error
     raise problem
