@@ -73,6 +73,8 @@ class Sink:
 
     def leave(self, session: "_Session") -> None:
         self._sessions.discard(session)
+        if self._waiting is not None and session in self._waiting:
+            self._waiting.remove(session)  # it has waited for its greeting for too long
 
     def take(self) -> None:
         self.taken += 1

@@ -19,6 +19,7 @@ class Envelope:
     `client_address`, `client_helo`: of whom the relay has the message from, as it says (XFORWARD), or empty.
     `trusted`: what the relay says of the client, and what the header says of spam, comes from one that may say so.
     `vouched`: its author is an account here, which was checked when it was sent, or this server.
+    `requiretls`: as it was taken, it goes on and is answered to under TLS alone (RFC 8689).
     `direct`: the peer is the client itself, no relay of ours: it may be anybody, and what it sends may be refused.
     """
 
@@ -30,6 +31,7 @@ class Envelope:
     size: int = 0
     body: str = "7BIT"
     smtputf8: bool = False
+    requiretls: bool = False
     ident: str = ""
     connection: str = ""
     key: bytes = b""

@@ -42,6 +42,8 @@ class Notify(Flag):
 # RFC 3461 §4.1: without NOTIFY, failures are reported and delays may be.
 NOTIFY_DEFAULT = Notify.FAILURE | Notify.DELAY
 
+TOO_MANY = "4.5.3"  # RFC 3463 §3.6: more recipients than one transaction takes
+
 
 @dataclass(frozen=True, slots=True)
 class OutboundEnvelope:
@@ -191,6 +193,11 @@ class Outcome:
     @property
     def accepted(self) -> bool:
         return 200 <= self.code < 300
+
+    @property
+    def full(self) -> bool:
+        """Nothing is said of this recipient but that another transaction has to be begun for it."""
+        return self.code == 452 and self.status == TOO_MANY
 
     @property
     def permanent(self) -> bool:

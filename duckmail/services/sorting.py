@@ -416,6 +416,7 @@ class Sorting:
                     "",
                     body="7BIT" if octets.isascii() else "8BITMIME",
                     smtputf8=not (own.isascii() and sender.isascii()),
+                    requiretls=mail.envelope.requiretls,  # RFC 8689 §6: the subject that it repeats was sent so
                 ),
                 recipients=[QueueRecipient(sender, Notify.NEVER)],
                 content=content,

@@ -22,7 +22,7 @@ from protocols.smtp.replies import FAULTS, LOCAL_ERROR, error_reply
 from protocols.smtp.session import HAS_RECIPIENTS, MAX_HELO, READY, RECIPIENTS_MAY_COME, Row, SmtpSession
 from protocols.smtp.transaction import Transaction
 from protocols.smtp.wire import command
-from protocols.smtp.wire.parameters import MX_MAIL, MX_RCPT
+from protocols.smtp.wire.parameters import MX_MAIL, MX_MAIL_TLS, MX_RCPT
 from protocols.smtp.wire.reply import CommandError, Reply, reply
 
 _logger = logging.getLogger("duckmail.mx")
@@ -94,6 +94,9 @@ class Session(SmtpSession[Named]):
         ]
         if self._connection.tls_available:
             offers.append("STARTTLS")
+        if self._connection.tls:
+            # RFC 8689 §2: whose mail goes on from here, goes on so.
+            offers.append("REQUIRETLS")
         return reply(250, "", *offers)
 
     async def helo(self, argument: str) -> Reply:
@@ -115,7 +118,7 @@ class Session(SmtpSession[Named]):
         self._helo, self._extended = argument, extended
 
     async def mail(self, argument: str) -> Reply:
-        given = command.parse_mail(argument, MX_MAIL)
+        given = command.parse_mail(argument, MX_MAIL_TLS if self._connection.tls else MX_MAIL)
         try:
             await self._reception.message(self._caller)
         except Exception as error:
@@ -191,11 +194,17 @@ class Session(SmtpSession[Named]):
             size=parameters.size,
             body=parameters.body,
             smtputf8=parameters.smtputf8,
+            requiretls=parameters.requiretls,
             connection=self._connection.id,
             direct=True,
         )
         back = OutboundEnvelope(
-            mail.sender, parameters.body, parameters.smtputf8, ret=parameters.ret, envid=parameters.envid
+            mail.sender,
+            parameters.body,
+            parameters.smtputf8,
+            requiretls=parameters.requiretls,
+            ret=parameters.ret,
+            envid=parameters.envid,
         )
         raw = transaction.collector.take()
         return await self._reception.deliver(self._caller, envelope, back, transaction.recipients, raw)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from duckmail.errors import DuckmailError
-from duckmail.model.queue import CannotFit, Letter, Outcome, QueueRecipient
+from duckmail.model.queue import TOO_MANY, CannotFit, Letter, Outcome, QueueRecipient
 from protocols.smtp.client_connection import VERIFIED, Failed, SmtpConnection
 from protocols.smtp.wire.client_commands import mail_line, needs_utf8, rcpt_line
 from protocols.smtp.wire.client_data import DataWriter
@@ -125,7 +125,12 @@ class _Transaction:
         settings = self._connection.settings
         mail = mail_line(self._letter.envelope, self._letter.size, self._utf8, self._offered)
         steps = [_Step(mail, "MAIL", settings.command_timeout, self._mail_answered)]
+        # RFC 9422 §5: what is over the server's limit is not even offered; it is as if it had said 452.
+        most = self._offered.most_recipients
         for place, recipient in enumerate(self._recipients):
+            if most and len(steps) > most:
+                self._settle([place], Reply(452, TOO_MANY, (f"One transaction takes {most} recipients",)))
+                continue
             try:
                 command = rcpt_line(recipient, self._utf8, self._offered)
             except CommandError as error:
@@ -162,7 +167,7 @@ class _Transaction:
             return
         # RFC 5321 §4.5.3.1.10: 552 for RCPT once meant too many recipients, and is to be taken for 452.
         if answer.code == 552 and answer.status in {"", "5.5.3"}:
-            answer = Reply(452, "4.5.3", answer.lines)
+            answer = Reply(452, TOO_MANY, answer.lines)
         self._settle([place], answer)
 
     def _data_answered(self, answer: Reply) -> None:

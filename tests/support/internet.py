@@ -75,6 +75,8 @@ class Host:
     slow: float = 0.0
     hides: frozenset[str] = frozenset()
     offers: tuple[str, ...] = ()
+    most: int = 0  # recipients in one transaction, 0 for any number
+    over: int = 0  # recipients named beyond it
     address: str = ""
     taken: list[Mail] = field(default_factory=list)
     sessions: int = 0
@@ -125,6 +127,9 @@ class _Habits:
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         host = self.host
+        if host.most and len(envelope.rcpt_tos) >= host.most:
+            host.over += 1
+            return "452 4.5.3 Too many recipients"
         if address in host.refuses:
             return host.refuses[address]
         if host.greylists and (envelope.mail_from, address) not in host.seen:

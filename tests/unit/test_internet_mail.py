@@ -154,3 +154,22 @@ async def test_many_recipients_of_a_domain_are_one_transaction(net: Internet, on
     await all_ended(one, [await one.submit(*addresses)])
     (mail,) = net.hosts["mx.good.test"].taken
     assert sorted(mail.recipients) == sorted(addresses)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_more_recipients_than_one_transaction_takes(net: Internet, one: Outbound, announced: bool) -> None:
+    """RFC 9422: who says how many it takes is not offered more; RFC 5321 §4.5.3.1.10: who says it by 452 gets the rest
+    at once too. Nobody waits for the schedule, and a refusal among the first ones stops nothing."""
+    host = net.hosts["mx.good.test"]
+    host.most = 3
+    if announced:
+        host.offers = ("LIMITS MAILMAX=1000 RCPTMAX=3",)
+    addresses = [f"r{number}@good.test" for number in range(8)]
+    host.refuses = {"r1@good.test": "550 5.1.1 No such user"}
+    (queued,) = await all_ended(one, [await one.submit(*addresses)])
+    assert [each.state for each in queued.recipients] == [FAILED if number == 1 else RELAYED for number in range(8)]
+    assert {each.attempts for each in queued.recipients} == {1}
+    taken = [address for mail in host.taken for address in mail.recipients]
+    assert taken == [address for address in addresses if address != "r1@good.test"], "in order, nobody twice"
+    assert max(len(mail.recipients) for mail in host.taken) == 3
+    assert (host.over == 0) is announced

@@ -1,13 +1,16 @@
 """Addresses that only forward: their mail goes on, once, and never round in circles."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from duckmail.errors import InvalidInput, Unavailable
 from duckmail.model.address import view
+from duckmail.model.autoreply import Autoreply
 from duckmail.model.envelope import Envelope, Verdict
-from duckmail.model.queue import Origin, State
+from duckmail.model.queue import Origin, OutboundEnvelope, State
+from duckmail.model.rules import Rules
 from tests.support.outbound import REFUSE, Outbound, World, outbound
 from tests.support.stores import message
 
@@ -121,3 +124,21 @@ async def test_without_a_target_mail_is_kept_by_the_relay(one: Outbound, targets
     await forwarding(one, "team", *targets)
     with pytest.raises(Unavailable):
         await one.delivery.recipient("team@example.com")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_what_was_required_of_the_way_holds_for_the_rest_of_it(one: Outbound, world: World, kept: bool) -> None:
+    """RFC 8689 §6: for what goes from the queue to an address here and on from there, and for automatic answers."""
+    await one.account("bert")
+    team = await forwarding(one, "team", "c@far.test")
+    assert await one.ended(await one.submit(team, envelope=OutboundEnvelope("anna@far.test", requiretls=kept))) == [
+        State.DELIVERED
+    ]
+    named = await one.delivery.recipient("bert@example.com")
+    rules = Rules(autoreply=Autoreply(status=True, subject="away", text="later"), address="bert@example.com")
+    envelope = Envelope("writer@away.test", requiretls=kept)
+    to_bert = message(2).replace(b"\r\n", b"\r\nTo: bert@example.com\r\n", 1)
+    await one.delivery.deliver(envelope, to_bert, [replace(named, rules=rules)])
+    await one.all_ended()
+    found = {taken.recipients: taken.letter.envelope.requiretls for taken in world.taken}
+    assert found == {("c@far.test",): kept, ("writer@away.test",): kept}

@@ -192,14 +192,31 @@ class Attempt:
                 self._change(position, replace(self._recipients[position], due=None, reply=NO_ROUTE, status="4.4.4"))
             self._trace([self._recipients[position] for position in positions])
         else:
-            begun = time.monotonic()
-            outcomes = await self._outcomes(route, positions)
-            for position, outcome in zip(positions, outcomes, strict=False):
-                self._settle(position, outcome, State.DELIVERED if isinstance(route, Local) else State.RELAYED)
-            self._log(positions, outcomes, time.monotonic() - begun)
+            left = await self._transaction(route, positions)
+            while left:
+                await self._record_taken()
+                left = await self._transaction(route, left)
         self._sending -= 1
         if self._sending:  # the last one is recorded with the rest
             await self._record_taken()
+
+    async def _transaction(self, route: Route, positions: Sequence[int]) -> list[int]:
+        """Settles all but those for whom another transaction has to be begun, which it gives."""
+        begun = time.monotonic()
+        outcomes = await self._outcomes(route, positions)
+        # RFC 5321 §4.5.3.1.10: 452 to a recipient behind others concerns their number, and not him. The server has to
+        # have said something to one of those, but that it has no time.
+        goes_on = any(outcome.code not in (0, 421) and not (outcome.full or outcome.early) for outcome in outcomes)
+        left: list[int] = []
+        settled: list[tuple[int, Outcome]] = []
+        for position, outcome in zip(positions, outcomes, strict=False):
+            if goes_on and outcome.full:
+                left.append(position)
+                continue
+            self._settle(position, outcome, State.DELIVERED if isinstance(route, Local) else State.RELAYED)
+            settled.append((position, outcome))
+        self._log([each[0] for each in settled], [each[1] for each in settled], time.monotonic() - begun)
+        return left
 
     async def _outcomes(self, route: Route, positions: Sequence[int]) -> list[Outcome]:
         """One per recipient, in order; none at all when this was no attempt."""

@@ -61,6 +61,8 @@ class Forwarding:
                 envelope.sender,
                 body=envelope.body if envelope.body == "BINARYMIME" else "7BIT" if raw.isascii() else "8BITMIME",
                 smtputf8=envelope.smtputf8 or not all(address.isascii() for address in named),
+                # RFC 8689 §6: what the sender required of the way holds for the rest of it.
+                requiretls=envelope.requiretls,
             ),
             recipients=recipients,
             content=content,

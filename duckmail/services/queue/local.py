@@ -53,6 +53,7 @@ class LocalCourier:
             size=letter.size,
             body=message.envelope.body,
             smtputf8=message.envelope.smtputf8,
+            requiretls=message.envelope.requiretls,
             connection=message.id,
             key=f"queue {message.id}".encode(),
             vouched=message.vouched or message.origin is not Origin.FORWARD,

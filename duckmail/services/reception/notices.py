@@ -45,7 +45,8 @@ class Notices:
         envelope, raw = concern.envelope, concern.raw
         # RFC 3461 §4.3: RET is about failures; a notice of success has the header alone.
         full = action is Action.FAILED and envelope.ret == "FULL" and len(raw) <= LARGEST_ORIGINAL
-        full = full and envelope.body != "BINARYMIME"
+        # As in `queue.reports`: what cannot be sent by DATA, or wants the way proved, is not sent back whole.
+        full = full and envelope.body != "BINARYMIME" and not envelope.requiretls
         now = datetime.now(UTC)
         built = dsn.build(
             dsn.Report(
@@ -66,7 +67,7 @@ class Notices:
                 user="",
                 origin=Origin.REPORT,
                 # RFC 3461 §6.1: the null sender, and NOTIFY=NEVER.
-                envelope=OutboundEnvelope("", built.body, built.smtputf8),
+                envelope=OutboundEnvelope("", built.body, built.smtputf8, requiretls=envelope.requiretls),
                 recipients=[QueueRecipient(envelope.sender, Notify.NEVER)],
                 content=await self._contents.prepare(built.octets),
                 key=_key(concern, action, entries),

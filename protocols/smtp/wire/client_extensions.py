@@ -8,7 +8,8 @@ from protocols.smtp.wire.reply import Reply
 
 # ehlo-line = ehlo-keyword *( SP ehlo-param ); some old servers write `AUTH=PLAIN LOGIN`.
 _EHLO_LINE = re.compile(r"(?P<keyword>[A-Za-z0-9][A-Za-z0-9-]*)(?:[ =]+(?P<parameters>.*))?")
-_MAILMAX = re.compile(r"(?:^| )MAILMAX=([0-9]{1,6})(?= |$)")
+# RFC 9422 §4: MAILMAX=1*6DIGIT and RCPTMAX=1*6DIGIT, beside other limits.
+_LIMITS = {name: re.compile(rf"(?:^| ){name}=([0-9]{{1,6}})(?= |$)") for name in ("MAILMAX", "RCPTMAX")}
 _MAX_SIZE_DIGITS = 20  # RFC 1870 §4
 
 
@@ -30,8 +31,15 @@ class Extensions:
     @property
     def most_messages(self) -> int:
         """How many messages the server takes through one connection; 0 when it does not say."""
-        # RFC 9422 §4: MAILMAX=1*6DIGIT, beside other limits.
-        found = _MAILMAX.search(self.keywords.get("LIMITS", "").upper())
+        return self._limit("MAILMAX")
+
+    @property
+    def most_recipients(self) -> int:
+        """How many recipients the server takes in one transaction; 0 when it does not say."""
+        return self._limit("RCPTMAX")
+
+    def _limit(self, name: str) -> int:
+        found = _LIMITS[name].search(self.keywords.get("LIMITS", "").upper())
         return int(found[1]) if found else 0
 
     @property
