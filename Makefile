@@ -72,6 +72,7 @@ faults: COUNT ?= 20
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults.run --seed $(SEED) --count $(COUNT) --json $(RESULTS)/faults-$(SEED).json $(ARGS)
 	$(BIN)/python -m tests.faults.queue_run --seed $(SEED) --count $(COUNT) --json $(RESULTS)/faults-queue-$(SEED).json $(ARGS)
+	$(BIN)/python -m tests.faults.mx_run --seed $(SEED) --count $(COUNT) --json $(RESULTS)/faults-mx-$(SEED).json $(ARGS)
 
 fuzz: COUNT ?= 20000
 fuzz: $(STAMP)
