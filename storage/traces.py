@@ -1,16 +1,16 @@
-"""What happened to messages: written in batches, found by Message-ID, gone when its time is over."""
+"""What happened to messages: written in batches, found by its keys, gone when its time is over."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bson.objectid import ObjectId
 
-from duckmail.model.trace import Step, TraceEntry
+from duckmail.model.trace import Step, TraceEntry, Wanted
 from storage.mongo.client import Database, Document, object_id, operation
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
-    ("traces", [("user", 1), ("msgid", 1), ("_id", 1)], {}),
-    ("traces", [("msgid", 1), ("_id", 1)], {}),
+    ("traces", [("keys", 1), ("at", 1), ("_id", 1)], {}),
+    ("traces", [("user", 1), ("at", 1)], {}),
     ("traces", [("expires", 1)], {"expireAfterSeconds": 0}),
 )
 
@@ -27,14 +27,28 @@ class Traces:
         async with operation(WRITE_SECONDS):
             await self._traces.insert_many(documents, ordered=False)
 
-    async def find(self, message_id: str, limit: int, user: str = "") -> list[TraceEntry]:
-        """In the order in which it happened. `user`: only what is this account's; "": all. Raises: Unavailable."""
-        query: Document = {"msgid": message_id}
-        if user:
-            query["user"] = object_id(user)
+    async def find(self, wanted: Wanted, limit: int, user: str = "") -> list[TraceEntry]:
+        """The latest, in the order in which it happened. `user`: only what is this account's; "": all.
+
+        Raises: Unavailable.
+        """
+        query = query_of(wanted, user)
         async with operation():
-            documents = await self._traces.find(query).sort("_id", 1).limit(limit).to_list(None)
-        return sorted(map(_entry, documents), key=lambda entry: entry.at)
+            documents = await self._traces.find(query).sort(LATEST).limit(limit).to_list(None)
+        return [_entry(document) for document in reversed(documents)]
+
+
+LATEST = [("at", -1), ("_id", -1)]
+
+
+def query_of(wanted: Wanted, user: str) -> Document:
+    query: Document = {"$and": [{"keys": {"$in": each}} for each in wanted.keys]}
+    if user:
+        query["user"] = object_id(user)
+    bounds = {"$gte": wanted.after, "$lt": wanted.before}
+    if at := {name: bound for name, bound in bounds.items() if bound is not None}:
+        query["at"] = at
+    return query
 
 
 def _document(entry: TraceEntry, expires: datetime) -> Document:
@@ -42,6 +56,7 @@ def _document(entry: TraceEntry, expires: datetime) -> Document:
         "_id": ObjectId(),
         "user": object_id(entry.user) if entry.user else None,
         "msgid": entry.message_id,
+        "keys": list(entry.keys),
         "step": entry.step.value,
         "at": entry.at,
         "about": entry.about,

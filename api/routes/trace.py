@@ -1,17 +1,17 @@
-"""The story of one message, in or out. An account sees what is its own."""
+"""The story of one message, in or out, and of what was not taken. An account sees what is its own."""
 
 from api.answer import Json, iso, without_none
 from api.permissions import Permission
 from api.route import Call, Route, route
 from api.schemas.trace import OneStory
-from duckmail.model.trace import TraceEntry
+from duckmail.model.trace import TraceEntry, normal_id
 
 
 async def story(call: Call, request: OneStory) -> Json:
-    found = await call.services.tracing.find(request.message_id, request.limit, call.by)
+    found = await call.services.tracing.find(request.wanted, request.limit, call.by)
     return {
         "success": True,
-        "messageId": found.message_id,
+        "messageId": normal_id(request.message_id),
         "more": found.more,
         "results": [_row(entry) for entry in found.entries],
     }
@@ -19,7 +19,12 @@ async def story(call: Call, request: OneStory) -> Json:
 
 def _row(entry: TraceEntry) -> Json:
     return without_none(
-        id=entry.id, step=entry.step.value, time=iso(entry.at), user=entry.user or None, about=dict(entry.about)
+        id=entry.id,
+        step=entry.step.value,
+        time=iso(entry.at),
+        user=entry.user or None,
+        messageId=entry.message_id or None,
+        about=dict(entry.about),
     )
 
 

@@ -23,6 +23,7 @@ from duckmail.runtime.tasks import Tasks
 from duckmail.runtime.threads import Pool
 from duckmail.services.addresses import Addresses
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.allowance import Allowance
 from duckmail.services.arrivals import Arrivals
 from duckmail.services.asps import ApplicationPasswords
 from duckmail.services.audits import Audits
@@ -67,7 +68,7 @@ from duckmail.services.tasks.jobs import jobs
 from duckmail.services.tasks.runner import Jobs
 from duckmail.services.tasks.tasks import TaskList
 from duckmail.services.tokens import Tokens
-from duckmail.services.tracing import Tracing
+from duckmail.services.tracing import WINDOW, Tracing
 from duckmail.services.transport.policies import Policies
 from duckmail.services.transport.tlsreports import TlsReports
 from duckmail.services.updates import Updates
@@ -237,7 +238,7 @@ def _services(ground: _Ground) -> Services:
     )
     auth = _auth(ground, users, asps, passwords, authlog)
     reports = Reports(store, ground.hostname, schedule(config, store))
-    tracing = Tracing(store.traces, store.mailboxes, config.trace.keep)
+    tracing = _tracing(config, store)
     queue = Queue(store, reports, tracing)
     register = AddressRegister(store.address_register, store.users)
     inspection = make_inspection(
@@ -292,7 +293,7 @@ def _services(ground: _Ground) -> Services:
         received_reports=ReceivedReports(store.report_records),
         reports=reports,
         queue=queue,
-        submission=Submission(store, delivery, queue, threads, _policy(ground), register=register),
+        submission=Submission(store, delivery, queue, threads, _policy(ground), register=register, tracing=tracing),
         task_list=task_list,
         jobs=jobs(store, messages.later.handlers, quotas.handlers, audits.handlers)
         .also(acme.jobs())
@@ -443,6 +444,12 @@ def _around(ground: _Ground, queue: Queue, tasks: TaskList, register: AddressReg
         SendingPolicy(ground.hostname, recipients, limits.message_size, limits.quota),
         register,
     )
+
+
+def _tracing(config: Config, store: Store) -> Tracing:
+    settings = config.trace
+    refusals = Allowance(settings.network_refusals, settings.refusals, WINDOW)
+    return Tracing(store.traces, store.mailboxes, settings.keep, refusals)
 
 
 def _policy(ground: _Ground) -> Policy:

@@ -64,6 +64,11 @@ class Recipient:
     received_max: int = 0
     notify: Notify = NOTIFY_DEFAULT
 
+    @property
+    def owner(self) -> str:
+        """The account, "" for an address that only forwards, and for bounces."""
+        return "" if self.targets else self.account
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -1,11 +1,20 @@
 """Addresses of the network: which of them a stranger may make this server connect to."""
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 # All that is given out to hosts of the public IPv6 Internet (IANA); what else looks global is not.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 # RFC 6052 §2.1: an IPv4 address in its last 32 bits; resolvers behind NAT64 make them for every IPv4 host.
 _NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def wide_network(address: str) -> str:
+    """Who shares what one of them does, for servers of others: an IPv4 /24, an IPv6 /64; "" for what is no address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return ""
+    return str(ip_network(f"{parsed}/{24 if isinstance(parsed, IPv4Address) else 64}", strict=False))
 
 
 def is_public(address: str) -> bool:

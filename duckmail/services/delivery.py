@@ -23,7 +23,7 @@ from duckmail.errors import (
     OverQuota,
     Unavailable,
 )
-from duckmail.mime.header import Lookup
+from duckmail.mime.header import Lookup, decode
 from duckmail.model.account import DEFAULT_LIMITS, User
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.mailbox import Inbox
@@ -32,15 +32,17 @@ from duckmail.model.rules import Rules
 from duckmail.model.settings import Settings
 from duckmail.model.spam import Spam, mentions
 from duckmail.model.spam import verdict as spam_verdict
+from duckmail.model.trace import story_id
 from duckmail.runtime import metrics
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
-from duckmail.services.deliverytrace import arrival, tell_delivered
+from duckmail.services.deliverytrace import arrival, tell_delivered, tell_refused
 from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.recipients import AddressBook, Resolver
+from duckmail.services.refusals import Stage, tell_unread, told
 from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.srs import Srs
 from duckmail.services.targets import usable
@@ -58,6 +60,7 @@ HASH_INLINE = 64 * 1024  # octets; more is hashed in a thread
 HEADER_LIMIT = 256 * 1024  # octets searched for what identifies the message
 SORTED_TOGETHER = 20  # recipients with rules of their own that one message is sorted for at the same time
 PREFIX_LIMIT = 4096  # octets; DESIGN §4
+IDENTIFIED = 16 * 1024  # octets of a header in which the Message-ID of what is refused is looked for
 
 # How a look-up is counted that ended so; every other error is temporary.
 _FOUND = {NotFound: "unknown", AccountDisabled: "disabled", OverQuota: "full"}
@@ -65,6 +68,7 @@ _FOUND = {NotFound: "unknown", AccountDisabled: "disabled", OverQuota: "full"}
 _logger = logging.getLogger("duckmail.delivery")
 _IMPERSONAL = (b"\r\nlist-", b"\r\nauto-submitted:", b"\r\nprecedence:")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_NO_MESSAGE = Envelope("")
 _RECEIVED_ID = re.compile(rb"[\s)]id\s+[^\s;]")
 
 
@@ -169,8 +173,10 @@ class Delivery:
         self._accounts: Batched[str, _Account] = Batched(self._load_accounts)
         self._known: OrderedDict[str, tuple[float, Recipient]] = OrderedDict()
 
-    async def recipient(self, address: str, size: int = 0) -> Recipient:
+    async def recipient(self, address: str, size: int = 0, envelope: Envelope | None = None) -> Recipient:
         """Resolves a recipient and says whether a message of `size` octets (0: unknown) would be accepted now.
+
+        `envelope`: of the message that is to come, whose story is told a refusal; None: the caller tells it.
 
         Raises:
             NotFound: nobody has this address.
@@ -179,6 +185,10 @@ class Delivery:
             RateLimited: it has received too much in the last minute.
             Unavailable: nobody can say now; or the address only forwards, to nobody that is written to here.
         """
+        with told(self._tracing if envelope is not None else None, Stage.RECIPIENT, envelope or _NO_MESSAGE, address):
+            return await self._recipient(address, size)
+
+    async def _recipient(self, address: str, size: int) -> Recipient:
         known = self._known.get(address)
         if known is not None and known[0] > time.monotonic():
             if self._arrivals is not None:
@@ -200,6 +210,10 @@ class Delivery:
             self._remember(recipient)
         return recipient
 
+    def unread(self, envelope: Envelope, recipients: Sequence[Recipient], text: str) -> None:
+        """A message was thrown away, or not looked at; the client was told `text`."""
+        tell_unread(self._tracing, envelope, recipients, text)
+
     def _remember(self, recipient: Recipient) -> None:
         """Only who has ample room: nothing about him can then change that a message must not cross."""
         self._known[recipient.address] = (time.monotonic() + RECIPIENT_SECONDS, recipient)
@@ -212,19 +226,19 @@ class Delivery:
         if record is None:
             raise NotFound("No such recipient here")
         if record.forwarded_disabled:
-            raise AccountDisabled("This address receives no mail")
+            raise AccountDisabled("This address receives no mail", account=record.user or "")
         if not record.user:
             return self._forwarded(address, record)
         account = await self._accounts.get(record.user)
         if account is None:
             raise NotFound("No such recipient here")
         if not account.user.active:
-            raise AccountDisabled("This account receives no mail")
+            raise AccountDisabled("This account receives no mail", account=record.user)
         if account.inbox is None:
             raise Unavailable(account=record.user, reason="no INBOX")
         quota = account.user.quota(self._quota)
         if quota and (account.inbox.used >= quota or account.inbox.used + size > quota):
-            raise OverQuota("Mailbox full")
+            raise OverQuota("Mailbox full", account=record.user)
         if quota - account.inbox.used >= AMPLE_ROOM:
             quota = 0
         received = (account.user.limits.received_max or self._received) if self._received else 0
@@ -275,14 +289,24 @@ class Delivery:
                 verdicts = await self._deliver(envelope, raw, recipients, inspected)
         except TimeoutError:
             metrics.DELIVERIES["temporary"].inc(len(recipients))
-            raise CommitUnknown(connection=envelope.connection) from None
+            error = CommitUnknown(connection=envelope.connection)
+            self._refused(envelope, raw, recipients, error)
+            raise error from None
         except Exception as error:
             permanent = isinstance(error, DuckmailError) and not error.temporary
             metrics.DELIVERIES["permanent" if permanent else "temporary"].inc(len(recipients))
+            if isinstance(error, DuckmailError):
+                self._refused(envelope, raw, recipients, error)
             raise
         for verdict in verdicts:
             metrics.DELIVERIES[_kind(verdict)].inc()
         return verdicts
+
+    def _refused(
+        self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient], error: DuckmailError
+    ) -> None:
+        if self._tracing is not None:
+            tell_refused(self._tracing, message_id_of(raw), envelope, recipients, error, size=len(raw))
 
     async def _deliver(
         self,
@@ -333,7 +357,8 @@ class Delivery:
         if self._tracing is not None:
             ended = [(recipient, outcomes[account]) for account, recipient in first.items()]
             arrived = arrival(envelope, len(raw), found, spam)
-            tell_delivered(self._tracing, content.summary.message_id, arrived, ended, decisions)
+            name = story_id(content.summary.message_id, content.id)
+            tell_delivered(self._tracing, name, arrived, ended, decisions)
         if self._register is not None and spam.score == 0:
             self._note(content, header, envelope, outcomes)
         return [self._verdict(envelope, recipient, outcomes[recipient.account]) for recipient in recipients]
@@ -469,6 +494,11 @@ def block_of(raw: bytes | bytearray) -> bytes:
 def header_of(raw: bytes | bytearray) -> bytes:
     """The header block in lower case, with a line end ahead of each field: where to find what there is of one."""
     return b"\r\n" + block_of(raw).lower()
+
+
+def message_id_of(raw: bytes | bytearray) -> str:
+    """Of a message that nobody has read: "" if it is not found quickly."""
+    return decode(Lookup(block_of(raw)[:IDENTIFIED]).first(b"message-id") or b"")
 
 
 def identifies_itself(header: bytes) -> bool:

@@ -9,6 +9,7 @@ from duckmail.model.message import Appended
 from duckmail.model.spam import Spam
 from duckmail.model.trace import Step
 from duckmail.services.inspection import Inspected
+from duckmail.services.refusals import Stage, reason, source, whence
 from duckmail.services.tracing import Tracing
 
 Outcome = Appended | DuckmailError | None
@@ -25,24 +26,23 @@ def tell_delivered(
     for recipient, outcome in outcomes:
         decided = decisions.get(recipient.account, {})
         about = {**arrived, "recipient": recipient.address, **decided, **_ended(outcome, recipient)}
-        tracing.note(Step.DELIVERY, message_id, owner(recipient), about)
+        tracing.note(Step.DELIVERY, message_id, recipient.owner, about)
 
 
 def tell_refused(
     tracing: Tracing,
     message_id: str,
-    arrived: Mapping[str, object],
+    envelope: Envelope,
     recipients: Sequence[Recipient],
     error: DuckmailError,
+    *,
+    size: int,
 ) -> None:
+    """Of a message that nobody has. `size`: octets."""
+    arrived = {"stage": Stage.MESSAGE.value, **arrival(envelope, size)}
     for recipient in recipients:
         about = {**arrived, "recipient": recipient.address, "error": error.text}
-        tracing.note(Step.REFUSED, message_id, owner(recipient), about)
-
-
-def owner(recipient: Recipient) -> str:
-    """The account, "" for an address that only forwards, and for bounces."""
-    return "" if recipient.targets else recipient.account
+        tracing.refuse(source(envelope), reason(error), message_id, recipient.owner, about)
 
 
 def arrival(
@@ -50,13 +50,8 @@ def arrival(
 ) -> dict[str, object]:
     """Of all recipients alike. `size`: octets."""
     about: dict[str, object] = {
-        "protocol": envelope.protocol,
-        "from": envelope.host,
-        "helo": envelope.helo,
+        **whence(envelope),
         "tls": envelope.tls or None,
-        "client": envelope.client_address,
-        "clientHelo": envelope.client_helo,
-        "connection": envelope.connection,
         "sender": envelope.sender or "<>",
         "size": size,
     }

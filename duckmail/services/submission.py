@@ -30,7 +30,7 @@ from duckmail.mime import outgoing, received
 from duckmail.mime.outgoing import Malformed, Outgoing
 from duckmail.model import address as addresses
 from duckmail.model.account import Principal, User
-from duckmail.model.envelope import Recipient
+from duckmail.model.envelope import Envelope, Recipient
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.message import Content, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
@@ -42,9 +42,11 @@ from duckmail.services.addressregister import AddressRegister
 from duckmail.services.encryption import Encryption
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
+from duckmail.services.refusals import Stage, tell_unread, told
 from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import Counters, SendingLimit
 from duckmail.services.sorting import Prepared
+from duckmail.services.tracing import Tracing
 
 LOOKUP_SECONDS = 8.0
 SUBMIT_SECONDS = 300.0  # a client waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
@@ -127,16 +129,6 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sends one message, and as what. `address`: the reverse-path, "" for the null one. `left`: recipients that
-    the account may still have today."""
-
-    user: User
-    address: str
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
 class Arrival:
     """How a message came here. `protocol`: as Received names it (RFC 3848). `host`: the client's address, "" for none.
 
@@ -147,6 +139,17 @@ class Arrival:
     host: str = ""
     helo: str = ""
     connection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends one message, and as what. `address`: the reverse-path, "" for the null one. `left`: recipients that
+    the account may still have today. `arrival`: how its mail comes."""
+
+    user: User
+    address: str
+    left: int
+    arrival: Arrival
 
 
 class Submission:
@@ -161,9 +164,11 @@ class Submission:
         policy: Policy,
         *,
         register: AddressRegister | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """`register`: notes who writes to whom."""
+        """`register`: notes who writes to whom. `tracing`: told what is refused; None: nobody is."""
         self._register = register
+        self._tracing = tracing
         self._store = store
         self._local = local
         self._queue = queue
@@ -175,7 +180,7 @@ class Submission:
         self._users: Batched[str, User] = Batched(store.users.many)
         self._senders = Senders(self._resolver, policy.rewrite)
 
-    async def sender(self, principal: Principal, address: str) -> Sender:
+    async def sender(self, principal: Principal, address: str, arrival: Arrival) -> Sender:
         """Who sends, for one message. `address`: the reverse-path, "" for the null one.
 
         Raises:
@@ -183,19 +188,20 @@ class Submission:
             AccountDisabled: the account may not send any more.
             Unavailable: nobody can say now.
         """
-        try:
-            async with asyncio.timeout(LOOKUP_SECONDS):
-                return await self._sender(principal, address)
-        except TimeoutError:
-            raise Unavailable(user=principal.user, reason="look-up timed out") from None
+        with told(self._tracing, Stage.SENDER, _seen(address, arrival), user=principal.user):
+            try:
+                async with asyncio.timeout(LOOKUP_SECONDS):
+                    return await self._sender(principal, address, arrival)
+            except TimeoutError:
+                raise Unavailable(user=principal.user, reason="look-up timed out") from None
 
-    async def _sender(self, principal: Principal, address: str) -> Sender:
+    async def _sender(self, principal: Principal, address: str, arrival: Arrival) -> Sender:
         user = await self._users.get(principal.user)
         if user is None or not user.active or SCOPE in user.disabled_scopes:
             raise AccountDisabled
         if address:
             address = await self._senders.reverse_path(user, address)
-        return Sender(user, address, await self._limit.left(user))
+        return Sender(user, address, await self._limit.left(user), arrival)
 
     async def recipient(self, sender: Sender, address: str, size: int = 0, named: int = 0) -> None:
         """Whether the message may go to this address.
@@ -210,6 +216,16 @@ class Submission:
             NotFound, AccountDisabled, OverQuota: somebody here, and he gets no mail.
             Unavailable: nobody can say now.
         """
+        with told(self._tracing, Stage.RECIPIENT, _seen(sender.address, sender.arrival), address, sender.user.id):
+            await self._recipient(sender, address, size, named)
+
+    def unread(self, sender: Sender, recipients: Sequence[QueueRecipient], text: str, size: int) -> None:
+        """A message was thrown away; the client was told `text`."""
+        envelope = replace(_seen(sender.address, sender.arrival), size=size)
+        named = [Recipient(each.address, "") for each in recipients]
+        tell_unread(self._tracing, envelope, named, text, sender.user.id)
+
+    async def _recipient(self, sender: Sender, address: str, size: int, named: int) -> None:
         if named >= sender.left:
             raise DailyLimitReached(user=sender.user.id)
         domain = checked_domain(address)
@@ -229,7 +245,6 @@ class Submission:
         envelope: OutboundEnvelope,
         recipients: Sequence[QueueRecipient],
         raw: bytes | bytearray,
-        arrival: Arrival,
     ) -> str:
         """Puts the message into the queue, durably; its id there.
 
@@ -244,11 +259,13 @@ class Submission:
             DailyLimitReached: more recipients than the account may have today.
             Unavailable, CommitUnknown.
         """
-        try:
-            async with asyncio.timeout(SUBMIT_SECONDS):
-                return await self._submit(sender, envelope, recipients, raw, arrival)
-        except TimeoutError:
-            raise CommitUnknown(user=sender.user.id, connection=arrival.connection) from None
+        arrival = sender.arrival
+        with told(self._tracing, Stage.MESSAGE, _seen(sender.address, arrival), user=sender.user.id):
+            try:
+                async with asyncio.timeout(SUBMIT_SECONDS):
+                    return await self._submit(sender, envelope, recipients, raw, arrival)
+            except TimeoutError:
+                raise CommitUnknown(user=sender.user.id, connection=arrival.connection) from None
 
     async def _submit(
         self,
@@ -348,6 +365,13 @@ class Submission:
                 reason=type(error).__name__,
             )  # fmt: skip
             return await self._queue.submit(mail, None)
+
+
+def _seen(sender: str, arrival: Arrival) -> Envelope:
+    """What is known of a message that is not there yet."""
+    return Envelope(
+        sender, arrival.protocol, host=arrival.host, helo=arrival.helo, connection=arrival.connection, vouched=True
+    )
 
 
 def checked_domain(address: str) -> str:

@@ -2,6 +2,8 @@
 
 - Nothing waits for it: `note` puts an entry into a buffer, which one task empties. What the buffer has no room for, or
   what cannot be written, is left out and counted (`duckmail_trace_entries_total`).
+- Refusals are noted too, `each` of a network and `most` of all in an hour; more are counted, so that a flood of them
+  neither fills the database nor takes the room of mail.
 - No content: addresses, hosts, results and words of servers, each cut at `LONGEST` characters.
 - An account reads what is its own, the server's managers everything. Entries end by themselves.
 """
@@ -16,10 +18,11 @@ from typing import Protocol
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
 from duckmail.model.mailbox import Mailbox
-from duckmail.model.trace import Step, TraceEntry, normal_id
+from duckmail.model.trace import Step, TraceEntry, Wanted, keys_of, normal_id
 from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.services.access import SERVER_ROLES, require_account
+from duckmail.services.allowance import Allowance
 
 WRITE_SECONDS = 1.0  # how late it is written
 MOST = 10_000  # entries that wait
@@ -27,6 +30,8 @@ BATCH = 500  # entries in one statement
 LONGEST = 500  # characters of one text
 LONGEST_LIST = 100
 LAST_SECONDS = 3.0  # for what waits at the end of a process
+WINDOW = 3600.0  # seconds in which refusals are limited
+REFUSALS_EACH, REFUSALS_MOST = 20, 2000
 
 _logger = logging.getLogger("duckmail.trace")
 
@@ -36,7 +41,7 @@ class Records(Protocol):
 
     async def add(self, entries: Sequence[TraceEntry], kept: timedelta, /) -> None: ...
 
-    async def find(self, message_id: str, limit: int, user: str = "", /) -> list[TraceEntry]: ...
+    async def find(self, wanted: Wanted, limit: int, user: str = "", /) -> list[TraceEntry]: ...
 
 
 class Mailboxes(Protocol):
@@ -47,44 +52,54 @@ class Mailboxes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`more`: there are more entries than were asked for."""
+    """`more`: there are earlier entries than those that were asked for."""
 
-    message_id: str
     entries: Sequence[TraceEntry]
     more: bool = False
 
 
 class Tracing:
-    """`keep`: seconds that entries are kept; 0: nothing is noted."""
+    """`keep`: seconds that entries are kept; 0: nothing is noted. `refusals`: how many of them are noted."""
 
-    def __init__(self, records: Records, mailboxes: Mailboxes, keep: float) -> None:
+    def __init__(self, records: Records, mailboxes: Mailboxes, keep: float, refusals: Allowance | None = None) -> None:
         self._records = records
         self._mailboxes = mailboxes
         self._kept = timedelta(seconds=keep)
         self._waiting: list[TraceEntry] = []
         self._full = asyncio.Event()
+        self._refusals = refusals or Allowance(REFUSALS_EACH, REFUSALS_MOST, WINDOW)
 
     def note(self, step: Step, message_id: str, user: str, about: Mapping[str, object]) -> None:
-        """It has happened. A message without a Message-ID has no story. `about`: without what is empty."""
-        name = normal_id(message_id)
-        if not self._kept or not name:
+        """It has happened. `message_id`: "" where there is no message yet. `about`: what is empty is left out."""
+        if not self._kept:
             return
         if len(self._waiting) >= MOST:
             metrics.TRACES["dropped"].inc()
             return
         said = {key: _bounded(value) for key, value in about.items() if value not in ("", None, [], {})}
-        self._waiting.append(TraceEntry(name, user, step, datetime.now(UTC), said))
+        name = normal_id(message_id)
+        self._waiting.append(TraceEntry(name, user, step, datetime.now(UTC), said, keys=keys_of(name, said)))
         if len(self._waiting) >= BATCH:
             self._full.set()
 
-    async def find(self, message_id: str, limit: int, by: Principal) -> Story:
-        """What `by` may see of it. Raises: NotPermitted, Unavailable."""
+    def refuse(self, source: str, reason: str, message_id: str, user: str, about: Mapping[str, object]) -> None:
+        """As `note`, of what was not taken. `source`: the network it came from, or the account, "" for a relay of ours.
+        `reason`: one word, by which those are counted that are not noted one by one."""
+        if self._kept and self._refusals.take(source, reason):
+            self.note(Step.REFUSED, message_id, user, {"reason": reason, **about})
+
+    def note_counted(self, *, early: bool = False) -> None:
+        for each in self._refusals.ended(early=early):
+            about = {"from": each.source or "others", "notNoted": dict(each.reasons), "seconds": round(each.seconds)}
+            self.note(Step.REFUSED, "", "" if "/" in each.source else each.source, about)
+
+    async def find(self, wanted: Wanted, limit: int, by: Principal) -> Story:
+        """What `by` may see of it: the latest, in the order in which it happened. Raises: NotPermitted, Unavailable."""
         user = "" if by.role in SERVER_ROLES else by.user
         if by.role not in SERVER_ROLES:
             require_account(by, user)
-        name = normal_id(message_id)
-        found = await self._records.find(name, limit + 1, user) if name else []
-        return Story(name, await self._named(found[:limit]), len(found) > limit)
+        found = await self._records.find(wanted, limit + 1, user) if wanted.keys else []
+        return Story(await self._named(found[-limit:]), len(found) > limit)
 
     async def _named(self, entries: Sequence[TraceEntry]) -> Sequence[TraceEntry]:
         """With the paths of the mailboxes, as they are now."""
@@ -105,6 +120,7 @@ class Tracing:
                     await self._full.wait()
             except TimeoutError:
                 pass
+            self.note_counted()
             await self.flush()
 
     async def flush(self) -> None:
@@ -122,6 +138,7 @@ class Tracing:
 
     async def close(self) -> None:
         """Writes what waits, if that is quick."""
+        self.note_counted(early=True)
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await self.flush()

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import final
 
 from duckmail.errors import DuckmailError, OverQuota
@@ -19,6 +20,7 @@ from protocols.smtp.replies import FAULTS, LOCAL_ERROR, Rows, error_reply
 from protocols.smtp.session import HAS_RECIPIENTS, MAX_HELO, OK, READY, RECIPIENTS_MAY_COME, Row, SmtpSession
 from protocols.smtp.transaction import Transaction
 from protocols.smtp.wire import command
+from protocols.smtp.wire.command import Mail
 from protocols.smtp.wire.parameters import LMTP_MAIL, LMTP_RCPT
 from protocols.smtp.wire.reply import CommandError, Reply, reply
 
@@ -88,7 +90,11 @@ class Session(SmtpSession[Recipient]):
         return OK
 
     async def mail(self, argument: str) -> Reply:
-        return self._begin(command.parse_mail(argument, LMTP_MAIL))
+        given = command.parse_mail(argument, LMTP_MAIL)
+        answer = self._begin(given)
+        if not answer.positive:
+            self._delivery.unread(self._envelope(given), (), answer.lines[0])
+        return answer
 
     async def rcpt(self, argument: str) -> Reply:
         transaction = self._open_transaction()
@@ -97,10 +103,10 @@ class Session(SmtpSession[Recipient]):
         if len(transaction.recipients) >= self._settings.max_recipients:
             # RFC 5321 §4.5.3.1.10: 452, and the relay sends the rest in another transaction.
             return reply(452, "4.5.3", "Too many recipients")
-        address = self._complete(given.recipient)
+        address, envelope = self._complete(given.recipient), self._envelope(transaction.mail)
         refusal: Reply
         try:
-            transaction.recipients.append(await self._delivery.recipient(address, parameters.size))
+            transaction.recipients.append(await self._delivery.recipient(address, parameters.size, envelope))
             return reply(250, "2.1.5", "Recipient OK")
         except DuckmailError as error:
             refusal = error_reply(error, self._own_rows)
@@ -131,6 +137,9 @@ class Session(SmtpSession[Recipient]):
         ids: list[str] = []
         if fault is not None:
             replies: Sequence[Reply] = [FAULTS[fault]] * len(transaction.recipients)
+            self._delivery.unread(
+                replace(self._envelope(transaction.mail), size=size), transaction.recipients, replies[0].lines[0]
+            )
         else:
             verdicts = await self._deliver(transaction)
             replies = [_verdict_reply(verdict, self._own_rows) for verdict in verdicts]
@@ -155,22 +164,7 @@ class Session(SmtpSession[Recipient]):
         await self._forget_transaction()
 
     async def _deliver(self, transaction: Transaction[Recipient]) -> Sequence[Verdict]:
-        parameters = transaction.mail.parameters
-        envelope = Envelope(
-            sender=transaction.mail.sender,
-            protocol="LMTP",
-            host=self._connection.peer.host,
-            helo=self._helo or "",
-            tls=self._connection.tls,
-            size=parameters.size,
-            body=parameters.body,
-            smtputf8=parameters.smtputf8,
-            ident=self._ident,
-            connection=self._connection.id,
-            trusted=self._trusted,
-            client_address=self._client.get("ADDR", "").upper().removeprefix("IPV6:"),
-            client_helo=self._client.get("HELO", ""),
-        )
+        envelope = self._envelope(transaction.mail)
         try:
             return await self._delivery.deliver(envelope, transaction.collector.take(), transaction.recipients)
         except DuckmailError as error:
@@ -186,6 +180,24 @@ class Session(SmtpSession[Recipient]):
             event(_logger, logging.ERROR, "delivery failed", exc_info=True, connection=self._connection.id)
             failure = DuckmailError(LOCAL_ERROR.lines[0])
         return [Verdict(recipient, error=failure) for recipient in transaction.recipients]
+
+    def _envelope(self, mail: Mail) -> Envelope:
+        parameters = mail.parameters
+        return Envelope(
+            sender=mail.sender,
+            protocol="LMTP",
+            host=self._connection.peer.host,
+            helo=self._helo or "",
+            tls=self._connection.tls,
+            size=parameters.size,
+            body=parameters.body,
+            smtputf8=parameters.smtputf8,
+            ident=self._ident,
+            connection=self._connection.id,
+            trusted=self._trusted,
+            client_address=self._client.get("ADDR", "").upper().removeprefix("IPV6:"),
+            client_helo=self._client.get("HELO", ""),
+        )
 
     async def _forget_transaction(self) -> None:
         if self._transaction is not None:

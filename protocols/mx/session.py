@@ -13,8 +13,9 @@ from duckmail.runtime.budget import OctetBudget
 from duckmail.runtime.log import event
 from duckmail.runtime.metrics import CommandMeter
 from duckmail.services.reception.caller import Caller
+from duckmail.services.reception.errors import REASONS
 from duckmail.services.reception.reception import Named, Reception
-from protocols.mx.replies import REASONS, ROWS
+from protocols.mx.replies import ROWS
 from protocols.mx.settings import MxSettings
 from protocols.net.connection import Connection
 from protocols.smtp.notify import notify_of
@@ -120,10 +121,13 @@ class Session(SmtpSession[Named]):
     async def mail(self, argument: str) -> Reply:
         given = command.parse_mail(argument, MX_MAIL_TLS if self._connection.tls else MX_MAIL)
         try:
-            await self._reception.message(self._caller)
+            await self._reception.message(self._caller, given.sender)
         except Exception as error:
             raise self._refusal(error, "sender refused", sender=given.sender) from None
-        return self._begin(given)
+        answer = self._begin(given)
+        if not answer.positive:
+            self._reception.unread(self._caller, given.sender, (), answer.lines[0], given.parameters.size)
+        return answer
 
     async def rcpt(self, argument: str) -> Reply:
         transaction = self._open_transaction()
@@ -158,6 +162,8 @@ class Session(SmtpSession[Named]):
         ids: Sequence[str] = []
         if fault is not None:
             answer = FAULTS[fault]
+            named = [each.recipient for each in transaction.recipients]
+            self._reception.unread(self._caller, transaction.mail.sender, named, answer.lines[0], size)
         else:
             try:
                 ids = await self._deliver(transaction)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
 
+from duckmail.model.network import wide_network
+
 UNIX = "unix"  # stands for every unix socket wherever networks are listed
 
 
@@ -40,9 +42,7 @@ class Peer:
     @property
     def wide_network(self) -> str:
         """Who shares what one of them does, for servers of others: an IPv4 /24, an IPv6 /64, or `unix`."""
-        if self.unix or ":" in self.host:
-            return self.network
-        return str(ip_network(f"{self.host}/24", strict=False))
+        return UNIX if self.unix else wide_network(self.host)
 
     def __str__(self) -> str:
         if self.unix:

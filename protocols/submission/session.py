@@ -175,10 +175,15 @@ class Session(SmtpSession[QueueRecipient]):
         if self._principal is None:
             raise AssertionError("MAIL ran without a login")
         try:
-            self._sender = await self._services.submission.sender(self._principal, given.sender)
+            self._sender = await self._services.submission.sender(
+                self._principal, given.sender, self._arrival(given.parameters.smtputf8)
+            )
         except Exception as error:
             return self._refusal(error, replies.MAIL, "sender refused", sender=given.sender)
-        return self._begin(given)
+        answer = self._begin(given)
+        if not answer.positive:
+            self._services.submission.unread(self._sender, (), answer.lines[0], given.parameters.size)
+        return answer
 
     async def rcpt(self, argument: str) -> Reply:
         transaction, sender = self._open_transaction(), self._sending
@@ -216,6 +221,7 @@ class Session(SmtpSession[QueueRecipient]):
         queued = ""
         if fault is not None:
             answer = FAULTS[fault]
+            self._services.submission.unread(sender, transaction.recipients, answer.lines[0], size)
         else:
             try:
                 queued = await self._submit(transaction, sender)
@@ -249,14 +255,16 @@ class Session(SmtpSession[QueueRecipient]):
             ret=parameters.ret,
             envid=parameters.envid,
         )
-        arrival = Arrival(
-            self._protocol(parameters.smtputf8),
+        raw = transaction.collector.take()
+        return await self._services.submission.submit(sender, envelope, transaction.recipients, raw)
+
+    def _arrival(self, smtputf8: bool) -> Arrival:
+        return Arrival(
+            self._protocol(smtputf8),
             "" if self._connection.peer.unix else self._connection.peer.host,
             self._helo or "",
             self._connection.id,
         )
-        raw = transaction.collector.take()
-        return await self._services.submission.submit(sender, envelope, transaction.recipients, raw, arrival)
 
     def _protocol(self, smtputf8: bool) -> str:
         """RFC 3848, RFC 6531 §4.3: how Received calls a session with a login, which EHLO began."""

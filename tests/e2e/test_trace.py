@@ -35,13 +35,18 @@ def server(
 
 def story(server: ServerProcess, message_id: str, steps: int) -> list[dict[str, Any]]:
     """As soon as it has so many steps."""
-    path = f"/duckmail/trace?messageId={urllib.parse.quote(message_id)}"
+    return looked_for(server, f"messageId={urllib.parse.quote(message_id)}", steps)
+
+
+def looked_for(server: ServerProcess, query: str, steps: int) -> list[dict[str, Any]]:
+    """As soon as there are so many steps."""
+    path = f"/duckmail/trace?{query}"
 
     def found() -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = server.api("GET", path)["results"]
         return results
 
-    wait_until(lambda: len(found()) >= steps, WAIT, f"{steps} steps of {message_id}")
+    wait_until(lambda: len(found()) >= steps, WAIT, f"{steps} steps of {query}")
     return found()
 
 
@@ -112,3 +117,56 @@ def test_sent_by_its_author(server: ServerProcess, relay: Relay) -> None:
     (recipient,) = tried["about"]["recipients"]
     assert (recipient["state"], recipient["code"]) == ("failed", 550)
     assert "Nobody here" in recipient["reply"]
+
+
+def test_what_was_not_taken(server: ServerProcess) -> None:
+    """By LMTP and by submission: found by address, client and connection."""
+    dora = server.add_account("dora.trace")
+    domain = dora.address.partition("@")[2]
+    with server.lmtp() as relay:
+        relay.docmd("XFORWARD", "ADDR=192.0.2.7 NAME=far.example")
+        relay.mail("far@away.example")
+        assert relay.rcpt(f"nobody@{domain}")[0] == 550
+    (unknown,) = looked_for(server, f"address=nobody@{domain}", 1)
+    about = unknown["about"]
+    assert (unknown["step"], about["stage"], about["reason"]) == ("refused", "recipient", "unknown")
+    assert (about["protocol"], about["client"], about["sender"]) == ("LMTP", "192.0.2.7", "far@away.example")
+    told = server.run("trace", "--client", "192.0.2.7", "--session", about["connection"])
+    assert (told.returncode, "No such recipient" in told.stdout) == (0, True), told
+
+    with server.submission(dora) as client:
+        client.mail("somebody@else.example")
+        client.rset()
+        client.mail(dora.address)
+        assert client.rcpt(f"missing@{domain}")[0] == 550
+    (sender,) = looked_for(server, "client=127.0.0.1&address=somebody@else.example", 1)
+    (recipient,) = looked_for(server, f"address=missing@{domain}", 1)
+    assert [sender["about"]["stage"], recipient["about"]["stage"]] == ["sender", "recipient"]
+    assert (sender["user"], recipient["user"]) == (dora.id, dora.id)
+    status, mine = asked(server, dora, f"address=missing@{domain}")
+    assert (status, [each["id"] for each in mine["results"]]) == (200, [recipient["id"]])
+    assert asked(server, dora, f"address=nobody@{domain}")[1]["results"] == [], "what is nobody's is not his"
+
+
+def test_without_a_message_id(server: ServerProcess, relay: Relay) -> None:
+    """Both halves under one name, which the id leads to that the API shows."""
+    emil = server.add_account("emil.trace")
+    server.api("PUT", f"/users/{emil.id}", {"targets": [AWAY]})
+    server.deliver(b"From: sender@example.org\r\nSubject: nameless\r\n\r\nbody\r\n", emil.address)
+    inbox = next(
+        each for each in server.api("GET", f"/users/{emil.id}/mailboxes")["results"] if each["path"] == "INBOX"
+    )
+    shown = server.api("GET", f"/users/{emil.id}/mailboxes/{inbox['id']}/messages/1")["messageId"]
+    (delivered,) = looked_for(server, f"messageId={urllib.parse.quote(shown)}", 1)
+    assert (delivered["step"], delivered["user"]) == ("delivery", emil.id)
+    steps = looked_for(server, f"messageId={delivered['messageId']}", 3)
+    assert sorted(step["step"] for step in steps) == ["attempt", "delivery", "queued"]
+    (tried,) = [step["about"] for step in steps if step["step"] == "attempt"]
+    assert [step["about"]["queue"] for step in looked_for(server, f"queue={tried['queue']}", 1)] == [tried["queue"]]
+
+
+def test_what_cannot_be_looked_for(server: ServerProcess) -> None:
+    said = server.run("trace", "--after", "2026-01-01")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "MESSAGE-ID" in said.stderr
+    assert server.run("trace", "--before", "yesterday", "a@b").returncode == 2

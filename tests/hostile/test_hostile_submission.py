@@ -12,6 +12,7 @@ import pytest
 
 from duckmail.errors import InvalidInput, NotPermitted
 from duckmail.mime.outgoing import MAX_BODY, MAX_HEADER
+from duckmail.services.submission import Arrival
 from protocols.net.connection import Connection
 from protocols.submission.settings import SubmissionSettings
 from tests.support.hostile import Wire
@@ -177,6 +178,7 @@ async def test_a_line_without_an_end_is_not_kept(house: SubmissionHouse) -> None
         assert (await client.ask(LOGIN)).startswith("235")
 
 
+ARRIVAL = Arrival("ESMTPSA")
 NASTY = [
     pytest.param(b"From: " + b"(" * (MAX_BODY - 10), id="comments-in-comments"),
     pytest.param(b"From: " + b"(" * 150_000, id="a-long-field"),
@@ -203,7 +205,7 @@ async def test_h7_what_header_cost(house: SubmissionHouse, header: bytes, rewrit
     bound is for slow machines: a quadratic look at 64 KB takes more than a minute."""
     raw = bytearray(header + b"\r\nMessage-ID: <1@x>\r\nDate: x\r\n\r\nbody\r\n")
     submission = house.submission(rewrite=rewrite)
-    sender = await submission.sender(house.principal("anna"), "anna@example.com")
+    sender = await submission.sender(house.principal("anna"), "anna@example.com", ARRIVAL)
     cost = float("inf")
     for _ in range(3):
         begun = time.thread_time()
@@ -222,7 +224,7 @@ async def test_h6_h8_patterns(house: SubmissionHouse) -> None:
     await house.change("anna", from_whitelist=patterns)
     try:
         submission = house.submission()
-        user = (await submission.sender(house.principal("anna"), "")).user
+        user = (await submission.sender(house.principal("anna"), "", ARRIVAL)).user
         address = "a" * 250 + "@example.net"
         begun = time.thread_time()
         assert not await submission._senders.allows(user, address)

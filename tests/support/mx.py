@@ -24,6 +24,7 @@ from duckmail.services.reception.reception import Parts, Policy, Reception
 from duckmail.services.recipients import Resolver
 from duckmail.services.sorting import Sorting
 from duckmail.services.srs import Srs
+from duckmail.services.tracing import Tracing
 from protocols.mx.server import MxServer
 from protocols.mx.settings import MxSettings
 from storage.redis.counters import Counters
@@ -79,6 +80,7 @@ class MxHouse:
         greylist: float = 0.0,
         blocklists: Sequence[str] = (),
         counters: Counters | None = None,
+        tracing: Tracing | None = None,
     ) -> Reception:
         house, counted = self.house, counters or Counters(None)
         verifier = Verifier(self.dns, house.pool, MailauthPolicy(HOSTNAME, 60.0))
@@ -91,6 +93,7 @@ class MxHouse:
             blocklists=Blocklists(self.dns, map(Zone.parse, blocklists)),
             notices=Notices(house.queue, house.store.contents, HOSTNAME),
             threads=house.pool,
+            tracing=tracing,
         )
         return Reception(parts, Policy(HOSTNAME, HOSTNAME, f"postmaster@{HOSTNAME}", dmarc))
 

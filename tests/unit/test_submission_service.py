@@ -61,9 +61,9 @@ async def submit(
     **envelope: object,
 ) -> str:
     service = service or house.submission()
-    who = await service.sender(house.principal("anna"), sender)
+    who = await service.sender(house.principal("anna"), sender, arrival)
     given = OutboundEnvelope("ignored@example.com", **envelope)  # type: ignore[arg-type]
-    return await service.submit(who, given, recipients or TO, bytearray(raw), arrival)
+    return await service.submit(who, given, recipients or TO, bytearray(raw))
 
 
 async def octets(house: SubmissionHouse, raw: bytes, **options: object) -> bytes:
@@ -263,7 +263,7 @@ async def test_rewriting_does_not_choose_between_two_from_fields(house: Submissi
 )
 async def test_recipients(house: SubmissionHouse, address: str, error: type[Exception] | None) -> None:
     service = house.submission()
-    sender = await service.sender(house.principal("anna"), "anna@example.com")
+    sender = await service.sender(house.principal("anna"), "anna@example.com", ARRIVAL)
     if error is None:
         await service.recipient(sender, address, 1000)
     else:
@@ -284,7 +284,7 @@ async def test_who_may_not_send_any_more(
 ) -> None:
     await house.change("anna", **change)
     with pytest.raises(AccountDisabled):
-        await house.submission().sender(house.principal("anna"), "anna@example.com")
+        await house.submission().sender(house.principal("anna"), "anna@example.com", ARRIVAL)
     await house.change("anna", **back)
 
 
@@ -300,7 +300,7 @@ async def test_recipients_of_a_day(house: SubmissionHouse) -> None:
     service = house.submission()
     await submit(house, recipients=[QueueRecipient(f"{number}@x.example") for number in range(3)])
     assert await used(house) == 3
-    sender = await service.sender(house.principal("anna"), "anna@example.com")
+    sender = await service.sender(house.principal("anna"), "anna@example.com", ARRIVAL)
     assert sender.left == 2
     await service.recipient(sender, "1@x.example", named=1)
     with pytest.raises(LimitReached):

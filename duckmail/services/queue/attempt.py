@@ -17,7 +17,7 @@ from duckmail.mime.dsn import Action
 from duckmail.mime.header import Lookup, decode
 from duckmail.model.account import User
 from duckmail.model.queue import CannotFit, Letter, Notify, Origin, Outcome, QueueRecipient, State
-from duckmail.model.trace import Step
+from duckmail.model.trace import Step, story_id
 from duckmail.runtime import metrics
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.budget import OctetBudget
@@ -291,7 +291,8 @@ class Attempt:
     def _trace(self, settled: Sequence[QueueRecipient], outcomes: Sequence[Outcome] = (), seconds: float = 0.0) -> None:
         if self._tools.tracing is not None:
             about = attempted(self._message, settled, outcomes, seconds)
-            self._tools.tracing.note(Step.ATTEMPT, self._message_id, self._message.user, about)
+            name = story_id(self._message_id, self._message.content)
+            self._tools.tracing.note(Step.ATTEMPT, name, self._message.user, about)
 
     def _log(self, positions: Sequence[int], outcomes: Sequence[Outcome], seconds: float) -> None:
         if not outcomes:

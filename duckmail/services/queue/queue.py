@@ -11,7 +11,7 @@ from duckmail.errors import InvalidInput, LimitReached
 from duckmail.mime.dsn import Action
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
-from duckmail.model.trace import Step
+from duckmail.model.trace import Step, story_id
 from duckmail.runtime import metrics
 from duckmail.services.queue.reports import Reports
 from duckmail.services.tracing import LONGEST_LIST, Tracing
@@ -136,7 +136,8 @@ class Queue:
         for mail in mails:
             metrics.QUEUED[mail.origin.value].inc()
             if self._tracing is not None:
-                self._tracing.note(Step.QUEUED, mail.message_id, mail.user, _about(mail))
+                name = story_id(mail.message_id, mail.content.id)
+                self._tracing.note(Step.QUEUED, name, mail.user, _about(mail))
         if any(mail.due is None for mail in mails):
             self.woken()
 

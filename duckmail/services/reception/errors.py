@@ -1,5 +1,7 @@
 """Why mail is refused, beside the reasons that all deliveries have."""
 
+from collections.abc import Mapping
+
 from duckmail.errors import NotPermitted, RateLimited, TemporaryError
 
 
@@ -35,3 +37,16 @@ class Greylisted(RateLimited):
 
 class Deferred(TemporaryError):
     default = "This message cannot be taken now, try again later"
+
+
+# What is counted and told of, in the words of `metrics.MX_REFUSED`.
+REASONS: Mapping[type, str] = {
+    TooFast: "rate",
+    Greylisted: "greylisted",
+    Deferred: "deferred",
+    RelayDenied: "relay",
+    BadName: "name",
+    Listed: "listed",
+    Disowned: "dmarc",
+    SpamRefused: "spam",
+}

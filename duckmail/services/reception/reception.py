@@ -12,23 +12,31 @@ from datetime import UTC, datetime
 from duckmail.errors import DuckmailError, InvalidInput, NotFound, Unavailable
 from duckmail.mime import received
 from duckmail.mime.dsn import Action, Entry
-from duckmail.mime.header import Lookup, decode
 from duckmail.model.address import split
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.queue import NOTIFY_DEFAULT, Notify, OutboundEnvelope
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
-from duckmail.services.delivery import HASH_INLINE, LOOKUP_SECONDS, Delivery, block_of, header_of, identifies_itself
-from duckmail.services.deliverytrace import arrival, tell_refused
+from duckmail.services.delivery import (
+    HASH_INLINE,
+    LOOKUP_SECONDS,
+    Delivery,
+    block_of,
+    header_of,
+    identifies_itself,
+    message_id_of,
+)
+from duckmail.services.deliverytrace import tell_refused
 from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.reception.blocklists import Blocklists
 from duckmail.services.reception.caller import Caller
 from duckmail.services.reception.cleaning import cleaned, readable
-from duckmail.services.reception.errors import Deferred, Disowned, Listed, RelayDenied, SpamRefused
+from duckmail.services.reception.errors import Deferred, Disowned, Greylisted, Listed, RelayDenied, SpamRefused
 from duckmail.services.reception.gate import Gate
 from duckmail.services.reception.greylist import Greylist
 from duckmail.services.reception.notices import Concern, Notices
 from duckmail.services.recipients import Resolver
+from duckmail.services.refusals import Stage, tell_unread, told
 from duckmail.services.tracing import Tracing
 
 POSTMASTER = "postmaster"
@@ -79,11 +87,18 @@ class Reception:
 
     async def name(self, caller: Caller, given: str) -> None:
         """What EHLO has said. Raises: BadName."""
-        await self._parts.gate.name(caller, given)
+        caller.helo = given
+        with told(self._parts.tracing, Stage.NAME, _seen(caller)):
+            await self._parts.gate.name(caller, given)
 
-    async def message(self, caller: Caller) -> None:
+    async def message(self, caller: Caller, sender: str = "") -> None:
         """A message begins. Raises: TooFast."""
-        await self._parts.gate.message(caller)
+        with told(self._parts.tracing, Stage.SENDER, _seen(caller, sender)):
+            await self._parts.gate.message(caller)
+
+    def unread(self, caller: Caller, sender: str, recipients: Sequence[Recipient], text: str, size: int) -> None:
+        """A message was thrown away, or not looked at; the client was told `text`."""
+        tell_unread(self._parts.tracing, _seen(caller, sender, size), recipients, text)
 
     async def recipient(
         self, caller: Caller, sender: str, address: str, size: int = 0, notify: Notify = NOTIFY_DEFAULT
@@ -95,19 +110,27 @@ class Reception:
             Listed: a block list has the client. Greylisted: it has to come again.
             NotFound, AccountDisabled, OverQuota, RateLimited, Unavailable: as `Delivery.recipient`.
         """
+        with told(self._parts.tracing, Stage.RECIPIENT, _seen(caller, sender, size), address):
+            return replace(await self._recipient(caller, sender, address, size), notify=notify)
+
+    async def _recipient(self, caller: Caller, sender: str, address: str, size: int) -> Recipient:
         local, domain = split(address)
         ours = await self._is_ours(address, domain)
         if local.lower() == POSTMASTER and (ours or domain.lower() == self._policy.hostname.lower()):
             # RFC 5321 §4.5.1: mail for postmaster is taken from everybody, those who are refused otherwise not least.
-            return replace(await self._postmaster(address, size), notify=notify)
+            return await self._postmaster(address, size)
         if not ours:
             raise RelayDenied(recipient=address)
         listing = await self._parts.blocklists.listing(caller)
         if listing.refused_by:
             raise Listed(f"{caller.address} is listed by {listing.refused_by}")
         found = await self._parts.delivery.recipient(address, size)
-        await self._parts.greylist.require_known(caller, sender, address)
-        return replace(found, notify=notify)
+        try:
+            await self._parts.greylist.require_known(caller, sender, address)
+        except Greylisted as error:
+            error.fields["account"] = found.owner
+            raise
+        return found
 
     async def _is_ours(self, address: str, domain: str) -> bool:
         """Raises: Unavailable."""
@@ -138,18 +161,17 @@ class Reception:
             raw: with CRLF line ends; is used up.
 
         Raises:
-            Disowned, SpamRefused, Deferred, InvalidInput: nobody has it.
+            InvalidInput, Disowned, SpamRefused, Deferred: nobody has it.
             DuckmailError: temporary: somebody does not have it; who does gets it once, if it comes again. Else nobody
                 has it, or some do and the sender cannot be told of the others but by this.
         """
-        if not readable(raw):
-            raise InvalidInput("The header section is too long, or has lines without CRLF")
         key = await self._key(raw)
         recipients = [each.recipient for each in named]
         try:
             inspected = await self._inspect(caller, envelope, recipients, raw)
         except DuckmailError as error:
-            self._refused(envelope, recipients, raw, error)
+            if self._parts.tracing is not None:
+                tell_refused(self._parts.tracing, message_id_of(raw), envelope, recipients, error, size=len(raw))
             raise
         line, server = self._received(envelope, recipients), self._policy.server
         if len(block_of(raw)) <= HEADER_INLINE:
@@ -175,17 +197,12 @@ class Reception:
             return hashlib.sha256(raw).digest()
         return await self._parts.threads.run(lambda: hashlib.sha256(raw).digest())
 
-    def _refused(
-        self, envelope: Envelope, recipients: Sequence[Recipient], raw: bytes | bytearray, error: DuckmailError
-    ) -> None:
-        if self._parts.tracing is not None:
-            message_id = decode(Lookup(block_of(raw)[:HEADER_INLINE]).first(b"message-id") or b"")
-            tell_refused(self._parts.tracing, message_id, arrival(envelope, len(raw)), recipients, error)
-
     async def _inspect(
         self, caller: Caller, envelope: Envelope, recipients: Sequence[Recipient], raw: bytes | bytearray
     ) -> Inspected:
-        """Raises: Disowned, SpamRefused, Deferred."""
+        """Raises: InvalidInput, Disowned, SpamRefused, Deferred."""
+        if not readable(raw):
+            raise InvalidInput("The header section is too long, or has lines without CRLF")
         addresses = [each.address for each in recipients]
         found = await self._parts.inspection.inspect(envelope, addresses, raw, block_of(raw))
         policy, checked = self._policy, found.checked
@@ -229,3 +246,16 @@ class Reception:
         for action, entries in ((Action.FAILED, failed), (Action.DELIVERED, taken)):
             if entries:
                 await self._parts.notices.tell(concern, action, entries)
+
+
+def _seen(caller: Caller, sender: str = "", size: int = 0) -> Envelope:
+    """What is known of a message that is not there yet. `size`: octets as declared."""
+    return Envelope(
+        sender,
+        "SMTP",
+        host=caller.address,
+        helo=caller.helo,
+        size=size,
+        connection=caller.connection,
+        direct=True,
+    )
