@@ -149,6 +149,41 @@ def body(bodystructure: bytes) -> bytes:
     return b"".join(pieces)
 
 
+def part(bodystructure: bytes, index: Index, position: int) -> bytes:
+    """What the BODYSTRUCTURE of a message says of one part of it, the node at `position`.
+
+    Raises:
+        ValueError: it is no BODYSTRUCTURE of a message with that index.
+    """
+    above = [position]
+    while (parent := index.nodes[above[-1]].parent) >= 0:
+        above.append(parent)
+    reader, at = _Reader(bodystructure, []), 0
+    for parent, child in zip(reversed(above), reversed(above[:-1]), strict=False):
+        if index.nodes[parent].kind is MULTIPART:
+            at += 1
+            for _ in range(index.children(parent).index(child)):
+                at = reader.skip(at)
+        else:  # an embedded message: media-type SP media-subtype SP body-fields SP envelope SP body
+            at = reader.skip_many(at + 1, 8) + 1
+    return bodystructure[at : reader.skip(at)]
+
+
+def decoded_part(part: bytes, octets: int, lines: int) -> bytes:
+    """The BODYSTRUCTURE of a part that has no parts, once its transfer encoding is undone (RFC 5524 §3.2).
+
+    `octets`, `lines`: of what it is then. Raises: ValueError: it is no BODYSTRUCTURE of such a part.
+    """
+    reader = _Reader(part, [])
+    encoding = reader.skip_many(1, 5) + 1
+    end = reader.skip_many(encoding, 2)
+    size = b'"BINARY" %d' % octets
+    if part.startswith(b'("TEXT" '):
+        end = reader.skip(end + 1)
+        size += b" %d" % lines
+    return part[:encoding] + size + part[end:]
+
+
 def content_type(bodystructure: bytes) -> tuple[str, dict[str, str]]:
     """The media type that a BODYSTRUCTURE begins with, and its parameters; names in lower case.
 
@@ -213,9 +248,9 @@ class _Reader:
             copied = at
             at = self.skip(at + 1)  # media-subtype
         else:
-            at = self._skip_many(at + 1, 2)  # media-type SP media-subtype
+            at = self.skip_many(at + 1, 2)  # media-type SP media-subtype
             kind = self.data[copied + 1 : at]
-            at = self._skip_many(at + 1, 5)  # body-fields
+            at = self.skip_many(at + 1, 5)  # body-fields
             if kind.startswith(b'"TEXT" '):
                 at = self.skip(at + 1)  # body-fld-lines
             elif kind in (b'"MESSAGE" "RFC822"', b'"MESSAGE" "GLOBAL"'):
@@ -229,7 +264,8 @@ class _Reader:
             at = self.skip(at + 1)
         return at + 1
 
-    def _skip_many(self, at: int, count: int) -> int:
+    def skip_many(self, at: int, count: int) -> int:
+        """The position behind so many values, with a space between two of them."""
         for _ in range(count - 1):
             at = self.skip(at) + 1
         return self.skip(at)

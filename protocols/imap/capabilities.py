@@ -115,6 +115,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("MULTIAPPEND", _logged_in, ("APPEND",)),  # RFC 3502
     Capability("CATENATE", _logged_in, ("APPEND", "REPLACE")),  # RFC 4469
     Capability("URLAUTH", _logged_in, ("GENURLAUTH", "RESETKEY", "URLFETCH")),  # RFC 4467
+    Capability("URLAUTH=BINARY", _logged_in, ("URLFETCH",)),  # RFC 5524
     Capability("REPLACE", _logged_in, ("REPLACE", "UID REPLACE")),  # RFC 8508
     Capability("BINARY", _logged_in, ("FETCH", "APPEND")),  # RFC 3516
     Capability("PREVIEW", _logged_in, ("FETCH",)),  # RFC 8970

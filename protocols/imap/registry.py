@@ -41,7 +41,8 @@ from protocols.imap.commands.subscribe import SUBSCRIBE, UNSUBSCRIBE
 from protocols.imap.commands.thread import THREAD, UID_THREAD
 from protocols.imap.commands.uidbatches import UIDBATCHES
 from protocols.imap.commands.unauthenticate import UNAUTHENTICATE
-from protocols.imap.commands.urlauth import GENURLAUTH, RESETKEY, URLFETCH
+from protocols.imap.commands.urlauth import GENURLAUTH, RESETKEY
+from protocols.imap.commands.urlfetch import URLFETCH
 
 COMMANDS: tuple[Command, ...] = (
     # RFC 3501 §6.1, §6.2: any state, before login

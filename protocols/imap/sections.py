@@ -126,8 +126,11 @@ def needs(item: Section) -> Needs:
 
 async def find(message: StoredMessage, item: Section) -> Octets | Binary | Size | None:
     """What is behind the section, None when the message has no such part. Raises: UnknownEncoding, Unavailable."""
-    if not isinstance(item, BodySection):
-        return await _binary(message, item)
+    return await octets_of(message, item) if isinstance(item, BodySection) else await _binary(message, item)
+
+
+async def octets_of(message: StoredMessage, item: BodySection) -> Octets | None:
+    """As `find`. Raises: Unavailable."""
     octets = await _whole(message, item)
     if octets is None or item.partial is None:
         return octets
@@ -141,9 +144,14 @@ async def _binary(message: StoredMessage, item: BinarySection | BinarySize) -> B
         return Size(0) if isinstance(item, BinarySize) else None
     position = find_part(message.content.index, item.path) if item.path else None
     encoding = "binary" if position is None else message.content.index.nodes[position].encoding
+    found = await decoded(source, encoding, item.partial if isinstance(item, BinarySection) else None)
+    return Size(found.size) if isinstance(item, BinarySize) else found
+
+
+async def decoded(source: Octets, encoding: str, partial: tuple[int, int] | None = None) -> Binary:
+    """`source` without its transfer encoding, of that the `partial`. Raises: UnknownEncoding, Unavailable."""
     if encoding not in ENCODINGS:
         raise UnknownEncoding
-    partial = item.partial if isinstance(item, BinarySection) else None
     first, count = partial or (0, 1 << 63)
     size = at = 0
     nul = False
@@ -152,7 +160,18 @@ async def _binary(message: StoredMessage, item: BinarySection | BinarySize) -> B
         nul = nul or b"\0" in wanted
         size += len(wanted)
         at += len(piece)
-    return Size(size) if isinstance(item, BinarySize) else Binary(source, encoding, first, size, nul)
+    return Binary(source, encoding, first, size, nul)
+
+
+async def measured(source: Octets, encoding: str) -> tuple[int, int]:
+    """Octets and lines (an unfinished last one counts) without transfer encoding, a known one. Raises: Unavailable."""
+    octets = lines = 0
+    last = b"\n"
+    async for piece in _decoded(source, encoding):
+        octets += len(piece)
+        lines += piece.count(b"\n")
+        last = piece[-1:] or last
+    return octets, lines + (last != b"\n")
 
 
 async def _decoded(source: Octets, encoding: str) -> AsyncIterator[bytes]:

@@ -15,6 +15,8 @@ from storage.views import View
 
 MAX_TOLD = 1000  # characters of a URL in a response code
 
+_NEEDS = Needs.CONTENT | Needs.HEADER | Needs.BODYSTRUCTURE
+
 
 class BadUrl(InvalidInput):
     """A URL that leads to nothing here: `code` is for the answer (RFC 4469 §4.1)."""
@@ -36,22 +38,18 @@ async def section(mail: Mail, wanted: MessageUrl, selected: Selected | None) -> 
     """The part of a message that the URL names. Raises: BadUrl, Unavailable."""
     if wanted.host is not None:
         raise BadUrl("Only URLs of this server without its name are followed", wanted.text)
-    octets = await sections.find(await message(mail, wanted, selected), wanted.section)
-    if not isinstance(octets, Octets):
+    octets = await sections.octets_of(await message(mail, wanted, selected), wanted.section)
+    if octets is None:
         raise BadUrl("There is no such part", wanted.text)
     return octets
 
 
 async def message(mail: Mail, wanted: MessageUrl, selected: Selected | None = None) -> StoredMessage:
-    """With its content. Raises: BadUrl, Unavailable."""
+    """With its content and its structure. Raises: BadUrl, Unavailable."""
     if wanted.mailbox is None:
         if selected is None:
             raise BadUrl("No mailbox is selected", wanted.text)
-        found = [
-            one
-            async for batch in mail.fetch(selected.view, [wanted.uid], Needs.CONTENT | Needs.HEADER)
-            for one in batch
-        ]
+        found = await _fetched(mail, selected.view, wanted.uid)
     else:
         found = await _elsewhere(mail, wanted, wanted.mailbox)
     if not found:
@@ -74,7 +72,7 @@ async def _elsewhere(mail: Mail, wanted: MessageUrl, path: str) -> list[StoredMe
 
 
 async def _fetched(mail: Mail, view: View, uid: int) -> list[StoredMessage]:
-    return [one async for batch in mail.fetch(view, [uid], Needs.CONTENT | Needs.HEADER) for one in batch]
+    return [one async for batch in mail.fetch(view, [uid], _NEEDS) for one in batch]
 
 
 class _Nobody:

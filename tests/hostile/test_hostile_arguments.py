@@ -37,7 +37,7 @@ PLACES: dict[str, str] = {
     "COMPRESS": "s:DEFLATE",
     "NOTIFY": "o:NONE",
     "GENURLAUTH": "s:imap://x s:INTERNAL",
-    "URLFETCH": "s:imap://x",
+    "URLFETCH": "u:imap://x",
     "GETQUOTA": "s:nobody",
     "GETQUOTAROOT": "s:INBOX",
     "GETMETADATA": "s:INBOX p:/private/comment",
@@ -53,6 +53,7 @@ RIGHT = {
     "l": ("nil", "empty-list"),
     "f": ("nil", "empty-list", "list"),
     "p": ("nil", "list"),
+    "u": ("nil", "list"),
 }
 MORE = ("ENABLE", "AUTHENTICATE", "RESETKEY", "URLFETCH")  # may have one more argument
 BEFORE_LOGIN = ("LOGIN", "AUTHENTICATE", "STARTTLS")

@@ -5,10 +5,11 @@ import pytest
 from duckmail.mime.envelope import MAX_TEXT, envelope, envelope_of
 from duckmail.mime.header import Lookup
 from duckmail.mime.imapdata import nstring, string
+from duckmail.mime.index import MESSAGE, MULTIPART
 from duckmail.mime.scan import scan
-from duckmail.mime.structure import body, bodystructure
+from duckmail.mime.structure import body, bodystructure, decoded_part, part
 from tests.support import mimegrammar
-from tests.support.corpus import HEAD
+from tests.support.corpus import HEAD, structured
 
 
 @pytest.mark.parametrize(
@@ -135,3 +136,34 @@ def test_single_fields(fields: str, key: str, expected: object) -> None:
     raw = fields.encode() + b"\r\n\r\nx"
     described = mimegrammar.bodystructure(bodystructure(raw, scan(raw)))
     assert described.get(key) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_part_of_a_structure(seed: int) -> None:
+    """Every node is found, behind embedded messages and multiparts with whatever literals."""
+    raw = structured(seed)
+    index = scan(raw)
+    whole = bodystructure(raw, index)
+    assert part(whole, index, 0) == whole
+    for position, node in enumerate(index.nodes):
+        described = part(whole, index, position)
+        if node.parent >= 0 and index.nodes[node.parent].kind is MESSAGE:  # as if it had come alone
+            inner = raw[node.header_start : node.body_end]
+            assert described == bodystructure(inner, scan(inner))
+        parsed = mimegrammar.bodystructure(described)
+        if node.kind is MULTIPART:
+            assert len(parsed["parts"]) == len(index.children(position))
+        else:
+            assert (parsed["encoding"], parsed["octets"]) == (node.encoding.upper().encode(), node.size)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        pytest.param(b"image/png", b'("IMAGE" "PNG" NIL NIL NIL "BINARY" 7 NIL NIL NIL NIL)', id="octets"),
+        pytest.param(b"text/html", b'("TEXT" "HTML" NIL NIL NIL "BINARY" 7 2 NIL NIL NIL NIL)', id="text-has-lines"),
+    ],
+)
+def test_part_without_its_encoding(kind: bytes, expected: bytes) -> None:
+    raw = b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: base64\r\n\r\nYQpiYmJiYg==\r\n"
+    assert decoded_part(bodystructure(raw, scan(raw)), 7, 2) == expected

@@ -1,31 +1,17 @@
-"""GENURLAUTH, RESETKEY and URLFETCH (RFC 4467): URLs by which others read a message or a part of it."""
+"""GENURLAUTH and RESETKEY (RFC 4467): URLs by which others read a message or a part of it."""
 
 import re
 from dataclasses import dataclass
 
-from duckmail.errors import InvalidInput, NotFound, NotPermitted, UnknownEncoding
-from duckmail.services.urlauth import permitted
-from protocols.imap import sections, urls
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.reply import Reply, bad, no, ok
-from protocols.imap.sections import Octets
 from protocols.imap.session import Session
-from protocols.imap.urls import BadUrl
 from protocols.imap.wire.parser import ParseError, Parser
-from protocols.imap.wire.response import astring
-from protocols.imap.wire.url import InvalidUrl, MessageUrl, parse
+from protocols.imap.wire.url import MAX_URLS, InvalidUrl, MessageUrl, parse, url_text
 
 INTERNAL = "INTERNAL"
-MAX_URLS = 100  # of one command
 
 _ACCESS = re.compile(r"(?:submit\+|user\+).+|authuser|anonymous", re.IGNORECASE)
-
-
-def _url(parser: Parser) -> str:
-    try:
-        return parser.astring().decode("ascii")
-    except UnicodeDecodeError:
-        raise ParseError("A URL is ASCII") from None
 
 
 def _parse_generate(parser: Parser) -> list[tuple[str, str]]:
@@ -33,7 +19,7 @@ def _parse_generate(parser: Parser) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     while not found or not parser.at_end():
         parser.sp()
-        url = _url(parser)
+        url = url_text(parser)
         parser.sp()
         found.append((url, parser.keyword()))
         if len(found) > MAX_URLS:
@@ -91,52 +77,5 @@ async def _reset(session: Session, wanted: _Reset) -> Reply:
     return ok("RESETKEY completed", "URLMECH INTERNAL")
 
 
-def _parse_fetch(parser: Parser) -> list[str]:
-    """urlfetch = "URLFETCH" 1*(SP url-full)."""
-    found: list[str] = []
-    while not found or not parser.at_end():
-        parser.sp()
-        found.append(_url(parser))
-        if len(found) > MAX_URLS:
-            raise ParseError("Too many URLs")
-    return found
-
-
-async def _fetch(session: Session, wanted: list[str]) -> Reply:
-    """RFC 4467 §7: a URL that is not valid, for whatever reason, has NIL."""
-    writer, downloads = session.writer, session.mail.downloads
-    for text in wanted:
-        await downloads.require()
-        octets = await _octets(session, text)
-        head = b"URLFETCH " + astring(text.encode("ascii"))
-        if octets is None:
-            writer.untagged(head + b" NIL")
-            continue
-        writer.begin(b"* " + head + b" ")
-        await octets.write(writer)
-        downloads.took(octets.size)
-        writer.end(b"\r\n")
-        await writer.room()
-    return ok("URLFETCH completed")
-
-
-async def _octets(session: Session, text: str) -> Octets | None:
-    try:
-        url = parse(text)
-    except InvalidUrl:
-        return None
-    if not (url.token and url.user and url.mailbox and url.access) or url.mechanism != INTERNAL:
-        return None
-    if not permitted(session.actor, url.access, url.expire):
-        return None
-    try:
-        mail = await session.services.urls.owner(url.user, url.mailbox, url.rump, url.token)
-        found = await sections.find(await urls.message(mail, url), url.section)
-    except (BadUrl, NotPermitted, NotFound, InvalidInput, UnknownEncoding):
-        return None
-    return found if isinstance(found, Octets) else None
-
-
 GENURLAUTH = command("GENURLAUTH", LOGGED_IN, _parse_generate, _generate)
 RESETKEY = command("RESETKEY", LOGGED_IN, _parse_reset, _reset)
-URLFETCH = command("URLFETCH", LOGGED_IN, _parse_fetch, _fetch)

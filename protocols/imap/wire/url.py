@@ -10,6 +10,7 @@ from protocols.imap.wire.fetch import BodySection, fetch_items
 from protocols.imap.wire.parser import ParseError, Parser
 
 MAX_URL = 8192  # octets
+MAX_URLS = 100  # of one command
 
 # imapurl = "imap://" iserver ipath-query; iserver = [iuserinfo "@"] host [":" port]
 # imessagepart = enc-mailbox [uidvalidity] iuid [isection] [ipartial]; relative ones begin with "/" or with ";UID="
@@ -49,6 +50,14 @@ class MessageUrl:
     rump: str
     mechanism: str
     token: str
+
+
+def url_text(parser: Parser) -> str:
+    """The URL that comes next in a command, as it is written. Raises: ParseError."""
+    try:
+        return parser.astring().decode("ascii")
+    except UnicodeDecodeError:
+        raise ParseError("A URL is ASCII") from None
 
 
 def parse(text: str) -> MessageUrl:
