@@ -195,3 +195,18 @@ async def test_traffic_is_counted_without_redis_and_in_batches() -> None:
     traffic.took("a", 2)
     await traffic.flush()
     assert (await traffic.used("a")).value == 3007
+
+
+async def test_what_the_day_does_not_reach_is_not_seen(house: House) -> None:
+    await house.make_user(imap_max_download=SIZE + 1)
+    lines = await filled(house, 4)
+    other, _ = await house.imap()
+    await other.ask("s SELECT INBOX", "s ")
+    told, end = await fetch(lines, "FETCH 1:4 BODY[]")
+    assert end.startswith("f NO [UNAVAILABLE]")
+    bodies = [line for line in told if "BODY[]" in line]
+    assert len(bodies) == 2
+    assert all("FLAGS (\\Seen" in line for line in bodies)
+    for each in (lines, other):
+        flags = [line for line in (await fetch(each, "FETCH 1:4 FLAGS"))[0] if "FETCH (FLAGS" in line]
+        assert ["\\Seen" in line for line in flags] == [True, True, False, False]

@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from duckmail.errors import RateLimited
 from duckmail.model.flags import SEEN
 from duckmail.model.message import FlagChange, FlagOperation
 from duckmail.model.ranges import Ranges
 from duckmail.runtime.turns import Turns
+from duckmail.services.downloads import Downloads
 from protocols.imap import limiting
 from protocols.imap.command import SELECTED, Trait, command
 from protocols.imap.fetching import Plan
@@ -74,10 +76,10 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     live, limit = limiting.highest(session, _meant(selected, arguments, uids))
     if plan.fetches:
         await session.mail.downloads.require()
-    seen: set[int] = set()
     # RFC 4314 §4: FETCH sets \Seen only for who has the s right.
+    seen = _Seen(session, selected)
     if plan.sets_seen and selected.permitted & SEEN:
-        seen = await _set_seen(session, selected, Ranges.from_sorted(live))
+        await seen.set(Ranges.from_sorted(live))
     # RFC 9738 §3.1: then from the highest to the lowest UID.
     slices = [live[max(0, end - BACKWARDS) : end] for end in range(len(live), 0, -BACKWARDS)] if limit else [live]
     written = 0
@@ -104,13 +106,34 @@ def _meant(selected: Selected, arguments: _Arguments, uids: Ranges) -> list[int]
     return [uid for uid in live if uid in changed]
 
 
-async def _set_seen(session: Session, selected: Selected, uids: Ranges) -> set[int]:
-    """Sets \\Seen on all that lack it, in one change; the UIDs changed."""
-    unseen = [uid for uid, mask in selected.masks(uids).items() if not mask & SEEN]
-    if not unseen:
-        return set()
-    change = FlagChange(FlagOperation.ADD, ("\\Seen",))
-    return set((await session.mail.store_flags(selected.view, Ranges.from_sorted(unseen), change)).changed)
+class _Seen:
+    """The messages on which this FETCH set \\Seen, as long as they are not fetched."""
+
+    def __init__(self, session: Session, selected: Selected) -> None:
+        self._session = session
+        self._selected = selected
+        self._waiting: set[int] = set()
+        self._modseq = 0
+
+    async def set(self, uids: Ranges) -> None:
+        """On all that lack it, in one change."""
+        unseen = [uid for uid, mask in self._selected.masks(uids).items() if not mask & SEEN]
+        if unseen:
+            change = FlagChange(FlagOperation.ADD, ("\\Seen",))
+            done = await self._session.mail.store_flags(self._selected.view, Ranges.from_sorted(unseen), change)
+            self._waiting, self._modseq = set(done.changed), done.modseq
+
+    def fetched(self, uid: int) -> bool:
+        """Whether this message was not \\Seen before."""
+        new = uid in self._waiting
+        self._waiting.discard(uid)
+        return new
+
+    async def take_back(self) -> None:
+        """RFC 3501 §6.4.5: \\Seen is of what was fetched. What another session has changed meanwhile stays."""
+        if self._waiting:
+            change = FlagChange(FlagOperation.REMOVE, ("\\Seen",), unchanged_since=self._modseq)
+            await self._session.mail.store_flags(self._selected.view, Ranges.from_sorted(sorted(self._waiting)), change)
 
 
 async def from_view(session: Session, selected: Selected, plan: Plan, uids: Sequence[int]) -> int:
@@ -127,7 +150,7 @@ async def from_view(session: Session, selected: Selected, plan: Plan, uids: Sequ
     return written
 
 
-async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Sequence[int], seen: set[int]) -> int:
+async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Sequence[int], seen: _Seen) -> int:
     """How many messages were written; those expunged meanwhile are left out.
 
     Raises: RateLimited: what may be fetched in a day came to its end among them.
@@ -137,14 +160,23 @@ async def _from_store(session: Session, selected: Selected, plan: Plan, uids: Se
     async for batch in session.mail.fetch(selected.view, uids, plan.needs):
         for message in batch:
             if counted:  # the first one is fetched, whatever its size: it was asked before
-                await downloads.require()
-            new = message.uid in seen
+                await _require(downloads, seen)
+            new = seen.fetched(message.uid)
             written += await plan.write(writer, selected, message, seen=new, condstore=session.condstore)
             downloads.took(plan.octets - counted)
             counted = plan.octets
             await writer.room()
             await turns.pause()
     return written
+
+
+async def _require(downloads: Downloads, seen: _Seen) -> None:
+    """Raises: RateLimited, and then what is not fetched is as it was."""
+    try:
+        await downloads.require()
+    except RateLimited:
+        await seen.take_back()
+        raise
 
 
 FETCH = command("FETCH", SELECTED, lambda parser: _parse(parser, uid=False), _run, Trait.NO_EXPUNGE | Trait.NUMBERED)
