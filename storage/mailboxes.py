@@ -149,12 +149,16 @@ class Mailboxes:
         """By user id; a user without an INBOX is absent."""
         query = {"user": {"$in": [object_id(user) for user in users]}}
         async with operation():
-            documents = await self._mailboxes.find(query, {"user": 1, "path": 1, "size": 1}).to_list(None)
+            documents = await self._mailboxes.find(query, {"user": 1, "path": 1, "size": 1, "messages": 1}).to_list(
+                None
+            )
         used: dict[ObjectId, int] = {}
+        messages: dict[ObjectId, int] = {}
         for document in documents:
             used[document["user"]] = used.get(document["user"], 0) + int(document["size"])
+            messages[document["user"]] = messages.get(document["user"], 0) + int(document["messages"])
         return {
-            str(document["user"]): Inbox(str(document["_id"]), used[document["user"]])
+            str(document["user"]): Inbox(str(document["_id"]), used[document["user"]], messages[document["user"]])
             for document in documents
             if document.get("path") == INBOX
         }
@@ -176,6 +180,21 @@ class Mailboxes:
             cursor = await self._mailboxes.aggregate(pipeline)
             rows = await cursor.to_list(None)
         return int(rows[0]["used"]) if rows else 0
+
+    async def held(self, user: str) -> tuple[int, int, int]:
+        """Octets, messages and mailboxes of the account. Raises: Unavailable."""
+        there = {"$cond": [{"$ne": [{"$type": "$path"}, "missing"]}, 1, 0]}  # the rest are deleted
+        sums = {"octets": {"$sum": "$size"}, "messages": {"$sum": "$messages"}, "mailboxes": {"$sum": there}}
+        pipeline: list[Document] = [{"$match": {"user": object_id(user)}}, {"$group": {"_id": None, **sums}}]
+        async with operation():
+            cursor = await self._mailboxes.aggregate(pipeline)
+            rows = await cursor.to_list(None)
+        return (int(rows[0]["octets"]), int(rows[0]["messages"]), int(rows[0]["mailboxes"])) if rows else (0, 0, 0)
+
+    @property
+    def most(self) -> int:
+        """Mailboxes that an account may have."""
+        return self._settings.given("const:max:mailboxes", MAX_MAILBOXES)
 
     async def stamps(self, users: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Of each account a value that differs when a mailbox, or the folder tree, has changed. Raises: Unavailable."""
@@ -353,7 +372,7 @@ class Mailboxes:
     async def _check_number(self, owner: ObjectId, session: AsyncClientSession) -> None:
         """Raises: LimitReached."""
         living = await self._mailboxes.count_documents({"user": owner, "path": {"$exists": True}}, session=session)
-        if living >= self._settings.given("const:max:mailboxes", MAX_MAILBOXES):
+        if living >= self.most:
             raise LimitReached("The account has its maximum number of mailboxes")
         if await self._mailboxes.count_documents({"user": owner}, session=session) >= living + MAX_STUBS:
             raise LimitReached("The account has deleted too many mailboxes lately")

@@ -12,6 +12,7 @@ from bson.objectid import ObjectId
 from redis.asyncio import Redis
 
 from duckmail.errors import DuckmailError, Unavailable
+from duckmail.model.account import Quota
 from duckmail.model.events import SILENT, Events
 from duckmail.model.message import Appended, Content, NewMessage, StoredMessage
 from duckmail.model.settings import Settings
@@ -301,11 +302,11 @@ class Store:
         user: str,
         mailbox: str,
         messages: Sequence[NewMessage],
-        quota: int,
+        quota: Quota,
         *,
         queued: Sequence[Document] = (),
     ) -> list[Appended]:
-        """All of them or none. `quota`: octets the account may use, 0 for no limit. `queued`: of `storage.queue`, put
+        """All of them or none. `quota`: what the account may hold. `queued`: of `storage.queue`, put
         into the outbound queue in the same commit.
 
         Raises: NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
@@ -316,7 +317,7 @@ class Store:
         results: list[Appended] = await self.committer.submit(change)
         return results
 
-    async def replace(self, source: Key, uid: int, target: Key, new: NewMessage, quota: int) -> Appended:
+    async def replace(self, source: Key, uid: int, target: Key, new: NewMessage, quota: Quota) -> Appended:
         """Appends to `target` and takes `uid` out of `source`, both or neither.
 
         Raises: NoSuchMessage, NotFound, OverQuota, LimitReached, Unavailable, CommitUnknown.
@@ -328,7 +329,7 @@ class Store:
         return appended
 
     async def restore(
-        self, user: str, mailbox: str, ids: Sequence[str], quota: int, rewritten: Rewritten | None = None
+        self, user: str, mailbox: str, ids: Sequence[str], quota: Quota, rewritten: Rewritten | None = None
     ) -> list[tuple[str, int]]:
         """Archived messages come back into a mailbox, at most `changes.restore.MOST`; (id, UID) of those there were.
 
@@ -361,7 +362,7 @@ class Store:
         await self.contents.insert_many([prepared])
         return content_fields(message, prepared)
 
-    async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
+    async def append_many(self, items: Sequence[tuple[str, str, NewMessage, Quota]]) -> list[Appended | DuckmailError]:
         """(user, mailbox, message, quota) each on its own, together in as few transactions as can be."""
         if len(items) == 1:  # nearly every delivery: it needs no task of its own
             user, mailbox, new, quota = items[0]

@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import DuckmailError, InvalidInput, Unavailable
+from duckmail.model.account import NO_QUOTA
 from duckmail.model.flags import to_names
 from duckmail.model.message import NewMessage
 from storage import transferkinds
@@ -277,7 +278,7 @@ class Import:
         flags, prefix = tuple(map(str, entry.get("flags", ()))), bytes(entry.get("prefix", b""))
         prepared = await self._store.contents.prepare(raw)
         new = NewMessage(prepared, flags, entry["idate"], prefix)
-        change = Append(Key(entry["user"], entry["mailbox"]), [(new, prepared)], 0)
+        change = Append(Key(entry["user"], entry["mailbox"]), [(new, prepared)], NO_QUOTA)
         change.ids = [entry["_id"]]
         try:
             (appended,) = await self._store.committer.submit(change)

@@ -75,6 +75,7 @@ _LISTS: Mapping[str, str] = {
 }
 _LIMITS: Mapping[str, str] = {
     "quota": "quota",
+    "messages": "maxMessages",
     "recipients": "recipients",
     "forwards": "forwards",
     "filters": "filters",

@@ -248,7 +248,7 @@ def _services(ground: _Ground) -> Services:
     task_list = TaskList(store.task_records)
     around = _around(ground, queue, task_list, register)
     messages = message_services(store, around)
-    quotas, audits = Quotas(store, task_list), Audits(store, task_list)
+    quotas, audits = Quotas(store, task_list, config.limits.quota), Audits(store, task_list)
     certificates = Certificates(store.certs, ground.sealer, threads, problem, task_list)
     acme = Acme(store.acme, certificates, ground.authority, ground.sealer, task_list)
     sts = Policies(store.sts_policies, ground.outside.dns, ground.outside.http)

@@ -7,10 +7,28 @@ from duckmail.model.credentials import ScramVerifier
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What the mailboxes of an account may hold together; 0 for no limit."""
+
+    octets: int = 0
+    messages: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.octets or self.messages)
+
+    def allows(self, octets: int, messages: int) -> bool:
+        return not (0 < self.octets < octets or 0 < self.messages < messages)
+
+
+NO_QUOTA = Quota()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
-    """Per-account limits; 0 stands for the server's default. Traffic in octets per 24 h."""
+    """Per-account limits; 0 stands for the server's default. Traffic in octets a day; `messages` in all mailboxes."""
 
     quota: int = 0
+    messages: int = 0
     recipients: int = 0
     forwards: int = 0
     filters: int = 0
@@ -108,9 +126,10 @@ class User:
         """The account's limits, with the server's wherever it has none of its own."""
         return self.limits.over(self.defaults)
 
-    def quota(self, otherwise: int) -> int:
-        """Octets of mail; `otherwise` where neither the account nor the settings say; 0 for no limit."""
-        return self.limits.quota or self.defaults.quota or otherwise
+    def quota(self, otherwise: int) -> Quota:
+        """`otherwise`: octets, where neither the account nor the settings say; 0 for no limit."""
+        octets = self.limits.quota or self.defaults.quota or otherwise
+        return Quota(octets, self.limits.messages or self.defaults.messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from duckmail.errors import DuckmailError
+from duckmail.model.account import NO_QUOTA, Quota
 from duckmail.model.message import Appended
 from duckmail.model.queue import NOTIFY_DEFAULT, Notify
 from duckmail.model.rules import Rules
@@ -46,7 +47,7 @@ class Envelope:
 class Recipient:
     """A resolved recipient: `address` as the sender wrote it, `account` the id of the user it belongs to.
 
-    `inbox`: the id of its INBOX. `quota`: octets that this account may use, 0 when no limit is within reach.
+    `inbox`: the id of its INBOX. `quota`: what this account may hold, as far as a limit is within reach.
     `targets`: of an address without an INBOX, the addresses that its mail goes on to; `account` is then the address's
     own id. `bounces`: it takes mail of the null sender alone.
     `rules`: what else decides about mail of this account, None for nothing. `spam_level`: as accounts have it.
@@ -56,7 +57,7 @@ class Recipient:
     address: str
     account: str
     inbox: str = ""
-    quota: int = 0
+    quota: Quota = NO_QUOTA
     targets: tuple[str, ...] = ()
     bounces: bool = False
     rules: Rules | None = None

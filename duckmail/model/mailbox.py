@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from duckmail.errors import Cannot, InvalidInput
+from duckmail.model.account import Quota
 from duckmail.model.sharing import ALL_RIGHTS, Grant, effective
 
 INBOX = "INBOX"
@@ -70,18 +71,23 @@ class MailboxChanges:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Where an account's mail is delivered, and the octets that all its mailboxes hold."""
+    """Where an account's mail is delivered, and the octets and messages that all its mailboxes hold."""
 
     mailbox: str
     used: int
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Octets that an account's mailboxes hold, and may hold; a limit of 0 is none."""
+    """What an account has in its mailboxes, and may have. `octets`, `messages`: of all; `quota` is of them.
+    `mailboxes`: how many, of at most `most`."""
 
-    used: int
-    limit: int
+    octets: int
+    messages: int
+    mailboxes: int
+    quota: Quota
+    most: int
 
 
 def normalise_path(path: str) -> str:

@@ -75,6 +75,13 @@ SETTINGS: Sequence[Setting] = (
         "size",
     ),
     Setting(
+        "const:max:messages",
+        "Messages of an account",
+        "Messages in the mailboxes of an account without a limit of its own. 0: no limit",
+        0,
+        "number",
+    ),
+    Setting(
         "const:max:recipients",
         "Recipients a day",
         "Recipients a day of an account without a limit of its own. 0: the default",
@@ -181,6 +188,7 @@ class Settings:
         self._stored = {key: value for key, value in stored.items() if _fits(key, value)}
         self.limits = Limits(
             quota=self.given("const:max:storage"),
+            messages=self.given("const:max:messages"),
             recipients=self.given("const:max:recipients"),
             forwards=self.given("const:max:forwards"),
             filters=self.given("const:max:filters"),

@@ -11,7 +11,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from duckmail.errors import (
@@ -24,7 +24,7 @@ from duckmail.errors import (
     Unavailable,
 )
 from duckmail.mime.header import Lookup, decode
-from duckmail.model.account import DEFAULT_LIMITS, User
+from duckmail.model.account import DEFAULT_LIMITS, Quota, User
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, NewMessage
@@ -108,7 +108,7 @@ class MessageStore(Protocol):
     def contents(self) -> Contents: ...
 
     async def append_many(
-        self, items: Sequence[tuple[str, str, NewMessage, int]], /
+        self, items: Sequence[tuple[str, str, NewMessage, Quota]], /
     ) -> list[Appended | DuckmailError]: ...
 
 
@@ -236,11 +236,12 @@ class Delivery:
             raise AccountDisabled("This account receives no mail", account=record.user)
         if account.inbox is None:
             raise Unavailable(account=record.user, reason="no INBOX")
-        quota = account.user.quota(self._quota)
-        if quota and (account.inbox.used >= quota or account.inbox.used + size > quota):
+        quota, inbox = account.user.quota(self._quota), account.inbox
+        # Even a message that no size was declared of needs an octet.
+        if not quota.allows(inbox.used + max(size, 1), inbox.messages + 1):
             raise OverQuota("Mailbox full", account=record.user)
-        if quota - account.inbox.used >= AMPLE_ROOM:
-            quota = 0
+        if quota.octets - inbox.used >= AMPLE_ROOM:
+            quota = replace(quota, octets=0)
         received = (account.user.limits.received_max or self._received) if self._received else 0
         if self._arrivals is not None:
             self._arrivals.check(record.user, received)
@@ -333,7 +334,7 @@ class Delivery:
         first: dict[str, Recipient] = {}
         for recipient in recipients:
             first.setdefault(recipient.account, recipient)
-        items: list[tuple[str, str, NewMessage, int]] = []
+        items: list[tuple[str, str, NewMessage, Quota]] = []
         sorted_: list[tuple[Recipient, NewMessage]] = []
         for account, recipient in first.items():
             key = delivery_key(account, envelope.sender, digest) if digest else None

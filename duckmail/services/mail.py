@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, Unavailable
 from duckmail.model import search
-from duckmail.model.account import Principal, User
+from duckmail.model.account import Principal, Quota, User
 from duckmail.model.flags import DELETED
 from duckmail.model.mailbox import INBOX, Mailbox, Usage, normalise_path
 from duckmail.model.message import (
@@ -95,7 +95,7 @@ class Mail(MailboxTree):
     async def usage(self, owner: str = "") -> Usage:
         """Of the account, or of the owner of a mailbox that it may read. Raises: Unavailable."""
         user = owner or self._user
-        return Usage(await self._store.mailboxes.used(user), await self._quota(user))
+        return Usage(*await self._store.mailboxes.held(user), await self._quota(user), self._store.mailboxes.most)
 
     async def deleted_size(self, mailbox: Mailbox) -> int:
         """Octets that expunging it would free. Raises: NotFound, NotPermitted, Unavailable."""
@@ -203,7 +203,7 @@ class Mail(MailboxTree):
             raise RateLimited(f"Upload was rate limited. Try again in {expires_in(count.ttl)}", limit=most)
         return user if owner == self._user else await self._store.users.get(owner)
 
-    async def _quota(self, owner: str) -> int:
+    async def _quota(self, owner: str) -> Quota:
         user: User = await self._store.users.get(owner)
         return user.quota(self._default_quota)
 

@@ -1,4 +1,7 @@
-"""Counting an account's mail anew. Counters cannot drift by themselves; this is for damage from outside."""
+"""What an account holds of what it may hold, and counting it anew.
+
+Counters cannot drift by themselves; counting is for damage from outside.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,6 +10,7 @@ from typing import Any
 
 from duckmail.errors import NotFound
 from duckmail.model.account import Principal
+from duckmail.model.mailbox import Usage
 from duckmail.services.access import SYSTEM, require_account, require_server
 from duckmail.services.tasks.runner import Handler, Run
 from duckmail.services.tasks.tasks import TaskList
@@ -25,10 +29,24 @@ class Reset:
 
 
 class Quotas:
-    def __init__(self, store: Store, tasks: TaskList) -> None:
+    def __init__(self, store: Store, tasks: TaskList, default: int = 0) -> None:
+        """`default`: octets of accounts without their own, 0 for no limit."""
         self._store = store
         self._tasks = tasks
+        self._default = default
         self.handlers: Mapping[str, Handler] = {"quota-reset": self._reset_all}
+
+    async def usage(self, user: str, by: Principal) -> Usage:
+        """Raises: NotFound, NotPermitted, Unavailable."""
+        require_account(by, user)
+        account = await self._store.users.get(user)
+        mailboxes = self._store.mailboxes
+        return Usage(*await mailboxes.held(user), account.quota(self._default), mailboxes.most)
+
+    async def limit(self, user: str, messages: int, by: Principal) -> None:
+        """Messages that the account may hold; 0 for the server's limit. Raises: NotFound, NotPermitted, Unavailable."""
+        require_server(by)
+        await self._store.users.update(user, {"messages": messages})
 
     async def reset_all(self, by: Principal) -> str:
         """The task that counts the mail of all accounts anew. Raises: NotPermitted, Unavailable."""

@@ -31,7 +31,7 @@ from duckmail.mime import outgoing
 from duckmail.mime.address import addresses as address_list
 from duckmail.mime.header import decode
 from duckmail.mime.outgoing import Malformed, Outgoing
-from duckmail.model.account import Principal, User
+from duckmail.model.account import NO_QUOTA, Principal, Quota, User
 from duckmail.model.composition import Action, Composition
 from duckmail.model.flags import DRAFT, to_names
 from duckmail.model.mailbox import Mailbox
@@ -118,7 +118,7 @@ class _Mail:
     recipients: Sequence[str]
     flags: tuple[str, ...]
     details: Details
-    quota: int
+    quota: Quota
     due: datetime | None = None
     key: bytes | None = None
 
@@ -239,7 +239,7 @@ class Sending:
             key = hashlib.sha256(b"draft\0" + str(document["_id"]).encode()).digest()
             # It leaves as much room as it takes.
             mail = _Mail(
-                raw, _from(message), recipients, tuple(dict.fromkeys((*flags, "\\Seen"))), details, 0, due, key
+                raw, _from(message), recipients, tuple(dict.fromkeys((*flags, "\\Seen"))), details, NO_QUOTA, due, key
             )
             sent = await self._send(account, target, mail)
         await self._afterwards(user, self._forget(user, mailbox, uid), "removing a draft")

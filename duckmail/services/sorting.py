@@ -26,7 +26,7 @@ from duckmail.errors import (
 from duckmail.mime.header import Lookup, decode
 from duckmail.mime.summary import Summary
 from duckmail.mime.text import decoded_text
-from duckmail.model.account import User
+from duckmail.model.account import Quota, User
 from duckmail.model.address import normalise_domain, split, view
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.model.filters import Facts, Filter, FilterAction, decide, matching
@@ -115,7 +115,7 @@ class SortingStore(Protocol):
     async def insert(self, content: Content, /) -> None: ...
 
     async def append(
-        self, user: str, mailbox: str, messages: Sequence[NewMessage], quota: int, *, queued: Sequence[Document] = ()
+        self, user: str, mailbox: str, messages: Sequence[NewMessage], quota: Quota, *, queued: Sequence[Document] = ()
     ) -> list[Appended]: ...
 
 

@@ -213,7 +213,7 @@ class Users:
         return Account(found, used.get(user, 0), self._allowed(found))
 
     def _allowed(self, user: User) -> Limits:
-        return replace(user.allowed, quota=user.quota(self._quota))
+        return replace(user.allowed, quota=user.quota(self._quota).octets)
 
     async def resolve(self, username: str, by: Principal) -> str:
         """The id of the account with this user name; case and dots do not matter. Raises: NotFound, NotPermitted."""

@@ -99,6 +99,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability("STATUS=SIZE", _logged_in, ("STATUS",)),  # RFC 8438
     Capability("QUOTA", _logged_in, ("GETQUOTA", "GETQUOTAROOT")),  # RFC 9208
     Capability("QUOTA=RES-STORAGE", _logged_in, ("GETQUOTA", "STATUS")),  # RFC 9208 §5.1
+    Capability("QUOTA=RES-MESSAGE", _logged_in, ("GETQUOTA", "STATUS")),  # RFC 9208 §5.2
+    Capability("QUOTA=RES-MAILBOX", _logged_in, ("GETQUOTA", "CREATE")),  # RFC 9208 §5.3
     Capability("METADATA", _logged_in, ("GETMETADATA", "SETMETADATA")),  # RFC 5464
     Capability("METADATA-SERVER", _logged_in, ("GETMETADATA", "SETMETADATA")),  # RFC 5464
     Capability("LIST-METADATA", _logged_in, ("LIST", "GETMETADATA")),  # RFC 9590

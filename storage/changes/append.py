@@ -9,10 +9,11 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from duckmail.errors import DuckmailError, LimitReached, NotFound, OverQuota
+from duckmail.model.account import Quota
 from duckmail.model.flags import to_mask
 from duckmail.model.message import Appended, NewMessage
 from storage.audits import copies, copy_queued
-from storage.changes.base import NEARLY_FULL, Change, Key, Outcome, Tx, keywords_to_add, tally
+from storage.changes.base import Change, Held, Key, Outcome, Tx, keywords_to_add, tally
 from storage.changes.remembered import Remembered
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
@@ -48,12 +49,12 @@ class Outdated(Exception):
 
 
 class Append(Change):
-    """One or more messages into one mailbox, all or none. `quota`: octets the account may use, 0 for no limit.
+    """One or more messages into one mailbox, all or none. `quota`: what the account may hold.
 
     `queued`: documents of the outbound queue that are inserted in the same commit.
     """
 
-    def __init__(self, key: Key, messages: Prepared, quota: int, queued: Sequence[Document] = ()) -> None:
+    def __init__(self, key: Key, messages: Prepared, quota: Quota, queued: Sequence[Document] = ()) -> None:
         super().__init__(key)
         self.queued = queued
         self.key = key
@@ -222,7 +223,7 @@ class AppendGroup:
         return {name: Int64(amount) for name, amount in total.items() if amount}
 
     async def _mailboxes(self, tx: Tx) -> dict[ObjectId, Document]:
-        """The mailboxes written, and all others of the users with a quota: their sizes make up what is used."""
+        """The mailboxes written, and all others of the users with a quota: together they are what is held."""
         limited = list({append.key.user for append in self.appends if append.quota})
         written = list(self._by_mailbox)
         query: Document = {
@@ -230,25 +231,25 @@ class AppendGroup:
             "user": {"$in": list({key.user for key in written})},
         }
         if limited:
-            query = {"$or": [query, {"user": {"$in": limited}, "size": {"$gt": 0}}]}
+            query = {"$or": [query, {"user": {"$in": limited}, "messages": {"$gt": 0}}]}
         found = await tx.mailboxes.find(query, session=tx.session).to_list(None)
         return {document["_id"]: document for document in found}
 
     def _reject(self, found: dict[ObjectId, Document]) -> None:
         """In their order: one too many takes the room of none before it. Raises: Rejected."""
-        used = self._used(found)
+        held = self._held(found)
         tables = {identifier: list(mailbox["keywords"]) for identifier, mailbox in found.items()}
         errors: dict[Append, DuckmailError] = {}
         for append in self.appends:
             user, mailbox = append.key.user, append.key.mailbox
             if "path" not in found.get(mailbox, ()):
                 errors[append] = NotFound("No such mailbox")
-            elif append.quota and used[user] + append.size > append.quota:
+            elif not held[user].plus(append.size, len(append.messages)).within(append.quota):
                 errors[append] = OverQuota()
             else:
                 try:
                     tables[mailbox] += keywords_to_add(append.flags, tables[mailbox])
-                    used[user] += append.size
+                    held[user] = held[user].plus(append.size, len(append.messages))
                 except LimitReached as error:
                     errors[append] = error
         if errors:
@@ -257,20 +258,20 @@ class AppendGroup:
     def _nearly_full(self, found: dict[ObjectId, Document]) -> list[ObjectId]:
         """The accounts that have little room left."""
         quotas = {append.key.user: append.quota for append in self.appends if append.quota}
-        used = self._used(found)
+        held = self._held(found)
         for append in self.appends:
-            used[append.key.user] += append.size
-        return [user for user, quota in quotas.items() if used[user] + NEARLY_FULL > quota]
+            held[append.key.user] = held[append.key.user].plus(append.size, len(append.messages))
+        return [user for user, quota in quotas.items() if held[user].nearly(quota)]
 
-    def _used(self, found: dict[ObjectId, Document]) -> dict[ObjectId, int]:
-        """Octets in the mailboxes found, without what this group has added to them; by account."""
-        used: dict[ObjectId, int] = {key.user: 0 for key in self._by_mailbox}
+    def _held(self, found: dict[ObjectId, Document]) -> dict[ObjectId, Held]:
+        """What is in the mailboxes found, without what this group has added to them; by account."""
+        held: dict[ObjectId, Held] = {key.user: Held() for key in self._by_mailbox}
         for mailbox in found.values():
-            used[mailbox["user"]] += int(mailbox["size"])
+            held[mailbox["user"]] = held[mailbox["user"]].plus(int(mailbox["size"]), int(mailbox["messages"]))
         for append in self.appends:
             if "path" in found.get(append.key.mailbox, ()):
-                used[append.key.user] -= append.size
-        return used
+                held[append.key.user] = held[append.key.user].plus(-append.size, -len(append.messages))
+        return held
 
     async def _add_keywords(self, tx: Tx, found: dict[ObjectId, Document]) -> None:
         for key, appends in self._by_mailbox.items():

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson.int64 import Int64
 from bson.objectid import ObjectId
@@ -11,6 +11,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import LimitReached, NoSuchMailbox
+from duckmail.model.account import Quota
 from duckmail.model.flags import DELETED, MAX_KEYWORDS, SEEN, missing_keywords
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.ranges import Ranges
@@ -25,6 +26,7 @@ CHUNK_OCTETS = 8 * 1024 * 1024
 # Octets that a quota is away from which on an account's changes are let through one at a time: what may be in flight
 # for it in all processes together. Farther away no two of them can exceed the quota between them.
 NEARLY_FULL = 64 * 1024 * 1024
+NEARLY_FULL_MESSAGES = 10_000  # the same in messages
 MEASURED = {"_id": 0, "uid": 1, "octets": {"$bsonSize": "$$ROOT"}}
 
 
@@ -38,6 +40,23 @@ class Key:
     @property
     def query(self) -> Document:
         return {"user": self.user, "mailbox": self.mailbox}
+
+
+class Held(NamedTuple):
+    """What the mailboxes of an account hold together."""
+
+    octets: int = 0
+    messages: int = 0
+
+    def plus(self, octets: int, messages: int) -> "Held":
+        return Held(self.octets + octets, self.messages + messages)
+
+    def within(self, quota: Quota) -> bool:
+        return quota.allows(self.octets, self.messages)
+
+    def nearly(self, quota: Quota) -> bool:
+        """What may be in flight could exceed the quota."""
+        return not self.plus(NEARLY_FULL, NEARLY_FULL_MESSAGES).within(quota)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from duckmail.errors import NoSuchMailbox, OverQuota, Unavailable
+from duckmail.model.account import Quota
 from duckmail.model.flags import to_names, translate
 from duckmail.model.message import CopyResult
 from duckmail.model.sharing import ALL_FLAGS
-from storage.changes.base import NEARLY_FULL, Change, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
+from storage.changes.base import Change, Held, Key, Outcome, Tx, after, keywords_to_add, tally, uid_query
 from storage.changes.given import audit, given
 from storage.changes.rewriting import Rewritten, with_content
 from storage.mongo.client import Document
@@ -30,7 +31,7 @@ class Copy(Change):
         source: Key,
         target: Key,
         uids: Sequence[int],
-        quota: int,
+        quota: Quota,
         undo: ObjectId | None = None,
         *,
         rewritten: Rewritten | None = None,
@@ -108,13 +109,13 @@ async def read_source(tx: Tx, source: Key, uids: Sequence[int]) -> tuple[list[st
     return mailbox["keywords"], found
 
 
-async def check_quota(tx: Tx, key: Key, quota: int) -> None:
-    """Raises: OverQuota when the account's mailboxes, with what this transaction added, exceed `quota` octets."""
+async def check_quota(tx: Tx, key: Key, quota: Quota) -> None:
+    """Raises: OverQuota when the account's mailboxes, with what this transaction added, hold more than they may."""
     if not quota:
         return
-    rows = await tx.mailboxes.find({"user": key.user}, {"size": 1}, session=tx.session).to_list(None)
-    used = sum(int(row["size"]) for row in rows)
-    if used > quota:
+    rows = await tx.mailboxes.find({"user": key.user}, {"size": 1, "messages": 1}, session=tx.session).to_list(None)
+    held = Held(sum(int(row["size"]) for row in rows), sum(int(row["messages"]) for row in rows))
+    if not held.within(quota):
         raise OverQuota
-    if used + NEARLY_FULL > quota:
+    if held.nearly(quota):
         await tx.alone([key.user])

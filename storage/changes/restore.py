@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
+from duckmail.model.account import Quota
 from duckmail.model.flags import to_mask
 from storage.changes.base import Change, Key, Outcome, Tx, after, keywords_to_add, tally
 from storage.changes.copy import check_quota
@@ -16,10 +17,10 @@ MOST = 150  # in one transaction: no message document is longer than about 50 KB
 
 
 class Restore(Change):
-    """`ids`: at most `MOST`. `quota`: octets the account may use, 0 for no limit. `rewritten`: those that get other
+    """`ids`: at most `MOST`. `quota`: what the account may hold. `rewritten`: those that get other
     contents. The result is (id, UID) of each, by the ids that were given."""
 
-    def __init__(self, target: Key, ids: Sequence[ObjectId], quota: int, rewritten: Rewritten | None = None) -> None:
+    def __init__(self, target: Key, ids: Sequence[ObjectId], quota: Quota, rewritten: Rewritten | None = None) -> None:
         super().__init__(target)
         self._target = target
         self._ids = ids

@@ -25,13 +25,13 @@ OTHERWISE: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "imap-messagelimit": ({"message_limit": 3}, {}),
     "imap-savelimit": ({"save_limit": 2}, {}),
 }
-QUOTAS = {"imap-quota": 10 * 1024}  # octets
+QUOTAS = {"imap-quota": {"quota": 10 * 1024}, "imap-quota-messages": {"messages": 3}}
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in DIALOGS])
 async def test_dialog(path: Path, mongo_uri: str, database_name: str, redis_url: str) -> None:
     settings, connection = OTHERWISE.get(path.stem, ({}, {}))
-    async with open_imap(mongo_uri, database_name, redis_url, per_user=4, quota=QUOTAS.get(path.stem, 0)) as house:
+    async with open_imap(mongo_uri, database_name, redis_url, per_user=4, **QUOTAS.get(path.stem, {})) as house:
         serve = house.serve(replace(SETTINGS, **settings))  # type: ignore[arg-type]
         await play(path, serve, **connection)
 

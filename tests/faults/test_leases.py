@@ -7,6 +7,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from duckmail.errors import Unavailable
+from duckmail.model.account import NO_QUOTA
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
@@ -177,7 +178,7 @@ async def test_a_copy_that_cannot_be_taken_back_now_is_taken_back_later(
 
         async def interrupted() -> None:
             async with store.undo(principal.user, other.id) as undo:
-                await submit(Copy(*keys, [1, 2], 0, undo))
+                await submit(Copy(*keys, [1, 2], NO_QUOTA, undo))
                 raise RuntimeError("in the middle")
 
         with pytest.raises(RuntimeError, match="in the middle"):

@@ -65,3 +65,18 @@ async def test_a_copy_and_an_append(mongo_uri: str, database_name: str) -> None:
             )
             assert sorted(done) == [False, True], number
             assert await one.mailboxes.used(principal.user) == quota
+
+
+async def test_there_is_room_for_one_message(mongo_uri: str, database_name: str) -> None:
+    async with (
+        open_store(mongo_uri, database_name, slot="one") as one,
+        open_store(mongo_uri, database_name, slot="other") as other,
+    ):
+        principal = await new_account(one)
+        for path in ("a", "b"):
+            await one.mailboxes.create(principal.user, path)
+        for number in range(ROUNDS):
+            await one.users.update(principal.user, {"messages": number + 1})
+            done = await asyncio.gather(outcome(Mail(one, principal), "a"), outcome(Mail(other, principal), "b"))
+            assert sorted(done) == [False, True], number
+            assert (await one.mailboxes.held(principal.user))[1] == number + 1

@@ -8,7 +8,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from duckmail.errors import CommitUnknown, Unavailable
-from duckmail.model.account import Principal
+from duckmail.model.account import NO_QUOTA, Principal
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
@@ -131,7 +131,7 @@ async def test_nobody_can_ask_whether_it_happened(store: Store, principal: Princ
     wire.lose_nothing_more()
     new = NewMessage(await mail.prepare(message(1)), delivery_key=b"k" * 32)
     inbox = await mail.mailbox("INBOX")
-    again = (await store.append_many([(principal.user, inbox.id, new, 0)]))[0]
+    again = (await store.append_many([(principal.user, inbox.id, new, NO_QUOTA)]))[0]
     assert getattr(again, "duplicate", False)
     await check(store, principal, 1)
 
@@ -147,7 +147,9 @@ async def test_no_transaction_is_left_open_by_a_cut_wire(
         wire.lose("insert", Loss.REQUEST)
         wire.lose("abortTransaction", Loss.REQUEST, MANY)
         inbox = await mail.mailbox("INBOX")
-        here = asyncio.get_running_loop().create_task(store.append(principal.user, inbox.id, [NewMessage(content)], 0))
+        here = asyncio.get_running_loop().create_task(
+            store.append(principal.user, inbox.id, [NewMessage(content)], NO_QUOTA)
+        )
         while not wire.lost:
             await asyncio.sleep(0)
         await put(Mail(other, principal), "INBOX", [3])

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from duckmail.errors import TemporaryError
-from duckmail.model.account import Principal
+from duckmail.model.account import NO_QUOTA, Principal
 from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
@@ -56,7 +56,7 @@ def changes(
     mail: Mail, store: Store, principal: Principal, contents: list[NewMessage], view: View
 ) -> list[Awaitable[object]]:
     flags = [FlagChange(FlagOperation.ADD, (f"flag{number}",)) for number in range(20)]
-    appends = [store.append(principal.user, view.mailbox.id, [content], 0) for content in contents]
+    appends = [store.append(principal.user, view.mailbox.id, [content], NO_QUOTA) for content in contents]
     return [*appends, *(mail.store_flags(view, ALL, change) for change in flags), mail.subscribe("INBOX", True)]
 
 
@@ -94,7 +94,7 @@ async def test_a_process_can_end_while_it_stands_still(mongod: Mongod) -> None:
     inbox = await store.mailboxes.by_path(principal.user, "INBOX")
     content = NewMessage(await store.contents.prepare(message(1)))
     mongod.child.send(signal.SIGSTOP)
-    work = store.append(principal.user, inbox.id, [content], 0)
+    work = store.append(principal.user, inbox.id, [content], NO_QUOTA)
     writing = asyncio.get_running_loop().create_task(ending(work))
     await asyncio.sleep(0.5)
     async with asyncio.timeout(60):
@@ -122,7 +122,7 @@ async def test_those_who_hang_up_while_it_is_away_harm_nobody(mongod: Mongod) ->
                     (
                         mail.mailboxes,
                         lambda: mail.sync(view),
-                        lambda: store.append(principal.user, view.mailbox.id, [content], 0),
+                        lambda: store.append(principal.user, view.mailbox.id, [content], NO_QUOTA),
                         lambda: mail.subscribe("INBOX", True),
                         lambda: mail.store_flags(view, ALL, FlagChange(FlagOperation.ADD, ("\\Seen",))),
                     )

@@ -47,6 +47,7 @@ async def open_imap(
     per_user: int = 10,
     budget: int = 256 * MIB,
     quota: int = 0,
+    messages: int = 0,
 ) -> AsyncIterator[ImapHouse]:
     pool = Pool("passwords", 2)
     try:
@@ -54,9 +55,8 @@ async def open_imap(
             passwords, scram = Passwords(pool), open_scram(pool)
             users = Users(store.users, store.addresses, passwords, "example.com", scram=scram)
             for name in ("anna", "bert"):
-                await users.create(
-                    NewUser(username=name, password="secret", attributes={"imap_max_connections": 1000}), SYSTEM
-                )
+                limits: dict[str, object] = {"imap_max_connections": 1000, "messages": messages}
+                await users.create(NewUser(username=name, password="secret", attributes=limits), SYSTEM)
             services = ImapServices(
                 auth=open_auth(store, users, passwords, scram),
                 sessions=open_sessions(store),

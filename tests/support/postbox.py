@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from duckmail.errors import DuckmailError, NotFound, OverQuota, Unavailable
 from duckmail.mime.index import Index
 from duckmail.model import address as addresses
-from duckmail.model.account import Limits, User
+from duckmail.model.account import Limits, Quota, User
 from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, NewMessage
 from storage.addresses import AddressRecord
@@ -100,12 +100,12 @@ class Postbox:
 
     examine = prepare
 
-    async def append_many(self, items: Sequence[tuple[str, str, NewMessage, int]]) -> list[Appended | DuckmailError]:
+    async def append_many(self, items: Sequence[tuple[str, str, NewMessage, Quota]]) -> list[Appended | DuckmailError]:
         self._ask("append", len(items))
         await self.commits.wait()
         return [self._append(*item) for item in items]
 
-    def _append(self, account: str, mailbox: str, message: NewMessage, quota: int) -> Appended | DuckmailError:
+    def _append(self, account: str, mailbox: str, message: NewMessage, quota: Quota) -> Appended | DuckmailError:
         user = self.accounts[account]
         if account not in self.filled:
             return NotFound("No such mailbox")
@@ -113,7 +113,7 @@ class Postbox:
             known = self.keys[message.delivery_key]
             return Appended(known.mailbox, known.uidvalidity, known.uid, known.id, duplicate=True)
         size = message.content.size + len(message.prefix)
-        if quota and self.filled[user.id] + size > quota:
+        if not quota.allows(self.filled[user.id] + size, 0):
             return OverQuota("Mailbox full")
         self.filled[user.id] += size
         number = len(self.stored) + 1

@@ -13,6 +13,7 @@ from duckmail.errors import (
     OverQuota,
     Unavailable,
 )
+from duckmail.model.account import Quota
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.threads import Pool
@@ -130,7 +131,7 @@ async def test_recipients(postbox: Postbox, pool: Pool, address: str, size: int,
     postbox.record("gone@b.example", user="f" * 24)
     delivery = Delivery(postbox, pool, quota=5000)
     if error is None:
-        assert (await delivery.recipient(address, size)).quota == 1000
+        assert (await delivery.recipient(address, size)).quota == Quota(1000)
     else:
         with pytest.raises(error):
             await delivery.recipient(address, size)

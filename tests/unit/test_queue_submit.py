@@ -8,6 +8,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from duckmail.errors import InvalidInput, LimitReached, NotFound, OverQuota, Unavailable
+from duckmail.model.account import NO_QUOTA, Quota
 from duckmail.model.message import NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.services.queue.queue import NewMail, SentCopy
@@ -40,7 +41,7 @@ async def test_the_copy_is_in_the_same_commit(idle: Outbound, same: bool) -> Non
     inbox = await idle.store.mailboxes.by_path(anna.user, "INBOX")
     mail = await new_mail(idle, anna.user)
     content = mail.content if same else await idle.store.contents.prepare(b"Bcc: x@far.test\r\n" + message(1))
-    identifier = await idle.queue.submit(mail, SentCopy(inbox.id, NewMessage(content, ("\\Seen",)), 0))
+    identifier = await idle.queue.submit(mail, SentCopy(inbox.id, NewMessage(content, ("\\Seen",)), NO_QUOTA))
     found = await idle.queue.get(identifier)
     assert (found.user, found.content, found.size) == (anna.user, mail.content.id, len(message(1)))
     assert len(await idle.inbox(anna)) == 1
@@ -53,9 +54,9 @@ async def test_without_room_for_the_copy_nothing_is_queued(idle: Outbound) -> No
     inbox = await idle.store.mailboxes.by_path(anna.user, "INBOX")
     mail = await new_mail(idle, anna.user)
     with pytest.raises(OverQuota):
-        await idle.queue.submit(mail, SentCopy(inbox.id, NewMessage(mail.content), 10))
+        await idle.queue.submit(mail, SentCopy(inbox.id, NewMessage(mail.content), Quota(10)))
     with pytest.raises(NotFound):
-        await idle.queue.submit(mail, SentCopy(str(ObjectId()), NewMessage(mail.content), 0))
+        await idle.queue.submit(mail, SentCopy(str(ObjectId()), NewMessage(mail.content), NO_QUOTA))
     assert await queued(idle) == 0
     await idle.queue.submit(mail)
     assert await check(idle.store) == []
@@ -67,7 +68,7 @@ async def test_a_key_is_taken_once(idle: Outbound, with_copy: bool) -> None:
     copy = None
     if with_copy:
         inbox = await idle.store.mailboxes.by_path(anna.user, "INBOX")
-        copy = SentCopy(inbox.id, NewMessage(await idle.store.contents.prepare(message(7))), 0)
+        copy = SentCopy(inbox.id, NewMessage(await idle.store.contents.prepare(message(7))), NO_QUOTA)
     first = await idle.queue.submit(await new_mail(idle, anna.user, b"k"), copy)
     assert await idle.queue.submit(await new_mail(idle, anna.user, b"k"), copy) == first
     assert await queued(idle) == 1

@@ -262,12 +262,12 @@ async def test_what_goes_to_another_account_is_its_own(house: Store, pair: tuple
 async def test_the_owner_is_charged_and_limited(house: Store, pair: tuple[Mail, Mail]) -> None:
     anna, bert = pair
     await share(anna, "lri")
-    (used_by_anna, used_by_bert) = [(await mail.usage()).used for mail in pair]
+    (used_by_anna, used_by_bert) = [(await mail.usage()).octets for mail in pair]
     users = house.database["users"]
     small = Mail(house, Principal((await bert.mailbox("INBOX")).user, "bert"), used_by_anna + used_by_bert)
     view = await small.open("INBOX", ears := Ears())
     await small.copy(view, ALL, SEEN_AS)
-    assert ((await anna.usage()).used, (await bert.usage()).used) == (used_by_anna + used_by_bert, used_by_bert)
+    assert ((await anna.usage()).octets, (await bert.usage()).octets) == (used_by_anna + used_by_bert, used_by_bert)
     for deed in (small.copy(view, ALL, SEEN_AS), small.move(view, ALL, SEEN_AS), _append(small, view)):
         with pytest.raises(OverQuota):
             await deed

@@ -9,7 +9,7 @@ from bson.int64 import Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import AlreadyExists, CommitUnknown, DuckmailError, LimitReached, OverQuota, Unavailable
-from duckmail.model.account import Principal
+from duckmail.model.account import NO_QUOTA, Principal, Quota
 from duckmail.model.message import Appended, FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
@@ -40,13 +40,13 @@ async def mail(store: Store, principal: Principal) -> Mail:
     return Mail(store, principal)
 
 
-Item = tuple[str, str, NewMessage, int]
+Item = tuple[str, str, NewMessage, Quota]
 
 
 async def item(store: Store, principal: Principal, number: int, flags: tuple[str, ...] = (), quota: int = 0) -> Item:
     inbox = await store.mailboxes.by_path(principal.user, "INBOX")
     new = NewMessage(await store.contents.prepare(message(number)), flags)
-    return principal.user, inbox.id, new, quota
+    return principal.user, inbox.id, new, Quota(quota)
 
 
 def kinds(results: list[Appended | DuckmailError]) -> list[str]:
@@ -74,7 +74,7 @@ async def test_one_message_too_many_takes_the_room_of_none_before_it(store: Stor
     size = len(message(1))
     giant = NewMessage(await store.contents.prepare(message(9, "x" * 100_000)))
     items = [await item(store, principal, number, quota=4 * size) for number in range(6)]
-    items.insert(2, (*items[0][:2], giant, 4 * size))
+    items.insert(2, (*items[0][:2], giant, Quota(4 * size)))
     results = await store.append_many(items)
     assert kinds(results) == ["Appended"] * 2 + ["OverQuota"] + ["Appended"] * 2 + ["OverQuota"] * 2
     assert await store.mailboxes.used(principal.user) == 4 * size
@@ -94,7 +94,7 @@ async def test_what_cannot_be_written_at_all_fails_alone(store: Store, principal
 async def test_a_group_has_a_limited_number_of_messages(store: Store, principal: Principal) -> None:
     """However small they are: a transaction of many thousand lasts longer than MongoDB lets it."""
     one = await item(store, principal, 1)
-    await store.append_many([(one[0], one[1], replace(one[2]), 0) for _ in range(2_500)])
+    await store.append_many([(one[0], one[1], replace(one[2]), NO_QUOTA) for _ in range(2_500)])
     counts = [
         row["messages"]
         async for row in await store.database["messages"].aggregate(
@@ -154,7 +154,9 @@ async def test_contents_are_stored_again_when_the_commit_fails(store: Store, pri
     prepared = await store.contents.prepare(message(1))
 
     async def give_up(session: AsyncClientSession) -> None:
-        append = Append(key(principal.user, (await mail.mailbox("INBOX")).id), [(NewMessage(prepared), prepared)], 0)
+        append = Append(
+            key(principal.user, (await mail.mailbox("INBOX")).id), [(NewMessage(prepared), prepared)], NO_QUOTA
+        )
         await AppendGroup([append], store.contents, Remembered()).apply(Tx(session, store.database, store.views))
         raise AlreadyExists
 
@@ -264,7 +266,7 @@ async def test_a_mailbox_in_heavy_use_can_be_renamed_and_deleted(
 
     async def deliver(number: int) -> None:
         while not stop:
-            await store.append(principal.user, box.id, [NewMessage(contents[number])], 0)
+            await store.append(principal.user, box.id, [NewMessage(contents[number])], NO_QUOTA)
 
     loop = asyncio.get_running_loop()
     tasks = [loop.create_task(deliver(number)) for number in range(8)]

@@ -8,7 +8,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from duckmail.errors import LimitReached, OverQuota, Unavailable
-from duckmail.model.account import Principal
+from duckmail.model.account import NO_QUOTA, Principal
 from duckmail.model.message import CopyResult, FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
@@ -123,7 +123,7 @@ async def test_a_copy_whose_process_died_is_taken_back(
         record = housekeeping.new_undo(keys[1], dying.lease.id)
         await store.database["undos"].insert_one(record)
         for uids in ([1, 2], [3]):
-            done: CopyResult = await dying.committer.submit(Copy(*keys, uids, 0, record["_id"]))
+            done: CopyResult = await dying.committer.submit(Copy(*keys, uids, NO_QUOTA, record["_id"]))
             assert len(done.source) == len(uids)
         await store.housekeeping.take_back()
         assert (await mail.mailbox("Copies")).messages == 4, "its owner lives"
@@ -135,7 +135,7 @@ async def test_a_copy_whose_process_died_is_taken_back(
         assert await store.database["undos"].count_documents({}) == 0
         assert await store.database["archived"].count_documents({}) == 0, "nobody asked to keep what was never there"
         with pytest.raises(Unavailable):
-            await dying.committer.submit(Copy(*keys, [4], 0, record["_id"]))
+            await dying.committer.submit(Copy(*keys, [4], NO_QUOTA, record["_id"]))
         assert await check(store) == []
 
 

@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 
 from duckmail.errors import AlreadyExists, Cannot, LimitReached, NotFound, NotPermitted, OverQuota
 from duckmail.model import search
-from duckmail.model.account import Principal
+from duckmail.model.account import NO_QUOTA, Principal, Quota
 from duckmail.model.flags import DELETED, FLAGGED, SEEN, to_names
 from duckmail.model.message import FlagChange, FlagOperation, Needs, NewMessage
 from duckmail.model.ranges import Ranges
@@ -237,9 +237,9 @@ async def test_quota_is_the_sum_of_all_mailboxes(store: Store, principal: Princi
 async def test_a_group_isolates_its_failures(store: Store, principal: Principal, mail: Mail) -> None:
     inbox = await mail.mailbox("INBOX")
     content = await mail.prepare(message(1))
-    items = [(principal.user, inbox.id, NewMessage(content), 0) for _ in range(20)]
-    items[3] = (principal.user, "f" * 24, NewMessage(content), 0)
-    items[7] = (principal.user, inbox.id, NewMessage(content), 1)
+    items = [(principal.user, inbox.id, NewMessage(content), NO_QUOTA) for _ in range(20)]
+    items[3] = (principal.user, "f" * 24, NewMessage(content), NO_QUOTA)
+    items[7] = (principal.user, inbox.id, NewMessage(content), Quota(1))
     results = await store.append_many(items)
     assert isinstance(results[3], NotFound)
     assert isinstance(results[7], OverQuota)
@@ -252,8 +252,8 @@ async def test_a_delivery_is_stored_once(store: Store, principal: Principal, mai
     inbox = await mail.mailbox("INBOX")
     new = NewMessage(await mail.prepare(message(1)), delivery_key=b"k" * 32)
     other = NewMessage(await mail.prepare(message(2)), delivery_key=b"o" * 32)
-    first = (await store.append_many([(principal.user, inbox.id, new, 0)]))[0]
-    again = await store.append_many([(principal.user, inbox.id, one, 0) for one in (new, other, new)])
+    first = (await store.append_many([(principal.user, inbox.id, new, NO_QUOTA)]))[0]
+    again = await store.append_many([(principal.user, inbox.id, one, NO_QUOTA) for one in (new, other, new)])
     assert [getattr(result, "duplicate", None) for result in again] == [True, False, True]
     assert getattr(first, "id", 1) == getattr(again[0], "id", 2)
     assert (await mail.mailbox("INBOX")).messages == 2

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from duckmail.errors import NoSuchMessage
-from duckmail.model.account import Principal
+from duckmail.model.account import Principal, Quota
 from duckmail.model.listing import ListedMessage, MessagePage
 from duckmail.model.mailbox import INBOX, Mailbox
 from duckmail.services.access import require_account
@@ -76,7 +76,7 @@ class Archive:
                 count += len(await self._to(user, target, ids, quota))
         return count
 
-    async def _to(self, user: str, target: Mailbox, ids: Sequence[str], quota: int) -> list[tuple[str, int]]:
+    async def _to(self, user: str, target: Mailbox, ids: Sequence[str], quota: Quota) -> list[tuple[str, int]]:
         """They come into a mailbox, encrypted where that one encrypts; (id, UID) of those there were."""
         rewritten: dict[str, Document] = {}
         if pub_key := await self._relocation.key(target):
@@ -91,6 +91,6 @@ class Archive:
     async def _inbox(self, user: str) -> Mailbox:
         return await self._store.mailboxes.by_path(user, INBOX)
 
-    async def _quota(self, user: str) -> int:
+    async def _quota(self, user: str) -> Quota:
         account = await self._store.users.get(user)
         return account.quota(self._default_quota)

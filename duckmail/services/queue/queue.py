@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from duckmail.errors import InvalidInput, LimitReached
 from duckmail.mime.dsn import Action
+from duckmail.model.account import Quota
 from duckmail.model.message import Appended, Content, NewMessage
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
 from duckmail.model.trace import Step, story_id
@@ -55,11 +56,11 @@ class NewMail:
 
 @dataclass(frozen=True, slots=True)
 class SentCopy:
-    """What the sender keeps. `mailbox`: its id. `quota`: octets the account may use, 0 for no limit."""
+    """What the sender keeps. `mailbox`: its id. `quota`: what the account may hold."""
 
     mailbox: str
     message: NewMessage
-    quota: int
+    quota: Quota
 
 
 def _nothing() -> None:
