@@ -7,12 +7,13 @@ import asyncio
 import os
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import pytest
 
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire.sequence import SequenceSet
+from tests.support import imap_model_search as searches
 from tests.support.imap import ImapHouse, open_imap
 from tests.support.imap_client import ImapClient
 from tests.support.imap_model import Box, Flags, Follower, applied
@@ -22,6 +23,8 @@ SEED = int(os.environ.get("DUCKMAIL_SEED", "1"))
 BOXES = ("INBOX", "Other")
 WORDS = ("pond", "reed", "swan")
 FLAGS = ("\\Seen", "\\Flagged", "\\Deleted", "\\Answered", "$Work", "$Later")
+COUNTERS = "MESSAGES UNSEEN UIDNEXT DELETED SIZE"
+MOST_FLAGS = 40  # a mailbox takes 58 keywords
 KINDS = ("", "", "CONDSTORE", "CONDSTORE QRESYNC", "CONDSTORE QRESYNC UIDONLY", "IMAP4rev2", "IMAP4rev2 CONDSTORE")
 
 
@@ -37,6 +40,7 @@ class Play:
         self._dice = dice
         self.boxes = {name: Box() for name in BOXES}
         self.followers: list[Follower] = []
+        self.names = list(FLAGS)
         self._checker = ImapClient(house)
         self.last = ""  # what was done, for the one who must find out
 
@@ -51,6 +55,7 @@ class Play:
             self.followers.append(Follower(f"{number} {kind}", client, frozenset(kind.split())))
         for name, box in self.boxes.items():
             box.modseq = (await self._status(name))["HIGHESTMODSEQ"]
+            box.stood = [0, box.modseq]
 
     async def close(self) -> None:
         for client in (self._checker, *(each.client for each in self.followers)):
@@ -78,17 +83,12 @@ class Play:
     # What must hold after each command
 
     async def _status(self, name: str) -> dict[str, int]:
-        items = "HIGHESTMODSEQ MESSAGES UNSEEN UIDNEXT DELETED"
-        (line,) = await self._checker.ok(f"STATUS {name} ({items})")
-        return {word: int(number) for word, number in re.findall(r"([A-Z]+) (\d+)", line)}
+        return _numbers(await self._checker.ok(f"STATUS {name} (HIGHESTMODSEQ {COUNTERS})"))
 
     async def _check(self, name: str) -> None:
         box, status = self.boxes[name], await self._status(name)
-        assert status["MESSAGES"] == len(box.messages)
-        assert status["UIDNEXT"] == box.uidnext
-        assert status["UNSEEN"] == sum("\\Seen" not in each.flags for each in box.messages.values())
-        assert status["DELETED"] == len(box.deleted())
-        box.stands_at(status["HIGHESTMODSEQ"])
+        box.stands_at(status.pop("HIGHESTMODSEQ"))
+        assert status == _counters(box)
 
     async def _hears(self, follower: Follower) -> None:
         """One that idles is told without asking."""
@@ -109,8 +109,22 @@ class Play:
             return "UID ", str(Ranges.from_sorted(uids))
         return "", str(Ranges.from_sorted([follower.uids.index(uid) + 1 for uid in uids]))
 
-    def _flags(self) -> Flags:
-        return frozenset(self._dice.sample(FLAGS, self._dice.randint(0, 2)))
+    def _flags(self, box: Box) -> tuple[Flags, str]:
+        """Some flags, new keywords among them, and how the command names them: case does not matter."""
+        if len(self.names) < MOST_FLAGS and self._dice.random() < 0.05:
+            self.names.append(f"$New{len(self.names)}")
+        chosen = self._dice.sample(self.names[:6] + self.names[-2:], self._dice.randint(0, 2))
+        known = [name.startswith("\\") or name in box.keywords for name in chosen]
+        sent = [
+            name.upper() if there and self._dice.random() < 0.1 else name
+            for name, there in zip(chosen, known, strict=True)
+        ]
+        return frozenset(chosen), f"({' '.join(sent)})"
+
+    def _message(self) -> tuple[str, str]:
+        """A message with its word."""
+        word = self._dice.choice(WORDS)
+        return f"Subject: {word}\r\n\r\n{self._dice.random()}\r\n", word
 
     # Actions
 
@@ -118,7 +132,7 @@ class Play:
         name, read_only = self._dice.choice(BOXES), self._dice.random() < 0.2
         box = self.boxes[name]
         follower.left()
-        past, known = "", self._dice.randint(0, box.modseq)
+        past, known = "", self._dice.choice(box.stood)
         if "QRESYNC" in follower.enabled and self._dice.random() < 0.7:
             (status,) = await self._checker.ok(f"STATUS {name} (UIDVALIDITY)")
             past = f" (QRESYNC ({status.split()[-1].rstrip(')')} {known}))"
@@ -126,16 +140,20 @@ class Play:
         assert answer.startswith(f"OK [{'READ-ONLY' if read_only else 'READ-WRITE'}]"), answer
         assert f"{len(box.messages)} EXISTS" in lines
         assert any(f"HIGHESTMODSEQ {box.modseq}]" in line for line in lines), lines
-        follower.selected(name, box, read_only=read_only)
+        follower.selected(name, box, lines, read_only=read_only)
         if past:
             self._resynchronised(box, known, lines)
 
-    def _resynchronised(self, box: Box, known: int, lines: list[str]) -> None:
-        gone = {uid for uid, at in box.expunged.items() if at > known}
+    def _vanished(self, expunged: dict[int, int], box: Box, known: int, lines: list[str]) -> None:
+        """VANISHED (EARLIER) tells of all of these that went since then."""
+        gone = {uid for uid, at in expunged.items() if at > known}
         vanished = [line.removeprefix("VANISHED (EARLIER) ") for line in lines if line.startswith("VANISHED")]
         told = {uid for line in vanished for uid in SequenceSet.parse(line.encode()).resolve(0)}
         assert gone <= told, (gone, told)
         assert not told & box.messages.keys()
+
+    def _resynchronised(self, box: Box, known: int, lines: list[str]) -> None:
+        self._vanished(box.expunged, box, known, lines)
         changed = {uid for uid, message in box.messages.items() if message.modseq > known}
         fetched = {int(found[1]) for line in lines if (found := re.search(r"FETCH \(UID (\d+)", line))}
         assert fetched == changed, (fetched, changed)
@@ -170,17 +188,40 @@ class Play:
         assert follower.told
 
     async def _append(self, follower: Follower) -> None:
-        name, flags, word = self._dice.choice(BOXES), self._flags(), self._dice.choice(WORDS)
-        message = f"Subject: {word}\r\n\r\n{self._dice.random()}\r\n"
-        uid = self.boxes[name].add(flags, word)
-        _, answer = await self.do(follower, f"APPEND {name} ({' '.join(flags)}) {{{len(message)}+}}\r\n{message}")
-        assert re.match(rf"OK \[APPENDUID \d+ {uid}\]", answer), answer
+        """One message, or two in one command (RFC 3502)."""
+        name, told, uids = self._dice.choice(BOXES), "", []
+        for _ in range(self._dice.choice((1, 1, 1, 2))):
+            (flags, sent), (message, word) = self._flags(self.boxes[name]), self._message()
+            uids.append(self.boxes[name].add(flags, word, len(message)))
+            told += f" {sent} {{{len(message)}+}}\r\n{message}"
+        _, answer = await self.do(follower, f"APPEND {name}{told}")
+        assert re.match(rf"OK \[APPENDUID \d+ {Ranges.from_sorted(uids)}\]", answer), answer
 
-    async def _store(self, follower: Follower) -> None:
-        uids, flags, operation = self._some(follower), self._flags(), self._dice.choice(["+", "-", ""])
-        box = follower.box
+    async def _replace(self, follower: Follower) -> None:
+        """RFC 8508: one message for another, perhaps in the other mailbox."""
+        uids, name, box = self._some(follower)[:1], self._dice.choice(BOXES), follower.box
         if not uids or box is None:
             return
+        target = self.boxes[name]
+        (prefix, named), (flags, sent) = self._named(follower, uids), self._flags(target)
+        message, word = self._message()
+        done = not follower.read_only and uids[0] in box.messages
+        new = target.add(flags, word, len(message)) if done else 0
+        box.remove(uids if done else [])
+        command = f"{prefix}REPLACE {named} {name} {sent} {{{len(message)}+}}\r\n{message}"
+        lines, answer = await self.do(follower, command)
+        if done:
+            assert answer.startswith("OK"), answer
+            assert any(re.match(rf"OK \[APPENDUID \d+ {new}\]", line) for line in lines), lines
+        else:
+            gone = "NO No such message" if prefix else "NO [EXPUNGEISSUED]"
+            assert answer.startswith("NO [READ-ONLY]" if follower.read_only else gone), answer
+
+    async def _store(self, follower: Follower) -> None:
+        uids, box, operation = self._some(follower), follower.box, self._dice.choice(["+", "-", ""])
+        if not uids or box is None:
+            return
+        flags, sent = self._flags(box)
         prefix, named = self._named(follower, uids)
         since, silent = "", self._dice.random() < 0.4
         live = [uid for uid in uids if uid in box.messages]
@@ -196,7 +237,7 @@ class Play:
             before = follower.flags[uid]
             follower.flags[uid] = None if before is None else applied(before, operation, flags)
         word = f"{operation}FLAGS{'.SILENT' if silent else ''}"
-        _, answer = await self.do(follower, f"{prefix}STORE {named}{since} {word} ({' '.join(flags)})")
+        _, answer = await self.do(follower, f"{prefix}STORE {named}{since} {word} {sent}")
         if follower.read_only:
             assert answer.startswith("NO [READ-ONLY]"), answer
             return
@@ -234,7 +275,8 @@ class Play:
         stale = len(live) < len(uids) and not prefix
         refused = (move and follower.read_only) or (stale and not move)
         copied = [] if refused else live
-        new = [target.add(box.messages[uid].flags, box.messages[uid].subject) for uid in copied]
+        originals = [box.messages[uid] for uid in copied]
+        new = [target.add(each.flags, each.subject, each.size) for each in originals]
         if move:
             box.remove(copied)
         lines, answer = await self.do(follower, f"{prefix}{'MOVE' if move else 'COPY'} {named} {name}")
@@ -268,48 +310,80 @@ class Play:
         if "MODSEQ" in what:
             assert f"MODSEQ ({box.messages[uid].modseq})" in data
 
-    async def _search(self, follower: Follower) -> None:
+    async def _changes(self, follower: Follower) -> None:
+        """RFC 7162 §3.1.4.1, §3.2.6: what has changed since, and with QRESYNC what has gone."""
         box = follower.box
+        if box is None or not follower.uids:
+            return
+        follower.enabled |= {"CONDSTORE"}
+        since, known = self._dice.choice(box.stood), dict(follower.modseqs)
+        by_uid = follower.uid_only or self._dice.random() < 0.5
+        vanished = by_uid and "QRESYNC" in follower.enabled and since > 0 and self._dice.random() < 0.5
+        modifier = f"(CHANGEDSINCE {since}{' VANISHED' if vanished else ''})"
+        asked = list(follower.uids)
+        lines, answer = await self.do(follower, f"{'UID ' if by_uid else ''}FETCH 1:* (FLAGS) {modifier}")
+        assert answer.startswith("OK" if by_uid or all(uid in box.messages for uid in asked) else "NO [EXPUNGE"), answer
+        if vanished:
+            # The session's `*` is the last it told of; VANISHED itself tells what went since the last command.
+            told = {*asked}.difference(follower.uids)
+            expunged = {uid: at for uid, at in box.expunged.items() if uid <= asked[-1] and uid not in told}
+            self._vanished(expunged, box, since, lines)
+        for uid in asked:
+            message = box.messages.get(uid)
+            if message is not None and message.modseq > since:
+                self._is_as_asked(follower.fetched[uid], "FLAGS MODSEQ", box, uid)
+            elif message is not None and known.get(uid, 0) >= message.modseq:
+                assert uid not in follower.fetched, (uid, since, message)
+
+    async def _count(self, follower: Follower) -> None:
+        """STATUS, of the mailbox that is selected too: it is as the mailbox stands."""
+        name = self._dice.choice(BOXES)
+        lines, answer = await self.do(follower, f"STATUS {name} ({COUNTERS})")
+        assert answer.startswith("OK"), answer
+        assert _numbers(line for line in lines if line.startswith("STATUS")) == _counters(self.boxes[name])
+
+    async def _search(self, follower: Follower) -> None:
+        box, dice = follower.box, self._dice
         if box is None:
             return
-        key, holds = self._key(follower, box)
-        uid = follower.uid_only or self._dice.random() < 0.5
+        key, holds = searches.key(dice, follower, box, WORDS, self.names)
+        uid = follower.uid_only or dice.random() < 0.5
         known = list(follower.uids)  # results are in the numbers of before the updates
         expected = [each for each in known if each in box.messages and holds(each)]
         numbers = expected if uid else [known.index(each) + 1 for each in expected]
-        lines, answer = await self.do(follower, f"{'UID ' if uid else ''}SEARCH {key}")
+        modseqs = [box.messages[each].modseq for each in expected] if "MODSEQ" in key else []
+        options, save = [], False
+        if dice.random() < 0.5:
+            options, save = dice.sample(searches.RETURNS, dice.randint(0, 4)), dice.random() < 0.5
+        asked = f"RETURN ({' '.join([*options, *['SAVE'][: int(save)]])}) " if options or save else ""
+        lines, answer = await self.do(follower, f"{'UID ' if uid else ''}SEARCH {asked}{key}")
         assert answer.startswith("OK"), answer
-        assert self._found(lines) == numbers, (key, lines, numbers)
+        found = [line for line in lines if line.startswith("ESEARCH")]
+        if save:
+            follower.saved = frozenset(expected[place] for place in searches.picked(options, len(expected)))
+        if options:
+            searches.returned(found[0], options, numbers, modseqs)
+        elif save:
+            assert not found, found  # RFC 5182 §2.1
+        else:
+            searches.plain(lines, numbers, modseqs)
 
-    def _found(self, lines: list[str]) -> list[int]:
-        (line,) = [line for line in lines if line.startswith(("SEARCH", "ESEARCH"))]
-        if line.startswith("SEARCH"):
-            return [int(word) for word in re.sub(r"\(MODSEQ \d+\)", "", line).split()[1:]]
-        found = re.search(r"ALL ([0-9:,]+)", line)
-        return list(SequenceSet.parse(found[1].encode()).resolve(0)) if found else []
 
-    def _key(self, follower: Follower, box: Box, depth: int = 0) -> tuple[str, Callable[[int], bool]]:
-        dice = self._dice
-        flag, word, modseq = dice.choice(FLAGS), dice.choice(WORDS), dice.randint(1, max(1, box.modseq))
-        choice = dice.randint(0, 4 if depth > 1 else 6)
-        if choice == 0:
-            name = flag[1:].upper() if flag.startswith("\\") else f"KEYWORD {flag}"
-            return name, lambda uid: flag in box.messages[uid].flags
-        if choice == 1:
-            name = f"UN{flag[1:].upper()}" if flag.startswith("\\") else f"UNKEYWORD {flag}"
-            return name, lambda uid: flag not in box.messages[uid].flags
-        if choice == 2:
-            return f"SUBJECT {word}", lambda uid: box.messages[uid].subject == word
-        if choice == 3 and "CONDSTORE" in follower.enabled:
-            return f"MODSEQ {modseq}", lambda uid: box.messages[uid].modseq >= modseq
-        if choice in (3, 4):
-            uids = self._some(follower)
-            return (f"UID {Ranges.from_sorted(uids)}", lambda uid: uid in uids) if uids else ("ALL", lambda _: True)
-        left, first = self._key(follower, box, depth + 1)
-        if choice == 5:
-            return f"NOT {left}", lambda uid: not first(uid)
-        right, second = self._key(follower, box, depth + 1)
-        return f"OR {left} {right}", lambda uid: first(uid) or second(uid)
+def _numbers(lines: Iterable[str]) -> dict[str, int]:
+    (line,) = lines
+    return {word: int(number) for word, number in re.findall(r"([A-Z]+) (\d+)", line)}
+
+
+def _counters(box: Box) -> dict[str, int]:
+    """What STATUS must say."""
+    messages = box.messages.values()
+    return {
+        "MESSAGES": len(messages),
+        "UIDNEXT": box.uidnext,
+        "UNSEEN": sum("\\Seen" not in each.flags for each in messages),
+        "DELETED": len(box.deleted()),
+        "SIZE": sum(each.size for each in messages),
+    }
 
 
 _ACTIONS: list[tuple[Callable[[Play, Follower], object], int]] = [
@@ -322,6 +396,9 @@ _ACTIONS: list[tuple[Callable[[Play, Follower], object], int]] = [
     (Play._expunge, 8),
     (Play._idle, 6),
     (Play._leave, 3),
+    (Play._replace, 5),
+    (Play._changes, 8),
+    (Play._count, 4),
 ]
 
 

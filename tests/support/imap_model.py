@@ -14,29 +14,42 @@ from tests.support.imap_client import ImapClient
 Flags = frozenset[str]
 _FETCH = re.compile(r"(\d+) (FETCH|UIDFETCH) \((.*)")  # a literal may follow
 _NO_EXPUNGE = ("FETCH", "STORE", "SEARCH")  # RFC 9051 §7.5.1: not while one of them is in progress
+_TELL_FLAGS = re.compile(r"(UID )?(FETCH|STORE) ")  # these answer with flags, whether the client knows them or not
 
 
 @dataclass(slots=True)
 class Message:
+    """`past`: all the flags it ever had, each with its modseq."""
+
     flags: Flags
     modseq: int
     subject: str
+    size: int
+    past: list[tuple[int, Flags]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Box:
-    """`touched`: UIDs whose message is new or has changed since the modseq was last looked at."""
+    """`touched`: UIDs whose message is new or has changed since the modseq was last looked at; `claims`: the modseqs
+    that sessions were told for such messages meanwhile; `keywords`: those that a message had; `stood`: the modseqs
+    after each command, which a client may know. A commit may take several: of REPLACE, the expunge has the one before
+    the new message's.
+    """
 
     messages: dict[int, Message] = field(default_factory=dict)
     uidnext: int = 1
     modseq: int = 0
     touched: set[int] = field(default_factory=set)
     expunged: dict[int, int] = field(default_factory=dict)  # uid -> modseq, 0 until that is looked at
+    claims: set[int] = field(default_factory=set)
+    keywords: set[str] = field(default_factory=set)
+    stood: list[int] = field(default_factory=list)
 
-    def add(self, flags: Flags, subject: str) -> int:
+    def add(self, flags: Flags, subject: str, size: int) -> int:
         uid, self.uidnext = self.uidnext, self.uidnext + 1
-        self.messages[uid] = Message(flags, 0, subject)
+        self.messages[uid] = Message(flags, 0, subject, size)
         self.touched.add(uid)
+        self.keywords |= {flag for flag in flags if flag.startswith("$")}
         return uid
 
     def store(self, uids: Iterable[int], operation: str, flags: Flags) -> None:
@@ -46,12 +59,22 @@ class Box:
             if new != message.flags:
                 message.flags = new
                 self.touched.add(uid)
+                self.keywords |= {flag for flag in new if flag.startswith("$")}
 
     def remove(self, uids: Iterable[int]) -> None:
         for uid in list(uids):
             del self.messages[uid]
             self.touched.discard(uid)
             self.expunged[uid] = 0
+
+    def told(self, uid: int, flags: Flags, modseq: int | None) -> None:
+        """A session was told this of a message: it is so, or it was so once."""
+        message = self.messages[uid]
+        if uid in self.touched and flags == message.flags and (modseq is None or modseq > self.modseq):
+            self.claims |= set() if modseq is None else {modseq}
+            return
+        past = message.past if modseq is not None else [(None, before) for _, before in message.past]
+        assert (modseq, flags) in past, (uid, modseq, flags, message)
 
     def deleted(self) -> list[int]:
         return [uid for uid, message in self.messages.items() if "\\Deleted" in message.flags]
@@ -60,10 +83,16 @@ class Box:
         """The mailbox's modseq after one more command: it has grown exactly when there was a change."""
         changed = bool(self.touched) or 0 in self.expunged.values()
         assert (modseq > self.modseq) == changed, (modseq, self.modseq, self.touched)
-        self.modseq = modseq
+        assert self.claims <= {modseq}, (self.claims, modseq)
+        if changed:
+            self.modseq = modseq
+            self.stood.append(modseq)
         for uid in self.touched:
-            self.messages[uid].modseq = modseq
+            message = self.messages[uid]
+            message.modseq = modseq
+            message.past.append((modseq, message.flags))
         self.touched.clear()
+        self.claims.clear()
         self.expunged = {uid: at or modseq for uid, at in self.expunged.items()}
 
 
@@ -72,7 +101,8 @@ def applied(before: Flags, operation: str, flags: Flags) -> Flags:
 
 
 class Follower:
-    """One session. `uids`: of the messages it was told of, in order; `flags`: as it knows them, None for not at all."""
+    """One session. `uids`: of the messages it was told of, in order; `flags`: as it knows them, None for not at all;
+    `modseqs`: the last it was told of each with flags; `keywords`: the flags that FLAGS named; `saved`: what `$` is."""
 
     def __init__(self, name: str, client: ImapClient, enabled: frozenset[str]) -> None:
         self.name = name
@@ -84,6 +114,9 @@ class Follower:
         self.idling = ""  # the tag of IDLE
         self.uids: list[int] = []
         self.flags: dict[int, Flags | None] = {}
+        self.modseqs: dict[int, int] = {}
+        self.keywords: Flags = frozenset()
+        self.saved: frozenset[int] = frozenset()
         self._floor = 1  # UIDs below it were told of
         self._command = ""
         self.fetched: dict[int, str] = {}  # uid -> the last FETCH of it in the command in progress
@@ -99,11 +132,17 @@ class Follower:
         live = {uid: message.flags for uid, message in self.box.messages.items()}
         return self.uids == list(live) and all(self.flags[uid] in (None, live[uid]) for uid in self.uids)
 
-    def selected(self, name: str, box: Box, *, read_only: bool) -> None:
+    def selected(self, name: str, box: Box, lines: list[str], *, read_only: bool) -> None:
+        """`lines`: what SELECT was answered."""
         self.box, self.box_name, self.read_only = box, name, read_only
+        self.saved = self.keywords = frozenset()
+        self.modseqs = {}
         self.uids = list(box.messages)
         self.flags = dict.fromkeys(self.uids)
         self._floor = box.uidnext
+        for line in lines:
+            if line.startswith(("FLAGS", "OK [PERMANENTFLAGS", "FETCH", "UIDFETCH")) or _FETCH.match(line):
+                self.hear(line)
 
     def left(self) -> None:
         self.box = None
@@ -136,10 +175,15 @@ class Follower:
                 self._gone(uid)
         elif found := _FETCH.match(line):
             self._fetched(int(found[1]), found[2], found[3])
+        elif found := re.fullmatch(r"FLAGS \((.*)\)", line):
+            assert self.keywords <= set(found[1].split()), line  # keywords do not go
+            self.keywords = frozenset(found[1].split())
+        elif found := re.match(r"OK \[PERMANENTFLAGS \((.*?)\)\]", line):
+            permanent = frozenset() if self.read_only else self.keywords | {"\\*"}
+            assert frozenset(found[1].split()) == permanent, (line, self.keywords)
+        elif re.fullmatch(r"\d+ RECENT", line):
+            assert "IMAP4rev2" not in self.enabled, line
         else:
-            if re.fullmatch(r"\d+ RECENT", line):
-                assert "IMAP4rev2" not in self.enabled, line
-                return True
             return False
         return True
 
@@ -167,10 +211,24 @@ class Follower:
         assert uid in self.flags, f"{uid} was never told of"
         if found := re.search(r"\bUID (\d+)", data):
             assert int(found[1]) == uid, (number, data, self.uids)
-        assert self.box is not None
-        live = self.box.messages.get(uid)
-        if (found := re.search(r"FLAGS \(([^)]*)\)", data)) and live is not None:
-            flags = frozenset(found[1].split())
-            assert not ("\\Recent" in flags and "IMAP4rev2" in self.enabled), data
-            self.flags[uid] = flags - {"\\Recent"}
+        if found := re.search(r"FLAGS \(([^)]*)\)", data):
+            self._flags(uid, frozenset(found[1].split()), data)
         self.fetched[uid] = f"{self.fetched.get(uid, '')} {data}"
+
+    def _flags(self, uid: int, flags: Flags, data: str) -> None:
+        """FETCH told it these; they count for what the client knows when the message is still there."""
+        assert self.box is not None
+        assert not ("\\Recent" in flags and "IMAP4rev2" in self.enabled), data
+        flags -= {"\\Recent"}
+        assert flags <= self.keywords, f"{data}: used before FLAGS named it"
+        found = re.search(r"MODSEQ \((\d+)\)", data)
+        modseq = int(found[1]) if found else None
+        if not _TELL_FLAGS.match(self._command):
+            # RFC 7162 §3.2: MODSEQ in every FETCH about changed flags; and what it was told is not told once more.
+            assert modseq is not None or "CONDSTORE" not in self.enabled, data
+            assert modseq is None or modseq > self.modseqs.get(uid, 0), (data, self.modseqs)
+        if modseq is not None:
+            self.modseqs[uid] = modseq
+        if uid in self.box.messages:
+            self.box.told(uid, flags, modseq)
+            self.flags[uid] = flags
