@@ -48,13 +48,15 @@ async def open_imap(
     budget: int = 256 * MIB,
     quota: int = 0,
     messages: int = 0,
+    new: bool = True,
 ) -> AsyncIterator[ImapHouse]:
+    """`new`: False for a further process on a database that has the accounts already."""
     pool = Pool("passwords", 2)
     try:
         async with open_store(mongo_uri, database_name, redis_url) as store:
             passwords, scram = Passwords(pool), open_scram(pool)
             users = Users(store.users, store.addresses, passwords, "example.com", scram=scram)
-            for name in ("anna", "bert"):
+            for name in ("anna", "bert") if new else ():
                 limits: dict[str, object] = {"imap_max_connections": 1000, "messages": messages}
                 await users.create(NewUser(username=name, password="secret", attributes=limits), SYSTEM)
             services = ImapServices(

@@ -18,6 +18,7 @@ class ImapClient:
     """`lines_left`: how many more lines it reads before it vanishes; None for all."""
 
     def __init__(self, house: ImapHouse, settings: ImapSettings = SETTINGS) -> None:
+        self.house = house
         self.connection = MemoryConnection()
         self.lines_left: int | None = None
         self._client = MemoryClient(self.connection)

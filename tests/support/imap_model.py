@@ -16,6 +16,8 @@ _FETCH = re.compile(r"(\d+) (FETCH|UIDFETCH) \((.*)")  # a literal may follow
 _NO_EXPUNGE = ("FETCH", "STORE", "SEARCH")  # RFC 9051 §7.5.1: not while one of them is in progress
 _TELL_FLAGS = re.compile(r"(UID )?(FETCH|STORE) ")  # these answer with flags, whether the client knows them or not
 
+COUNTERS = "MESSAGES UNSEEN UIDNEXT DELETED SIZE"
+
 
 @dataclass(slots=True)
 class Message:
@@ -79,6 +81,16 @@ class Box:
     def deleted(self) -> list[int]:
         return [uid for uid, message in self.messages.items() if "\\Deleted" in message.flags]
 
+    def counters(self) -> dict[str, int]:
+        """What STATUS must say when it is asked for COUNTERS."""
+        return {
+            "MESSAGES": len(self.messages),
+            "UIDNEXT": self.uidnext,
+            "UNSEEN": sum("\\Seen" not in each.flags for each in self.messages.values()),
+            "DELETED": len(self.deleted()),
+            "SIZE": sum(each.size for each in self.messages.values()),
+        }
+
     def stands_at(self, modseq: int) -> None:
         """The mailbox's modseq after one more command: it has grown exactly when there was a change."""
         changed = bool(self.touched) or 0 in self.expunged.values()
@@ -136,6 +148,7 @@ class Follower:
         """`lines`: what SELECT was answered."""
         self.box, self.box_name, self.read_only = box, name, read_only
         self.saved = self.keywords = frozenset()
+        self.fetched = {}
         self.modseqs = {}
         self.uids = list(box.messages)
         self.flags = dict.fromkeys(self.uids)
@@ -212,6 +225,7 @@ class Follower:
         if found := re.search(r"\bUID (\d+)", data):
             assert int(found[1]) == uid, (number, data, self.uids)
         if found := re.search(r"FLAGS \(([^)]*)\)", data):
+            assert "FLAGS (" not in self.fetched.get(uid, "") or self.idling, f"{data}: twice in one command"
             self._flags(uid, frozenset(found[1].split()), data)
         self.fetched[uid] = f"{self.fetched.get(uid, '')} {data}"
 
