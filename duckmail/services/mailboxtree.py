@@ -120,11 +120,17 @@ class MailboxTree:
             await archive_stub(self._store.committer, key(owner, stub.id))
 
     async def subscribe(self, path: str, subscribed: bool) -> None:
-        """RFC 4314 §4: SUBSCRIBE needs the l right, UNSUBSCRIBE none. Raises: NotFound."""
-        found = await self.places.find(path, "l" if subscribed else "")
-        if found.user == self._user:
-            await self._store.mailboxes.subscribe(self._user, found.path, subscribed)
-            return
-        changed = await self._store.grants.subscribe(self._user, found.id, subscribed)
-        if not changed and not self.places.may(found, "l"):
-            raise NoSuchMailbox
+        """RFC 4314 §4: SUBSCRIBE needs the l right, UNSUBSCRIBE none. Raises: NotFound, when it is to be subscribed to.
+
+        A name without a mailbox, or with one that may not be seen, is not on the list: to take it off changes nothing
+        and is no error. Thunderbird does so with the old name after RENAME, where the subscription went along.
+        """
+        try:
+            found = await self.places.find(path, "l" if subscribed else "")
+            if found.user == self._user:
+                await self._store.mailboxes.subscribe(self._user, found.path, subscribed)
+            else:
+                await self._store.grants.subscribe(self._user, found.id, subscribed)
+        except NoSuchMailbox:
+            if subscribed:
+                raise
