@@ -25,6 +25,7 @@ from storage.embedded.mongod import Mongod
 from storage.embedded.valkey import Valkey
 from storage.store import Store
 from tests.faults.wire import Imap, LostError
+from tests.support.commands import Running, start
 from tests.support.ports import free_ports
 from tests.support.servers import new_data_folder
 
@@ -88,7 +89,7 @@ class Serve:
         self.log = folder / "log"
         self.starts = 0
         self._first = first
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Running | None = None
 
     @property
     def pid(self) -> int:
@@ -101,6 +102,9 @@ class Serve:
 
     def start(self) -> None:
         self.starts += 1
+        if not self._first:
+            self._process = start("serve", "--config", str(self.file), printed=self.log, log=self.log)
+            return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self.command("serve"), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 

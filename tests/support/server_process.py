@@ -22,7 +22,7 @@ from typing import Any
 
 from imapclient import IMAPClient
 
-from tests.support.commands import duckmail
+from tests.support.commands import Running, duckmail, start
 from tests.support.net import client_context
 from tests.support.ports import free_port
 
@@ -89,7 +89,7 @@ class ServerProcess:
         self.file = folder / "duckmail.toml"
         self.log = folder / "log"
         self.printed = folder / "printed"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Running | None = None
         self._addresses: dict[str, str] = {}
         self._sections: dict[str, dict[str, object]] = {
             "server": {"data": "var", "hostname": DOMAIN},
@@ -118,9 +118,8 @@ class ServerProcess:
     def start(self, *argv: str) -> str:
         """Starts it and waits until it is ready; gives what it printed."""
         assert self.process is None, "runs already"
-        with self.printed.open("wb") as printed, self.log.open("ab") as log:
-            command = [*DUCKMAIL, "serve", "--config", str(self.file), *argv]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=log)
+        self.printed.write_bytes(b"")
+        self.process = start("serve", "--config", str(self.file), *argv, printed=self.printed, log=self.log)
         try:
             wait_until(lambda: READY in self.welcome or not self.running, START_SECONDS, "the server to be ready")
             assert self.running, self.log.read_text()[-4000:]
