@@ -40,7 +40,7 @@ async def ask_registration(call: Call, request: AskRegistration) -> Json:
         challenge=asked.challenge.hex(),
         rp={"id": asked.rp.id, "name": asked.rp.name},
         user={"id": user.id, "name": user.address or user.username, "displayName": user.name or user.username},
-        pubKeyCredParams=[{"type": "public-key", "alg": int(algorithm)} for algorithm in ALGORITHMS],
+        pubKeyCredParams=[{"type": "public-key", "alg": algorithm} for algorithm in ALGORITHMS],
         timeout=TIMEOUT,
         attestation="none",
         authenticatorSelection={

@@ -7,11 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from duckmail import __version__
+from duckmail.app.authority import LateAuthority
 from duckmail.app.certificates import problem
 from duckmail.app.incoming import make_inspection, make_reception
 from duckmail.app.outside import Outside, open_outside
-from duckmail.clients.acme import AcmeAuthority
 from duckmail.config.schema import Config
 from duckmail.model.account import Principal
 from duckmail.model.dmarcreport import Evaluated
@@ -189,9 +188,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         stack.callback(hashing.close)
         asking = Pool("acme", ACME_THREADS)
         stack.callback(asking.close)
-        authority = AcmeAuthority(
-            config.acme.directory, config.acme.contact, config.acme.authorities, f"duckmail/{__version__}", asking
-        )
+        authority = LateAuthority(config.acme, asking)
         slot = f"{hostname}:{slot}"
         store = Store(
             databases.mongo_uri,

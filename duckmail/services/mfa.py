@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pyotp
-import segno
 
 from duckmail.errors import AlreadyExists, AuthenticationFailed, Cannot, NotFound, RateLimited
 from duckmail.model.account import Principal, User
@@ -158,4 +157,6 @@ def matching_step(seed: str, code: str, now: datetime) -> int | None:
 
 
 def _qrcode(uri: str) -> str:
+    import segno  # noqa: PLC0415  (0.1 s to load, for who sets up a second factor; this runs in a thread)
+
     return str(segno.make(uri, micro=False).png_data_uri(scale=4))

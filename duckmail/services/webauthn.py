@@ -4,6 +4,7 @@
 - What was asked for (relying party, origin) is kept with the challenge: an answer cannot choose it anew.
 - A key's counter only grows: one that does not is refused, for the key may have been copied.
 - The answers are a browser's, as hostile as any input: they are parsed in a thread.
+- The library is loaded there too, with the first answer: few installations have keys, and it takes 0.2 s.
 """
 
 import hashlib
@@ -13,10 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-
-from webauthn import verify_authentication_response, verify_registration_response
-from webauthn.helpers.cose import COSEAlgorithmIdentifier
-from webauthn.helpers.exceptions import WebAuthnException
 
 from duckmail.errors import AuthenticationFailed, Cannot, NoSuchChallenge, NoSuchKey
 from duckmail.model.account import Principal, User
@@ -30,7 +27,7 @@ from storage.webauthn import METHOD, Waiting, WebAuthnRecords
 
 CHALLENGE_OCTETS = 64
 LASTS = timedelta(hours=1)
-ALGORITHMS = (COSEAlgorithmIdentifier.ECDSA_SHA_256, COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256)  # -7, -257
+ALGORITHMS = (-7, -257)  # COSE's numbers of ECDSA and of RSASSA-PKCS1-v1_5, each with SHA-256
 REGISTRATION, AUTHENTICATION = "registration", "authentication"
 
 _FAILED = "Failed to verify the security key"
@@ -199,6 +196,8 @@ def _base64url(octets: bytes) -> str:
 
 def _guarded(verify: Callable[[], T]) -> T:
     """Whatever the answer made the library's parsers raise is an answer that is not right."""
+    from webauthn.helpers.exceptions import WebAuthnException  # noqa: PLC0415  (loaded late, see above)
+
     try:
         return verify()
     except (WebAuthnException, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -207,6 +206,9 @@ def _guarded(verify: Callable[[], T]) -> T:
 
 def _registered(asked: Challenge, answer: Answer) -> SecurityKey:
     # Web Authentication §7.1: Registering a New Credential.
+    from webauthn import verify_registration_response  # noqa: PLC0415  (loaded late, see above)
+    from webauthn.helpers.cose import COSEAlgorithmIdentifier  # noqa: PLC0415
+
     response = {
         "clientDataJSON": _base64url(answer.client_data),
         "attestationObject": _base64url(answer.attestation),
@@ -216,7 +218,7 @@ def _registered(asked: Challenge, answer: Answer) -> SecurityKey:
         expected_challenge=answer.challenge,
         expected_rp_id=asked.rp_id,
         expected_origin=asked.origin,
-        supported_pub_key_algs=list(ALGORITHMS),
+        supported_pub_key_algs=[COSEAlgorithmIdentifier(number) for number in ALGORITHMS],
     )
     if verified.credential_id != answer.raw_id:
         raise AuthenticationFailed(_FAILED, error="another key than the one it says")
@@ -233,6 +235,8 @@ def _registered(asked: Challenge, answer: Answer) -> SecurityKey:
 
 def _authenticated(asked: Challenge, answer: Answer, key: SecurityKey) -> int:
     """The key's counter. Web Authentication §7.2: Verifying an Authentication Assertion."""
+    from webauthn import verify_authentication_response  # noqa: PLC0415  (loaded late, see above)
+
     response = {
         "clientDataJSON": _base64url(answer.client_data),
         "authenticatorData": _base64url(answer.authenticator_data),

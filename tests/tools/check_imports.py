@@ -4,6 +4,8 @@ resolves.
 Each runs as a fork of a process that has loaded third-party packages and, of ours, only what the module imports anyway:
 no module sees one that it does not ask for, and none is loaded twice for every module above it. It follows that there
 may be no cycles, so these are looked for first.
+
+Help comes at once, and a start does not load what few processes use: `NOT_AT_START`.
 """
 
 import ast
@@ -21,6 +23,13 @@ from pathlib import Path
 from tests.tools.common import PACKAGES, ROOT, module_name, product_files, report
 
 SCRIPTS = {"storage.embedded.launch"}  # run as programs, never imported
+
+# What is not loaded by the import of a module: third-party packages.
+NOT_AT_START: Mapping[str, set[str]] = {
+    "duckmail.cli.serve": {"acme", "josepy", "requests", "segno", "webauthn"},
+    "duckmail.cli.user": {"acme", "josepy", "requests", "segno", "webauthn"},
+    "duckmail.cli.commands": {"aiohttp", "cryptography", "prometheus_client", "pydantic", "pymongo", "redis"},
+}
 
 Graph = Mapping[str, set[str]]
 
@@ -54,15 +63,15 @@ def imported(source: str, ours: set[str]) -> tuple[set[str], set[str]]:
     return (names - others) & ours | parents, others - set(sys.stdlib_module_names)
 
 
-def graph(files: Mapping[str, Path]) -> tuple[Graph, set[str]]:
-    """What each module imports, and the third-party modules that are imported anywhere."""
+def graph(files: Mapping[str, Path]) -> tuple[Graph, Graph]:
+    """What each module imports: of ours, and of others."""
     found: dict[str, set[str]] = {}
-    others: set[str] = set()
+    others: dict[str, set[str]] = {}
     for module, file in files.items():
         own, foreign = imported(file.read_text(), set(files))
         package = module.rpartition(".")[0]
         found[module] = (own | ({package} if package in files else set())) - {module}
-        others |= foreign
+        others[module] = foreign
     return found, others
 
 
@@ -80,6 +89,21 @@ def tree(modules: Graph) -> dict[str, list[str]]:
         above = max(direct, key=lambda each: len(brings[each]), default="")
         children.setdefault(above, []).append(module)
     return children
+
+
+def too_soon(modules: Graph, others: Graph, start: str, refused: set[str]) -> list[str]:
+    """The modules that `start` brings with it and that import something of `refused`."""
+    brings, todo = {start}, [start]
+    while todo:
+        new = modules[todo.pop()] - brings
+        brings |= new
+        todo += new
+    return [
+        f"{module}: imports {name}, which is not for the start of {start}: import it where it is needed"
+        for module in sorted(brings)
+        for name in sorted(others[module])
+        if name.split(".")[0] in refused
+    ]
 
 
 def try_all(children: Mapping[str, list[str]], above: str, problems: int) -> None:
@@ -124,13 +148,14 @@ def check() -> tuple[list[str], str]:
         children = tree(modules)
     except graphlib.CycleError as error:
         return ["a cycle of imports: " + " -> ".join(error.args[1])], ""
-    for name in sorted(others):
+    soon = [each for start, refused in NOT_AT_START.items() for each in too_soon(modules, others, start, refused)]
+    for name in sorted(set().union(*others.values())):
         with contextlib.suppress(ImportError):  # of an extra that is not installed
             importlib.import_module(name)
     if loaded := [name for name in sys.modules if name in files]:
         return [f"{loaded[0]} is loaded already: nothing can be said"], ""
     gc.freeze()  # a collection in a child would copy all pages
-    return alone(children), f"{len(files)} modules import alone, without cycles"
+    return soon + alone(children), f"{len(files)} modules import alone, without cycles"
 
 
 if __name__ == "__main__":

@@ -73,3 +73,11 @@ def test_modules_are_imported_below_what_brings_most() -> None:
 def test_a_cycle_of_imports() -> None:
     with pytest.raises(graphlib.CycleError):
         check_imports.tree({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+
+
+def test_what_is_not_for_the_start() -> None:
+    modules = {"serve": {"keys", "mail"}, "keys": {"mail"}, "mail": set(), "rare": {"mail"}}
+    others = {"serve": set(), "keys": {"webauthn.helpers", "orjson"}, "mail": {"orjson"}, "rare": {"acme"}}
+    assert [each.split(":")[0] for each in check_imports.too_soon(modules, others, "serve", {"webauthn", "acme"})] == [
+        "keys"
+    ]
