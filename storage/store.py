@@ -134,7 +134,7 @@ INDEXES: tuple[IndexSpec, ...] = (
     *Contents.INDEXES,
 )
 # Written inside transactions, so they must exist before.
-COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "health")
+COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "scramkeys", "health")
 MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS)
 
 

@@ -50,7 +50,8 @@ class Databases:
         return f"t_{words}_{uuid.uuid4().hex[:8]}"
 
     def give_back(self, name: str) -> None:
-        """Empties the database for the next test; drops one that a test built otherwise."""
+        """Empties the database for the next test; drops one that a test built otherwise, and collections that are none
+        of the schema's."""
         if self._is_current(name) and self._emptied(name):
             self._free.append(name)
         else:
@@ -63,7 +64,13 @@ class Databases:
     def _is_current(self, name: str) -> bool:
         found = self._client[name]["schema"].find_one({"_id": "version"})
         latest = max((migration.version for migration in MIGRATIONS), default=1)
-        return found is not None and found["version"] == latest and self._catalog(name) == _schema()
+        if found is None or found["version"] != latest:
+            return False
+        schema, catalog = _schema(), self._catalog(name)
+        for other in catalog.keys() - schema.keys():
+            self._client[name].drop_collection(other)
+            del catalog[other]
+        return catalog == schema
 
     def _catalog(self, name: str) -> dict[str, set[str]]:
         found = self._client.admin.aggregate([{"$listCatalog": {}}, {"$match": {"db": name, "type": "collection"}}])

@@ -8,9 +8,11 @@ import pytest
 from bson.objectid import ObjectId
 
 from duckmail.errors import Unavailable
+from storage import store
 from storage.mongo import schema
 from storage.mongo.client import Database, connect, database
 from storage.mongo.schema import Migration, Schema
+from tests.support.house import open_house
 
 INDEXES = (("things", [("name", 1)], {"unique": True}), ("things", [("size", 1)], {}))
 
@@ -114,3 +116,11 @@ async def test_the_lease_of_the_dead_runs_out(db: Database, monkeypatch: pytest.
     monkeypatch.setattr(schema, "WAIT_SECONDS", 0.2)
     with pytest.raises(Unavailable, match="too long"):
         await made(db, Steps(2, 3)).upgrade()
+
+
+async def test_a_server_at_rest_has_no_collection_but_those_of_the_schema(mongo_uri: str, database_name: str) -> None:
+    """Another one would be made by a statement, which a transaction must not meet; and no database of a test could
+    serve again."""
+    async with open_house(mongo_uri, database_name) as house:
+        found = await house.services.store.database.list_collection_names()
+    assert set(found) == {*store.COLLECTIONS, *(collection for collection, _, _ in store.INDEXES)}
