@@ -147,6 +147,7 @@ def _mx(services: Services, _: Limits, tls: TlsContexts) -> Iterable[tuple[str, 
         ),
         services.reception,
         services.budget,
+        services.sessions.connections,
     )
     starttls = tls if config.mx.starttls else None
     yield MX, Service("mx", server.serve, mx.OVERLOADED, starttls, proxy_peers=Networks(config.proxy.peers))

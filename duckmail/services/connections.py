@@ -1,4 +1,7 @@
-"""How many IMAP sessions an account may have, and has, in all processes."""
+"""How many IMAP sessions an account may have, and has, in all processes; and connections a network at the MX listener.
+
+A `user` is an account's id, or the name of another unit that is counted so.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,7 +25,7 @@ class Connections:
         self._due = 0.0
 
     async def take(self, user: str, most: int) -> ExitStack:
-        """A place for one more session, which it has until the context ends. `most`: of the account; 0 for no limit.
+        """A place for one more session, which it has until the context ends. `most`: of the unit; 0 for no limit.
 
         Raises: LimitReached.
         """

@@ -11,6 +11,7 @@ import pymongo
 
 from duckmail.clients.dns import Dns
 from duckmail.model.message import Needs
+from duckmail.services.connections import Connections
 from duckmail.services.delivery import Delivery
 from duckmail.services.inspection import Inspection, SpamFilter
 from duckmail.services.mailauth.verifier import Policy as MailauthPolicy
@@ -28,6 +29,7 @@ from duckmail.services.tracing import Tracing
 from protocols.mx.server import MxServer
 from protocols.mx.settings import MxSettings
 from storage.redis.counters import Counters
+from storage.redis.presence import Presence
 from tests.support.dns_server import SERVFAIL, DnsServer, dns_server
 from tests.support.dns_server import Zone as DnsZone
 from tests.support.memory import MemoryConnection, MemoryPeer
@@ -97,9 +99,13 @@ class MxHouse:
         )
         return Reception(parts, Policy(HOSTNAME, HOSTNAME, f"postmaster@{HOSTNAME}", dmarc))
 
-    def server(self, reception: Reception | None = None, **settings: Any) -> MxServer:
+    def server(
+        self, reception: Reception | None = None, *, everywhere: Connections | None = None, **settings: Any
+    ) -> MxServer:
+        """`settings` of the listener; `everywhere`: what counts connections in all processes."""
         given = MxSettings(HOSTNAME, **{"size_limit": 1_000_000, **settings})
-        return MxServer(given, reception or self.reception(), self.house.budget)
+        counted = everywhere or Connections(Presence(None, "", "one"), lambda: None)
+        return MxServer(given, reception or self.reception(), self.house.budget, counted)
 
     @asynccontextmanager
     async def session(

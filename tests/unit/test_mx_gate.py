@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from duckmail.model.network import is_public
+from duckmail.services.connections import Connections
 from duckmail.services.reception import greylist
 from duckmail.services.reception.blocklists import Blocklists, Zone
 from duckmail.services.reception.caller import Caller
@@ -14,6 +15,7 @@ from duckmail.services.reception.gate import GatePolicy
 from protocols.mx.server import MxServer
 from protocols.net.peer import Networks, Peer
 from storage.redis.counters import Counters
+from storage.redis.presence import Presence
 from tests.support.memory import MemoryClient, MemoryConnection, MemoryPeer
 from tests.support.mx import CLIENT, STRANGER, MxHouse, message, shared_mx
 from tests.support.submission import HOSTNAME
@@ -81,6 +83,24 @@ async def test_connections_of_a_network(house: MxHouse) -> None:
             await other.replies("220")
     async with house.session(server) as again:
         await again.replies("220")
+
+
+async def test_connections_of_a_network_in_all_processes(house: MxHouse, redis_url: str, redis_prefix: str) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        here, there = (Connections(Presence(redis, redis_prefix, name), lambda: None) for name in ("here", "there"))
+        exempt = Networks((f"{STRANGER}/32",))
+        first, second = (house.server(everywhere=each, connections=2, exempt=exempt) for each in (here, there))
+        async with house.session(first) as one, house.session(first, host=NEIGHBOUR) as two:
+            await one.replies("220")
+            await two.replies("220")
+            refused = MemoryConnection(peer=MemoryPeer(CLIENT))
+            await second.serve(refused)  # type: ignore[arg-type]
+            assert (await MemoryClient(refused).line(15)).startswith(b"421 4.7.0 Too many connections from your")
+            async with house.session(second, host=STRANGER) as spared:
+                await spared.replies("220")
+        await here.tell()  # as a process does when somebody has left
+        async with house.session(second) as again:
+            await again.replies("220")
 
 
 @pytest.mark.parametrize(
