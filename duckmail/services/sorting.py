@@ -444,9 +444,12 @@ class Sorting:
         limit = (forwards_key(recipient.account), DAY, len(recipient.targets), rules.forwards)
         if not await self._counted(*limit, outgoing):
             raise RateLimited("This address has forwarded too much mail today")
-        outgoing.letters.append(self._forwarded(mail, recipient, recipient.targets))
+        spam = is_spam(recipient.spam_level, mail.spam.score)
+        # Who is named as its sender has hardly written it: a failure further on is told to nobody.
+        told = replace(recipient, notify=Notify.NEVER) if spam else recipient
+        outgoing.letters.append(self._forwarded(mail, told, recipient.targets))
         mail.decisions[recipient.account]["forwarded"] = [shown(target) for target in recipient.targets]
-        if not is_spam(recipient.spam_level, mail.spam.score):
+        if not spam:
             await self._answer(mail, recipient, rules, outgoing)
         await self._submit(outgoing.letters, key)
 
