@@ -1,7 +1,8 @@
 """A full outbound queue to many domains: `python -m bench.domains --seed 1 --count 10000 --domains 50 --json FILE`.
 
-Each domain has a mail server of its own on loopback, found by DNS, that takes what it gets as fast as it comes. They do
-not answer until all messages are in the queue. While it drains, memory is sampled and a client of IMAP asks for NOOP.
+Each domain has a mail server of its own on loopback, found by DNS, that takes what it gets as fast as it comes, or one
+message in so many seconds (`--pace`). They do not answer until all messages are in the queue. While it drains, memory
+is sampled and a client of IMAP asks for NOOP.
 Needs root, for port 25 of 127.0.1.1 and so on. Exit status 1 when not all arrive.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 from bench.clients.imap import ImapClient
 from bench.clients.sink import Sink
 from bench.clients.smtp import SmtpClient
-from bench.measure import memory
+from bench.measure import cpu, memory
 from bench.runner import percentile
 from bench.servers.base import HOST, PASSWORD, Account, new_folder, remove_folder
 from bench.servers.duckmail import CONFIG, Duckmail
@@ -110,9 +111,9 @@ async def drained(sinks: Sequence[Sink], over: asyncio.Event) -> float:
     return time.perf_counter() - begun
 
 
-async def run(seed: int, count: int, domains: int, base: Path | None) -> dict[str, Any]:
+async def run(seed: int, count: int, domains: int, pace: float, base: Path | None) -> dict[str, Any]:
     zone = "".join(f"d{n}.test. 60 IN MX 10 mx.d{n}.test.\nmx.d{n}.test. 60 IN A {_host(n)}\n" for n in range(domains))
-    sinks = [Sink() for _ in range(domains)]
+    sinks = [Sink(pace) for _ in range(domains)]
     async with AsyncExitStack() as stack:
         names = await stack.enter_async_context(zone_server(zone))
         for number, sink in enumerate(sinks):
@@ -133,15 +134,23 @@ async def run(seed: int, count: int, domains: int, base: Path | None) -> dict[st
         begun = time.perf_counter()
         await submit(server, place, account, [f"n{number}@d{number % domains}.test" for number in range(count)])
         submitted = time.perf_counter() - begun
-        over = asyncio.Event()
+        over, used = asyncio.Event(), cpu(server.pids)
         during, seconds = await asyncio.gather(observed(server, client, over), drained(sinks, over))
         client.close()
+        used = cpu(server.pids) - used
         return {
             "seed": seed,
             "messages": count,
             "domains": domains,
             "submitted_per_second": round(count / submitted),
-            "drained_per_second": round(count / seconds),
+            "drained_per_second": round(count / seconds, 1),
+            "remotes_take_per_second": round(domains / pace, 1) if pace else "all that comes",
+            "processor_ms_per_message": {
+                "server": _ms(used.server / count),
+                "database": _ms(used.database / count),
+                "remotes": _ms(used.client / count),
+            },
+            "cores_of_others": round(used.others / seconds, 1),
             "seconds": round(seconds, 2),
             "connections": sum(sink.connections for sink in sinks),
             "before": before.told(),
@@ -158,11 +167,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=10_000, help="messages (default: 10000)")
     parser.add_argument("--domains", type=int, default=50, help="at most 250 (default: 50)")
+    parser.add_argument("--pace", type=float, default=0.0, help="seconds a message takes each remote (default: 0)")
     parser.add_argument("--folder", type=Path, default=None, help="where data goes (default: the temporary folder)")
     parser.add_argument("--json", type=Path, default=None, help="write the figures here")
     args = parser.parse_args(argv)
     try:
-        found = loop.run(run(args.seed, args.count, min(args.domains, 250), args.folder))
+        found = loop.run(run(args.seed, args.count, min(args.domains, 250), args.pace, args.folder))
     except TimeoutError:
         print("BROKEN: not all messages arrived", file=sys.stderr)
         return 1

@@ -15,12 +15,18 @@ _REPLIES = {
     b"QUIT": b"221 2.0.0 Bye\r\n",
 }
 _END = b"\r\n.\r\n"
+_TAKEN = b"250 2.0.0 Taken\r\n"
 
 
 class Sink:
-    """`await start()`. `taken`: messages so far, of `octets` in all; `due`: that are to come. `connections`: made."""
+    """`await start()`. `taken`: messages so far, of `octets` in all; `due`: that are to come. `connections`: made.
 
-    def __init__(self) -> None:
+    `pace`: seconds that it needs for a message, one after the other; 0: it takes all that comes.
+    """
+
+    def __init__(self, pace: float = 0.0) -> None:
+        self.pace = pace
+        self._free = 0.0  # when it is done with those that it has, by the loop's clock
         self.port = 0
         self.taken = 0
         self.octets = 0
@@ -75,6 +81,12 @@ class Sink:
         self._sessions.discard(session)
         if self._waiting is not None and session in self._waiting:
             self._waiting.remove(session)  # it has waited for its greeting for too long
+
+    def thought(self) -> float:
+        """Seconds until the answer to a message that is here now."""
+        now = asyncio.get_running_loop().time()
+        self._free = max(now, self._free) + self.pace
+        return self._free - now
 
     def take(self) -> None:
         self.taken += 1
@@ -138,6 +150,15 @@ class _Session(asyncio.Protocol):
         self._sink.octets += end
         self._buffer = self._buffer[end + len(_END) :]
         self._data = False
+        if self._sink.pace:
+            asyncio.get_running_loop().call_later(self._sink.thought(), self._taken)
+            return True
         self._sink.take()
-        replies.append(b"250 2.0.0 Taken\r\n")
+        replies.append(_TAKEN)
         return True
+
+    def _taken(self) -> None:
+        """Behind a thought, in which a client that waits for the answer says nothing."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._sink.take()
+            self._write(_TAKEN)
