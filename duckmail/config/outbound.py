@@ -64,7 +64,7 @@ class Outbound(Section):
         description="After how long the sender of a message that still waits is told so, once; 0: never.",
         ge=0,
     )
-    concurrency: int = Field(default=20, description="Messages this process sends at the same time.", ge=1, le=1000)
+    concurrency: int = Field(default=100, description="Messages this process sends at the same time.", ge=1, le=1000)
     per_host: int = Field(default=5, description="Of these, at most so many to the same host.", ge=1, le=1000)
     per_domain: int = Field(
         default=0, description="And at most so many for the same domain, on all its hosts; 0: no limit.", ge=0, le=1000

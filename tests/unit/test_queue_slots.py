@@ -45,8 +45,9 @@ async def test_who_waits_gets_the_slot_that_is_given_back() -> None:
 
 
 async def test_so_many_a_minute() -> None:
-    slots = Slots(20, Pace(host_minute=6000), patience=0.05)  # one in 10 ms
+    slots = Slots(20, Pace(host_minute=600), patience=0.25)  # one in 100 ms
     loop, begun = asyncio.get_running_loop(), []
+    since = loop.time()
 
     async def one(host: str) -> None:
         async with slots.take(host):
@@ -58,4 +59,5 @@ async def test_so_many_a_minute() -> None:
     assert len(times) + len(refused) == 30
     assert len(times) >= 3
     assert refused, "whose turn is later than the patience gives up"
-    assert times[-1] - times[0] >= 0.01 * (len(times) - 1) - 0.005
+    # Later than that on a busy machine, each of them, but not earlier.
+    assert all(when - since >= 0.1 * number - 0.01 for number, when in enumerate(times))
