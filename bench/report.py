@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.runner import Measured
+from bench.work.searching import GOALS
 
 _HEADINGS = ("work", "server", "rate/s", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "database ms", "client ms", "others")
 
@@ -71,6 +72,7 @@ def targets(results: Sequence[Measured], product: str) -> list[Target]:
         if (ours := by.get((work, product)))
     ]
     limits = (
+        *((work, f"{text} takes less than {limit:.0f} ms", limit, "ms") for work, text, limit in GOALS),
         ("open-warm", "opening 10,000 messages warm takes less than 20 ms", 20.0, "ms"),
         ("push", "end of DATA to EXISTS: p50 less than 20 ms", 20.0, "ms"),
         ("idle", "an idle connection costs less than 60 KB", 60.0, "KB"),

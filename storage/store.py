@@ -63,6 +63,7 @@ from storage.changes.copy import undo_query
 from storage.changes.replace import Replace
 from storage.changes.restore import Restore
 from storage.changes.rewriting import Rewritten, content_fields
+from storage.columns import Columns
 from storage.committer import Committer
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
@@ -195,6 +196,7 @@ class Store:
         self.files = userfiles.UserFiles(self.database)
         self.maildrops = maildrops.MaildropLocks(self.database)
         self.messages = Messages(self.database, self.contents)
+        self.columns = Columns(self.messages)
         self.text_index = textindex.TextIndex(self.database, self.tasks, TextSource(self.messages))
         self.archived = archived.Archived(self.database)
         self.listing = Listing(self.database, self.contents)

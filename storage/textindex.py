@@ -95,18 +95,21 @@ class TextIndex:
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    async def ask(self, mailbox: str, strings: Sequence[Sequence[int]]) -> tuple[int, list[set[int]]]:
-        """The highest UID that is indexed, 0 for none, and for each of `strings` (its places) the UIDs up to that one
-        which may hold it. Raises: Unavailable."""
+    async def ask(
+        self, mailbox: str, strings: Sequence[Sequence[int]]
+    ) -> tuple[int, list["array[int]"], list[list[int]]]:
+        """The highest UID that is indexed, 0 for none; the UIDs of each segment; and for each of `strings` (its places)
+        a bit for each of these which may hold it, segment by segment. Raises: Unavailable."""
         head = await self._head(mailbox)
         if not head.segments:
-            return 0, [set() for _ in strings]
+            return 0, [], [[] for _ in strings]
         places = sorted({place for string in strings for place in string})
         rows = await self._rows(head, places)
         if rows is None:  # another process has replaced a segment: the next search knows
             self._kept.pop(mailbox, None)
-            return 0, [set() for _ in strings]
-        return head.last, await asyncio.to_thread(_joined, head, strings, rows)
+            return 0, [], [[] for _ in strings]
+        found = await asyncio.to_thread(_joined, head, strings, rows)
+        return head.last, [segment.uids for segment in head.segments], found
 
     async def _head(self, mailbox: str) -> _Head:
         identifier, kept = object_id(mailbox), self._kept.get(mailbox)
@@ -314,25 +317,14 @@ def _extended(
     return made, always
 
 
-def _joined(head: _Head, strings: Sequence[Iterable[int]], rows: Mapping[tuple[ObjectId, int], int]) -> list[set[int]]:
-    found: list[set[int]] = []
+def _joined(head: _Head, strings: Sequence[Iterable[int]], rows: Mapping[tuple[ObjectId, int], int]) -> list[list[int]]:
+    found: list[list[int]] = []
     for string in strings:
-        mine: set[int] = set()
+        mine: list[int] = []
         for segment in head.segments:
             bits = (1 << len(segment.uids)) - 1
             for place in string:
                 bits &= rows[segment.build, place]
-            bits |= segment.always
-            mine.update(segment.uids[at] for at in _set_bits(bits))
+            mine.append(bits | segment.always)
         found.append(mine)
     return found
-
-
-def _set_bits(bits: int) -> Iterable[int]:
-    """Positions, by octets: most are empty."""
-    octets = bits.to_bytes((bits.bit_length() + 7) // 8, "little")
-    for index, octet in enumerate(octets):
-        if octet:
-            for bit in range(8):
-                if octet >> bit & 1:
-                    yield index * 8 + bit

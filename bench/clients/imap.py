@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 TIMEOUT = 60.0  # the slowest command: a search through all texts
@@ -31,6 +31,7 @@ class ImapClient(asyncio.Protocol):
         self._tag = secrets.token_hex(3)
         self._count = 0
         self._plus = False  # LITERAL+ (RFC 7888)
+        self._many = False
         self.watch: Callable[[bytes], None] | None = None  # sees unasked-for data as it arrives (IDLE)
 
     # asyncio.Protocol
@@ -95,12 +96,22 @@ class ImapClient(asyncio.Protocol):
         _check(answer, tag, line)
         return answer
 
+    async def literal(self, line: bytes, last: bytes) -> bytes:
+        """A command that ends with a literal; the whole answer. Raises: ImapError."""
+        tag = self.tag()
+        await self.until(b"+", b"%b %b{%d}\r\n" % (tag, line, len(last)))
+        answer = await self.until(tag + b" ", last + b"\r\n")
+        _check(answer, tag, line)
+        return answer
+
     async def login(self, name: str, password: str) -> float:
         """Seconds that LOGIN took."""
         begun = time.perf_counter()
         await self.command(f'LOGIN "{name}" "{password}"'.encode())
         took = time.perf_counter() - begun
-        self._plus = b"LITERAL+" in await self.command(b"CAPABILITY")
+        capabilities = await self.command(b"CAPABILITY")
+        self._plus = b"LITERAL+" in capabilities
+        self._many = b"MULTIAPPEND" in capabilities
         return took
 
     async def append(self, mailbox: str, message: bytes) -> None:
@@ -113,6 +124,19 @@ class ImapClient(asyncio.Protocol):
         else:
             await self.until(b"+", line)
         _check(await self.until(tag + b" ", literal), tag, b"APPEND")
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether `append_all` can be used; known after the login."""
+        return self._plus and self._many
+
+    async def append_all(self, mailbox: str, messages: Sequence[bytes]) -> None:
+        """In one command (MULTIAPPEND, RFC 3502), in one piece."""
+        tag = self.tag()
+        literals = b"".join(b" {%d+}\r\n%b" % (len(message), message) for message in messages)
+        _check(
+            await self.until(tag + b" ", b'%b APPEND "%b"%b\r\n' % (tag, mailbox.encode(), literals)), tag, b"APPEND"
+        )
 
     async def idle(self) -> bytes:
         """Begins IDLE; from now on what arrives goes to `watch`. Gives what `done` asks for."""

@@ -10,6 +10,7 @@ from bench.work.opening import Login, OpenCold, OpenWarm
 from bench.work.push import Push
 from bench.work.retrieve import Retrieve, RetrievePipelined
 from bench.work.search import SearchFlag, SearchHeader, SearchText
+from bench.work.searching import SEARCHES
 from bench.work.submit import Drain, SubmitLocal, SubmitRelayed
 
 WORKS: tuple[type[Work], ...] = (
@@ -30,6 +31,7 @@ WORKS: tuple[type[Work], ...] = (
     SearchFlag,
     SearchHeader,
     SearchText,
+    *SEARCHES,
     Store,
     Copy,
     Retrieve,

@@ -31,6 +31,8 @@ class Sizes:
     pushes: int = 200
     idle: int = 200  # connections
     searches: int = 3
+    searched: int = 10_000  # messages in the mailboxes of the searches at size
+    searched_large: int = 100_000
     maildrop: int = 500  # messages in each account that is fetched by POP3
     queued: int = 2000  # messages that wait in the outbound queue
     warm_up: int = 400
@@ -38,7 +40,7 @@ class Sizes:
 
 QUICK = Sizes(
     accounts=4, connections=4, small=40, medium=4, large=1, mailbox=60, bodies=30, copied=20, opens=3, pushes=5,
-    idle=8, searches=1, maildrop=10, queued=60, warm_up=8,
+    idle=8, searches=1, searched=40, searched_large=60, maildrop=10, queued=60, warm_up=8,
 )  # fmt: skip
 
 
@@ -62,9 +64,11 @@ class Place:
         self.server = server
         self.sink = sink or Sink()
         self.sizes = sizes
+        self.seed = seed
         self.mails = Mails(seed)
         self.random = random.Random(seed)
         self.accounts = [Account(f"user{number:02}") for number in range(sizes.accounts)]
+        self.filled: set[Account] = set()  # by `bench.work.searching`
         self._full = False
         self._maildrops: list[Account] = []
 

@@ -333,7 +333,8 @@ class Mail(MailboxTree):
 
         Raises: LimitReached, NotPermitted, Unavailable.
         """
-        found = Search(self._store.messages, await self.reach(view), recent_from, self._store.text_index)
+        store = self._store
+        found = Search(store.messages, await self.reach(view), recent_from, store.text_index, store.columns)
         return await found.run(criteria, among)
 
     async def sort(

@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from duckmail.mime.grams import asked, places
 from duckmail.model import search
@@ -19,13 +22,16 @@ WORDS = (
     *("re:", "<b@x.org>", "a_b", "100%", "aaaa", "ab", "abab"),
 )
 MESSAGES = 260
+BEGIN, STEP = datetime(2025, 12, 1, 23, 50, tzinfo=UTC), timedelta(hours=5, minutes=1)
 
 
 def _message(chance: random.Random, number: int) -> bytes:
     def words(most: int) -> str:
         return " ".join(chance.choice(WORDS) for _ in range(chance.randint(0, most)))
 
-    header = f"From: {words(1)} <u{number}@example.com>\r\nTo: Team: t{number % 7}@x.org;\r\nSubject: {words(4)}\r\n"
+    date = "" if number % 5 == 0 else f"Date: {number % 28 + 1} Jan 2026 01:{number % 60:02}:00 +0900\r\n"
+    header = f"{date}Message-ID: <{number % 50}.{words(1)}@x.org>\r\n"
+    header += f"From: {words(1)} <u{number}@example.com>\r\nTo: Team: t{number % 7}@x.org;\r\nSubject: {words(4)}\r\n"
     kind = chance.randrange(4)
     if kind == 0:
         header += "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n"
@@ -44,27 +50,61 @@ def _needle(chance: random.Random) -> str:
 
 
 def _tree(chance: random.Random, depth: int = 2) -> search.Node:
-    kind = chance.randrange(8 if depth else 4)
+    kind = chance.randrange(13 if depth else 10)
     match kind:
         case 0:
             return search.Text(_needle(chance))
         case 1:
             return search.Body(chance.choice((_needle(chance), f"5.1.{chance.randrange(MESSAGES)}")))
         case 2:
-            return search.Header(chance.choice(("subject", "from", "x-own", "to")), _needle(chance))
+            name = chance.choice(("subject", "from", "x-own", "to", "cc", "message-id"))
+            return search.Header(name, chance.choice(("", "<", _needle(chance), _needle(chance))))
         case 3:
             first = chance.randrange(1, MESSAGES)
             return search.Uids(Ranges(((first, first + chance.randrange(200)),)))
-        case 4:
+        case 4 | 5 | 6 | 7 | 8 | 9:
+            return _listed_key(chance, kind)
+        case 10:
             return search.Not(_tree(chance, depth - 1))
-        case 5:
+        case 11:
             return search.Or((_tree(chance, depth - 1), _tree(chance, depth - 1)))
         case _:
             return search.And((_tree(chance, depth - 1), _tree(chance, depth - 1)))
 
 
+def _listed_key(chance: random.Random, kind: int) -> search.Node:
+    """Of what the columns answer; and flags."""
+    first = BEGIN + STEP * chance.randrange(MESSAGES)
+    last = first + STEP * chance.randrange(MESSAGES)
+    match kind:
+        case 4:
+            return search.DateRange(chance.choice(list(search.DateField)), first.date(), last.date())
+        case 5:
+            return search.Size(chance.randrange(100, 300), chance.choice((None, 400)))
+        case 6:
+            age = int((datetime.now(UTC) - first).total_seconds())
+            return chance.choice((search.Within(younger=age), search.Within(older=age)))
+        case 7:
+            return chance.choice(
+                (search.Between(first, last), search.Between(since=first), search.Between(before=last))
+            )
+        case 8:
+            return chance.choice(
+                (search.ModSeq(2), search.Recent(), search.All(), search.DateRange(search.DateField.SENT))
+            )
+        case _:
+            return search.Flag(chance.choice(("\\Seen", "\\Flagged", "$Junk", "$none")))
+
+
 async def _append(mail: Mail, chance: random.Random, count: int) -> None:
-    new = [NewMessage(await mail.prepare(_message(chance, number))) for number in range(count)]
+    new = [
+        NewMessage(
+            await mail.prepare(_message(chance, number)),
+            chance.choice(((), (), ("\\Seen",), ("\\Seen", "$Junk"))),
+            BEGIN + STEP * number,
+        )
+        for number in range(count)
+    ]
     await mail.append("INBOX", new)
 
 
@@ -74,12 +114,17 @@ async def _same(store: Store, view: View, chance: random.Random, searches: int) 
     for _ in range(searches):
         tree = _tree(chance)
         plain = await Search(store.messages, view, 0).run(tree)
-        assert await Search(store.messages, view, 0, store.text_index).run(tree) == plain, tree
+        for columns in (None, store.columns):
+            assert await Search(store.messages, view, 0, store.text_index, columns).run(tree) == plain, tree
+        among = [uid for uid in view.uids if chance.random() < 0.3]
+        some = await Search(store.messages, view, 0, store.text_index, store.columns).run(tree, among)
+        assert some == sorted({*plain} & {*among}), tree
         found += len(plain)
     return found
 
 
-async def test_with_the_index_and_without(mongo_uri: str, database_name: str) -> None:
+async def test_with_the_index_and_without(mongo_uri: str, database_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duckmail.services.search.FEW_MESSAGES", 20)
     chance = random.Random(7)
     async with open_store(mongo_uri, database_name) as store:
         mail = Mail(store, await new_account(store))
@@ -89,7 +134,7 @@ async def test_with_the_index_and_without(mongo_uri: str, database_name: str) ->
         await store.text_index.build(view.mailbox.user, view.mailbox.id, uids[:150])
         assert await _same(store, view, chance, 40)
         await store.text_index.build(view.mailbox.user, view.mailbox.id, uids)
-        last, _ = await store.text_index.ask(view.mailbox.id, [])
+        last, _, _ = await store.text_index.ask(view.mailbox.id, [])
         assert last == uids[-1]
         assert await _same(store, view, chance, 40)
         # What comes later is looked through, what is gone is not found.
@@ -108,8 +153,8 @@ async def test_few_messages_are_looked_through(mongo_uri: str, database_name: st
         view = await mail.open("INBOX", ears := Ears())
         mailbox = view.mailbox
         await store.text_index.build(mailbox.user, mailbox.id, view.uids[:])
-        last, (found,) = await store.text_index.ask(mailbox.id, [asked("needle")])
-        assert (last, found) == (31, {31})
+        last, (uids,), ((found,),) = await store.text_index.ask(mailbox.id, [asked("needle")])
+        assert (last, list(uids), found) == (31, list(range(1, 32)), 1 << 30)
         mail.close_view(view, ears)
 
 
@@ -135,8 +180,8 @@ async def test_two_builders_at_once(mongo_uri: str, database_name: str) -> None:
         arguments = view.mailbox.user, view.mailbox.id, view.uids[:]
         await asyncio.gather(store.text_index.build(*arguments), other.text_index.build(*arguments))
         for each in (store, other):
-            last, (found,) = await each.text_index.ask(view.mailbox.id, [asked("needle")])
-            assert (last, len(found)) == (20, 20)
+            last, _, ((found,),) = await each.text_index.ask(view.mailbox.id, [asked("needle")])
+            assert (last, found.bit_count()) == (20, 20)
         mail.close_view(view, ears)
 
 

@@ -193,7 +193,7 @@ class Finding:
         listener = _Silent()
         view = await self._store.views.open(user, mailbox.id, listener)
         try:
-            return await Search(self._store.messages, view, 0, self._store.text_index).run(node)
+            return await Search(self._store.messages, view, 0, self._store.text_index, self._store.columns).run(node)
         finally:
             self._store.views.release(view, listener)
 
