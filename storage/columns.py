@@ -22,6 +22,7 @@ MOST = 250_000  # messages of a mailbox; of more nothing is kept
 BUDGET = 96 * 1024 * 1024  # octets that a process keeps: about 250 a message
 ADDRESSES = ("from", "to", "cc", "bcc")
 NAMES = ("subject", *ADDRESSES, "message-id")
+READ = ("idate", "savedate", "sentday", "size", "cut", "subject", *ADDRESSES, "msgid")
 BETWEEN = "\x00"
 """Between the values of one message, so no string that is looked for may hold it."""
 
@@ -89,7 +90,7 @@ class Columns:
             return kept
         parts = kept[:-1] if kept and len(kept[-1].uids) < BATCH else kept[:]  # the last one is filled
         last = parts[-1].uids[-1] if parts else 0
-        async for documents in self._messages.listed(user, mailbox, uids[bisect_right(uids, last) :]):
+        async for documents in self._messages.fields(user, mailbox, uids[bisect_right(uids, last) :], READ):
             parts.append(await asyncio.to_thread(_part, documents))
         self._keep(mailbox, parts)
         return parts

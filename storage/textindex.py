@@ -1,12 +1,14 @@
-"""The index for SEARCH TEXT, BODY and header fields: which messages of a mailbox may hold a string.
+"""The index for SEARCH TEXT, BODY and header fields: which messages of a mailbox may hold a string, and which do.
 
-It never decides that a message matches, only that it cannot (`duckmail.mime.grams`); what is not indexed yet is looked
-through. So an index may be old, or missing, and no answer changes.
+It says of a message that it cannot match (`duckmail.mime.grams`), that it does (`duckmail.mime.words`), or nothing; who
+it says nothing of, or what is not indexed yet, is looked through. So an index may be old, or missing, and no answer
+changes.
 
 A mailbox has segments of up to `SEGMENT` messages in the order of their UIDs. A segment is a matrix: a row of bits for
-each place, a bit in it for each message. To ask for a string is to read the rows of its places and to join them. Rows
-are kept in groups, one document each, under the id of the build that wrote them; the head of the mailbox names the
-builds in use and is replaced as a whole, so a reader sees one state and a crash leaves only groups that nobody names.
+each place of runs and for each word of its vocabulary, a bit in it for each message. To ask for a string is to read the
+rows of its places and to join them, and those of the words that hold it. Rows are kept in groups, one document each,
+under the id of the build that wrote them, and so is the vocabulary; the head of the mailbox names the builds in use and
+is replaced as a whole, so a reader sees one state and a crash leaves only groups that nobody names.
 
 What a UID means never changes and UIDs only grow: a segment stays right whatever becomes of its messages. It is built
 after a search, one mailbox at a time in a process, at half speed: mail that is never searched costs nothing.
@@ -17,7 +19,7 @@ import logging
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -27,15 +29,28 @@ from bson.objectid import ObjectId
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import DuckmailError
-from duckmail.mime.grams import BITS
 from duckmail.runtime.tasks import Tasks
 from storage.mongo.client import Collection, Database, Document, object_id, operation
 from storage.mongo.schema import IndexSpec
+from storage.textsegments import (
+    GROUP,
+    SEGMENT,
+    VOCABULARY,
+    Batch,
+    Entry,
+    Segment,
+    Wanted,
+    extended,
+    group_id,
+    joined,
+    packed,
+    segment_of,
+)
 
 log = logging.getLogger("duckmail.storage")
 
-SEGMENT = 8192  # messages
-GROUP = 32  # rows in a document: 32 KiB of a whole segment
+FORMAT = 2  # of the head and of what the rows mean; what is of another one is built anew
+WRITTEN = 64  # groups in one statement
 FLUSH = 1024  # messages that are indexed before a segment is written
 LEAST = 200  # messages that must be new before a mailbox is indexed further
 WAITING = 64  # mailboxes
@@ -48,23 +63,8 @@ INDEXES: tuple[IndexSpec, ...] = (
     ("textindex", [("looked", 1)], {}),
 )
 
-Places = set[int] | None
-Source = Callable[[str, str, Sequence[int]], AsyncIterator[Mapping[int, Places]]]
-"""(user, mailbox, UIDs) -> UID -> the places of the message's runs, in batches; None for those to look at always."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """`uids`: ascending. `always`: a bit for each message that the rows say nothing of."""
-
-    build: ObjectId
-    uids: "array[int]"
-    always: int
-
-    @property
-    def width(self) -> int:
-        """Octets of a row."""
-        return (len(self.uids) + 7) // 8
+Source = Callable[[str, str, Sequence[int]], AsyncIterator[Mapping[int, Entry]]]
+"""(user, mailbox, UIDs) -> UID -> what is indexed of the message, in batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +96,21 @@ class TextIndex:
     # -- asking ----------------------------------------------------------------------------------------------------
 
     async def ask(
-        self, mailbox: str, strings: Sequence[Sequence[int]]
-    ) -> tuple[int, list["array[int]"], list[list[int]]]:
-        """The highest UID that is indexed, 0 for none; the UIDs of each segment; and for each of `strings` (its places)
-        a bit for each of these which may hold it, segment by segment. Raises: Unavailable."""
+        self, mailbox: str, wanted: Sequence[Wanted]
+    ) -> tuple[int, list["array[int]"], list[list[tuple[int, int]]]]:
+        """The highest UID that is indexed, 0 for none; the UIDs of each segment; and for each of `wanted`, segment by
+        segment, a bit for each of these which holds it for certain, and for each which may. Raises: Unavailable."""
         head = await self._head(mailbox)
         if not head.segments:
-            return 0, [], [[] for _ in strings]
-        places = sorted({place for string in strings for place in string})
-        rows = await self._rows(head, places)
+            return 0, [], [[] for _ in wanted]
+        numbers = await asyncio.to_thread(
+            lambda: [tuple(segment.rows(each) for segment in head.segments) for each in wanted]
+        )
+        rows = await self._rows(head, numbers)
         if rows is None:  # another process has replaced a segment: the next search knows
             self._kept.pop(mailbox, None)
-            return 0, [], [[] for _ in strings]
-        found = await asyncio.to_thread(_joined, head, strings, rows)
+            return 0, [], [[] for _ in wanted]
+        found = await asyncio.to_thread(joined, head.segments, numbers, rows)
         return head.last, [segment.uids for segment in head.segments], found
 
     async def _head(self, mailbox: str) -> _Head:
@@ -123,28 +125,46 @@ class TextIndex:
         if document is None:
             self._kept.pop(mailbox, None)
             return _EMPTY
-        head = self._kept[mailbox] = _Head(document["version"], tuple(map(_segment, document["segments"])))
+        segments = await self._segments(document["segments"]) if document.get("format") == FORMAT else []
+        head = self._kept[mailbox] = _Head(document["version"], tuple(segments))
         if len(self._kept) > KEPT_HEADS:
             self._kept.popitem(last=False)
         return head
 
-    async def _rows(self, head: _Head, places: Sequence[int]) -> dict[tuple[ObjectId, int], int] | None:
-        """(build, place) -> row; None when a group is not there any more."""
-        groups = sorted({place // GROUP for place in places})
-        wanted = [_id(segment.build, group) for segment in head.segments for group in groups]
+    async def _segments(self, documents: Sequence[Document]) -> list[Segment]:
+        """None at all when one of them is not there any more: another process has replaced it meanwhile."""
+        wanted = [group_id(document["build"], VOCABULARY) for document in documents]
+        words: dict[bytes, bytes] = {}
+        async with operation():
+            async for row in self._groups.find({"_id": {"$in": wanted}}, {"words": 1}):
+                words[bytes(row["_id"])] = row["words"]
+        if len(words) < len(wanted):
+            return []
+        packed_words = [words[bytes(each)] for each in wanted]
+        return await asyncio.to_thread(lambda: list(map(segment_of, documents, packed_words)))
+
+    async def _rows(
+        self, head: _Head, numbers: Sequence[tuple[tuple[list[int], list[int]], ...]]
+    ) -> dict[tuple[ObjectId, int], int] | None:
+        """(build, number) -> row; None when a group is not there any more."""
+        asked = [
+            (segment, number)
+            for each in numbers
+            for segment, (places, words) in zip(head.segments, each, strict=True)
+            for number in (*places, *words)
+        ]
+        wanted = list({bytes(group_id(segment.build, number // GROUP)) for segment, number in asked})
         found: dict[bytes, bytes] = {}
         async with operation():
-            async for document in self._groups.find({"_id": {"$in": wanted}}, {"rows": 1}):
+            async for document in self._groups.find({"_id": {"$in": list(map(Binary, wanted))}}, {"rows": 1}):
                 found[bytes(document["_id"])] = document["rows"]
         if len(found) < len(wanted):
             return None
         rows = {}
-        for segment in head.segments:
-            width = segment.width
-            for place in places:
-                octets = found[bytes(_id(segment.build, place // GROUP))]
-                start = place % GROUP * width
-                rows[segment.build, place] = int.from_bytes(octets[start : start + width], "little")
+        for segment, number in asked:
+            octets = found[bytes(group_id(segment.build, number // GROUP))]
+            start = number % GROUP * segment.width
+            rows[segment.build, number] = int.from_bytes(octets[start : start + segment.width], "little")
         return rows
 
     # -- building --------------------------------------------------------------------------------------------------
@@ -175,46 +195,33 @@ class TextIndex:
 
         Raises: Unavailable.
         """
-        head = await self._head(mailbox)
-        new = uids[bisect_right(uids, head.last) :]
-        for start in range(0, len(new), FLUSH):
-            part = new[start : start + FLUSH]
-            found: dict[int, Places] = dict.fromkeys(part)
+        head: _Head | None = await self._head(mailbox)
+        rest = uids[bisect_right(uids, head.last if head else 0) :]
+        while rest and head is not None:
+            room = SEGMENT - len(head.segments[-1].uids) if head.segments else 0
+            batch = Batch(rest[: min(FLUSH, room or SEGMENT)])
             begun = monotonic()
-            async for batch in self._source(user, mailbox, part):
-                found.update(batch)
+            async for entries in self._source(user, mailbox, batch.uids):
+                await asyncio.to_thread(batch.add, entries)
                 await asyncio.sleep(monotonic() - begun)  # as long as it took
                 begun = monotonic()
-            added = await self._add(user, mailbox, head, found)
-            if added is None:
-                return
-            head = added
+            head = await self._add(user, mailbox, head, batch)
+            rest = rest[len(batch.uids) :]
 
-    async def _add(self, user: str, mailbox: str, head: _Head, found: Mapping[int, Places]) -> _Head | None:
-        """Writes them into the last segment as far as it has room, and the rest into a new one."""
-        uids = list(found)
+    async def _add(self, user: str, mailbox: str, head: _Head, batch: Batch) -> _Head | None:
+        """Writes it into the last segment if that has room, or else into a new one."""
         last = head.segments[-1] if head.segments and len(head.segments[-1].uids) < SEGMENT else None
-        room = SEGMENT - (len(last.uids) if last else 0)
-        segments = list(head.segments[:-1] if last else head.segments)
-        matrix = await self._matrix(last) if last else None
-        if last is not None and matrix is None:
+        matrix = await self._matrix(last) if last else b""
+        if matrix is None:
             return None
-        segments.append(await self._write(mailbox, last, matrix, {uid: found[uid] for uid in uids[:room]}))
-        if uids[room:]:
-            segments.append(await self._write(mailbox, None, None, {uid: found[uid] for uid in uids[room:]}))
-        new = _Head(head.version + 1, tuple(segments))
+        segment = await self._write(mailbox, last, matrix, batch)
+        new = _Head(head.version + 1, (*(head.segments[:-1] if last else head.segments), segment))
         document = {
             "user": object_id(user),
             "version": new.version,
+            "format": FORMAT,
             "looked": datetime.now(UTC),
-            "segments": [
-                {
-                    "build": one.build,
-                    "uids": Binary(one.uids.tobytes()),
-                    "always": Binary(one.always.to_bytes(one.width, "little")),
-                }
-                for one in segments
-            ],
+            "segments": [one.document() for one in new.segments],
         }
         query = {"_id": object_id(mailbox), "version": head.version}
         async with operation():
@@ -230,33 +237,33 @@ class TextIndex:
                 await self._groups.delete_many({"mailbox": object_id(mailbox), "build": last.build})
         return new
 
-    async def _matrix(self, segment: Segment) -> bytearray | None:
+    async def _matrix(self, segment: Segment) -> bytes | None:
         """All rows of a segment, one behind the other."""
         async with operation():
-            cursor = self._groups.find({"_id": {"$in": [_id(segment.build, each) for each in range(BITS // GROUP)]}})
+            cursor = self._groups.find(
+                {"_id": {"$in": [group_id(segment.build, each) for each in range(segment.groups)]}}
+            )
             documents = await cursor.sort("_id", 1).to_list(None)
-        if len(documents) < BITS // GROUP:
+        if len(documents) < segment.groups:
             return None
-        return bytearray().join(document["rows"] for document in documents)
+        return b"".join(document["rows"] for document in documents)
 
-    async def _write(
-        self, mailbox: str, old: Segment | None, matrix: bytearray | None, found: Mapping[int, Places]
-    ) -> Segment:
-        """A segment with what is in `old` and `found`."""
-        uids = array("I", [*(old.uids if old else ()), *found])
-        made, always = await asyncio.to_thread(_extended, old, matrix, uids, found)
-        segment = Segment(ObjectId(), uids, always)
+    async def _write(self, mailbox: str, old: Segment | None, matrix: bytes, batch: Batch) -> Segment:
+        """A segment with what is in `old` and in the batch."""
+        segment, made = await asyncio.to_thread(extended, old, matrix, batch)
         size = GROUP * segment.width
-        owner = object_id(mailbox)
-        for start in range(0, BITS // GROUP, 64):
+        owner = {"mailbox": object_id(mailbox), "build": segment.build}
+        async with operation():
+            words = await asyncio.to_thread(packed, segment.vocabulary)
+            await self._groups.insert_one({"_id": group_id(segment.build, VOCABULARY), **owner, "words": words})
+        for start in range(0, segment.groups, WRITTEN):
             documents: list[Document] = [
                 {
-                    "_id": _id(segment.build, group),
-                    "mailbox": owner,
-                    "build": segment.build,
+                    "_id": group_id(segment.build, group),
+                    **owner,
                     "rows": Binary(bytes(made[group * size : (group + 1) * size])),
                 }
-                for group in range(start, start + 64)
+                for group in range(start, min(start + WRITTEN, segment.groups))
             ]
             async with operation():
                 await self._groups.insert_many(documents, ordered=False)
@@ -283,48 +290,3 @@ async def sweep(database: Database) -> None:
             unnamed = {"mailbox": head["_id"], "build": {"$nin": named, "$lt": young}}
             await groups.delete_many(unnamed)
         await index.update_many({"_id": {"$in": ids}}, {"$set": {"looked": datetime.now(UTC)}})
-
-
-def _id(build: ObjectId, group: int) -> Binary:
-    return Binary(build.binary + group.to_bytes(2, "big"))
-
-
-def _segment(document: Document) -> Segment:
-    uids = array("I")
-    uids.frombytes(document["uids"])
-    return Segment(document["build"], uids, int.from_bytes(document["always"], "little"))
-
-
-def _extended(
-    old: Segment | None, matrix: bytearray | None, uids: "array[int]", found: Mapping[int, Places]
-) -> tuple[bytearray, int]:
-    """The matrix for `uids`, the first of which are in the old one, and the bits of those it says nothing of."""
-    width = (len(uids) + 7) // 8
-    made = bytearray(BITS * width)
-    always = 0
-    if old is not None and matrix is not None:
-        always, before = old.always, old.width
-        for place in range(BITS):
-            made[place * width : place * width + before] = matrix[place * before : (place + 1) * before]
-    first = len(old.uids) if old is not None else 0
-    for at, places in enumerate(found.values(), start=first):
-        if places is None:
-            always |= 1 << at
-            continue
-        column, bit = at >> 3, 1 << (at & 7)
-        for place in places:
-            made[place * width + column] |= bit
-    return made, always
-
-
-def _joined(head: _Head, strings: Sequence[Iterable[int]], rows: Mapping[tuple[ObjectId, int], int]) -> list[list[int]]:
-    found: list[list[int]] = []
-    for string in strings:
-        mine: list[int] = []
-        for segment in head.segments:
-            bits = (1 << len(segment.uids)) - 1
-            for place in string:
-                bits &= rows[segment.build, place]
-            mine.append(bits | segment.always)
-        found.append(mine)
-    return found

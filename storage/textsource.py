@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from duckmail.mime.collation import fold
 from duckmail.mime.grams import MAX_TEXT, places
 from duckmail.mime.text import decoded_header
+from duckmail.mime.words import words
 from storage.contents.texts import SearchText
 from storage.messages import Messages
 from storage.mongo.client import Document
-from storage.textindex import Places
+from storage.textsegments import Entry
 
 AT_ONCE = 50  # contents whose text is held
 
@@ -18,7 +19,7 @@ class TextSource:
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
 
-    async def __call__(self, user: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[Mapping[int, Places]]:
+    async def __call__(self, user: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[Mapping[int, Entry]]:
         """As `textindex.Source`. Raises: Unavailable."""
         async for documents in self._messages.listed(user, mailbox, uids):
             for start in range(0, len(documents), AT_ONCE):
@@ -27,17 +28,24 @@ class TextSource:
                 for document in part:
                     by_content.setdefault(str(document["content"]), []).append(document)
                 async for texts in self._messages.texts(part):
-                    yield await asyncio.to_thread(_places, texts, by_content)
+                    yield await asyncio.to_thread(_entries, texts, by_content)
 
 
-def _places(texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Document]]) -> dict[int, Places]:
-    found: dict[int, Places] = {}
+def _entries(texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Document]]) -> dict[int, Entry]:
+    found: dict[int, Entry] = {}
     for text in texts:
         header, body = fold(text.header), _body(text)
         for document in by_content[text.id]:
-            strings = (fold(decoded_header(document.get("prefix", b""))) + header, body, *listed(document))
-            found[int(document["uid"])] = None if body is None else places(each for each in strings if each)
+            whole = fold(decoded_header(document.get("prefix", b""))) + header
+            found[int(document["uid"])] = _entry(whole, body, listed(document))
     return found
+
+
+def _entry(header: str, body: str | None, others: Sequence[str]) -> Entry:
+    if body is None:
+        return Entry(None)
+    runs = places(each for each in (header, body, *others) if each)
+    return Entry(None) if runs is None else Entry(runs, words(header, body))
 
 
 def _body(text: SearchText) -> str | None:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from duckmail.mime.collation import fold
+from duckmail.mime.words import fields
 from duckmail.model import search
 from duckmail.model.flags import keyword_bit, system_bit
 from duckmail.model.ranges import Ranges
@@ -216,26 +217,22 @@ def _header_test(name: str, needle: str) -> Test:
     """Subject and address fields are decided on what is listed, as far as it is whole; the rest on the header."""
 
     def test(message: Candidate) -> Answer:
-        if message.header is not None:
-            return any(needle in value for value in _values(message, name))
-        if message.listed is None:
-            return None
-        if needle and "cut" not in message.listed:
+        if needle and message.listed is not None and "cut" not in message.listed:
             if name == "subject":
                 return needle in fold(message.listed.get("subject", ""))
             if name in LISTED_ADDRESSES:
                 return any(
                     needle in fold(f"{display} <{address}>") for display, address in message.listed.get(name, ())
                 )
-        return None
+        if message.header is None:
+            return None
+        return any(needle in value for value in _values(message, name))
 
     return test
 
 
 def _values(message: Candidate, name: str) -> list[str]:
     if not message.fields:
-        for line in (message.header or "").splitlines():
-            field_name, colon, value = line.partition(":")
-            if colon:
-                message.fields.setdefault(field_name.strip(), []).append(value.strip())
+        for field_name, value in fields(message.header or ""):
+            message.fields.setdefault(field_name, []).append(value)
     return message.fields.get(name, [])

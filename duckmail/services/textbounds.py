@@ -3,45 +3,57 @@
 import asyncio
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
-from duckmail.mime import grams
+from duckmail.mime import grams, words
 from duckmail.mime.collation import fold
 from duckmail.model import search
 from duckmail.services.searchsets import Blocks, Snapshot, Span
 from storage.textindex import TextIndex
+from storage.textsegments import Wanted
 from storage.views import View
 
 MAX_STRINGS = 32  # of one search that the index is asked for
+
+LISTED = ("subject", "from", "to", "cc", "bcc")
 
 TextKey = search.Header | search.Body | search.Text
 
 
 async def bounds(index: TextIndex, view: View, snapshot: Snapshot, criteria: search.Node) -> dict[search.Node, Span]:
     """What is known of those keys of `criteria` that look for strings. Raises: Unavailable."""
-    needles: dict[str, tuple[int, ...]] = {}
-    keys: dict[TextKey, str] = {}
-    for key in _text_keys(criteria):
-        needle = fold(key.value)
-        if needle not in needles and len(needles) < MAX_STRINGS and (places := grams.asked(needle)):
-            needles[needle] = places
-        if needle in needles:
-            keys[key] = needle
-    if not needles:
+    keys = list(islice(dict.fromkeys(_text_keys(criteria)), MAX_STRINGS))
+    wanted = {key: one for key in keys if (one := _wanted(key)).places}
+    if not wanted:
         return {}
-    last, blocks, found = await index.ask(view.mailbox.id, list(needles.values()))
+    last, blocks, found = await index.ask(view.mailbox.id, list(wanted.values()))
     index.want(view.mailbox.user, view.mailbox.id, view.uids[:], last)
     if not last:
         return {}
-    return await asyncio.to_thread(_spans, snapshot, blocks, dict(zip(needles, found, strict=True)), keys)
+    return await asyncio.to_thread(_spans, snapshot, blocks, dict(zip(wanted, found, strict=True)))
+
+
+def _wanted(key: TextKey) -> Wanted:
+    needle = fold(key.value)
+    places = grams.asked(needle)
+    match key:
+        case search.Text():
+            return Wanted(needle, places, words.HEADER + words.BODY)
+        case search.Body():
+            return Wanted(needle, places, words.BODY)
+        case search.Header(name, _) if name.lower() in LISTED and needle:
+            return Wanted(needle, places)  # decided on what is listed, which is not the field as it stands
+        case search.Header(name, _):
+            name = fold(name)
+            return Wanted(needle, tuple({*places, *grams.asked(name)}), name=name)
 
 
 def _spans(
-    snapshot: Snapshot, blocks: Sequence["array[int]"], found: dict[str, Sequence[int]], keys: dict[TextKey, str]
+    snapshot: Snapshot, blocks: Sequence["array[int]"], found: dict[TextKey, list[tuple[int, int]]]
 ) -> dict[search.Node, Span]:
     """CPU work."""
     placed = Blocks(snapshot.uids, blocks)
-    spans = {needle: placed.span([Span(0, may) for may in each].__getitem__) for needle, each in found.items()}
-    return {key: spans[needle] for key, needle in keys.items()}
+    return {key: placed.span([Span(*each) for each in answers].__getitem__) for key, answers in found.items()}
 
 
 def _text_keys(node: search.Node) -> Iterator[TextKey]:

@@ -38,7 +38,15 @@ async def found(selected: Selected, uids: Sequence[int], *, uid: bool) -> Found:
     view = selected.view
     numbers, known, modseqs = array("I"), array("I"), array("Q")
     for start in range(0, len(uids), SLICE):
-        for one in uids[start : start + SLICE]:
+        part = uids[start : start + SLICE]
+        first = view.position(part[0])
+        if _is_run(selected, first, part):
+            numbers.extend(part if uid else range(first + 1, first + 1 + len(part)))
+            known.extend(part)
+            modseqs.extend(map(int, view.modseqs[first : first + len(part)]))
+            await asyncio.sleep(0)
+            continue
+        for one in part:
             position = view.position(one)
             if position >= 0 and selected.announced(one):
                 numbers.append(one if uid else selected.number_at(position, one))
@@ -46,6 +54,14 @@ async def found(selected: Selected, uids: Sequence[int], *, uid: bool) -> Found:
                 modseqs.append(view.modseqs[position])
         await asyncio.sleep(0)
     return Found(numbers, known, modseqs)
+
+
+def _is_run(selected: Selected, first: int, uids: Sequence[int]) -> bool:
+    """The messages stand one behind the other in the view from there on, and their numbers are their places."""
+    view = selected.view
+    if first < 0 or selected.expunged or not selected.announced(uids[-1]):
+        return False
+    return view.uids[first : first + len(uids)].tolist() == list(uids)
 
 
 # Option -> its value; None: nothing is said of it. RFC 4731 §3.1: only COUNT has one when nothing was found.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from duckmail.mime.grams import asked, places
+from duckmail.mime.words import BODY, HEADER
 from duckmail.model import search
 from duckmail.model.message import NewMessage
 from duckmail.model.ranges import Ranges
@@ -14,6 +15,7 @@ from duckmail.services.mail import Mail
 from duckmail.services.search import Search
 from storage import textindex
 from storage.store import Store
+from storage.textsegments import Wanted
 from storage.views import View
 from tests.support.stores import Ears, new_account, open_store
 
@@ -96,6 +98,10 @@ def _listed_key(chance: random.Random, kind: int) -> search.Node:
             return search.Flag(chance.choice(("\\Seen", "\\Flagged", "$Junk", "$none")))
 
 
+def wanted(needle: str) -> Wanted:
+    return Wanted(needle, asked(needle), HEADER + BODY)
+
+
 async def _append(mail: Mail, chance: random.Random, count: int) -> None:
     new = [
         NewMessage(
@@ -145,17 +151,35 @@ async def test_with_the_index_and_without(mongo_uri: str, database_name: str, mo
         mail.close_view(view, ears)
 
 
-async def test_few_messages_are_looked_through(mongo_uri: str, database_name: str) -> None:
+async def test_what_the_index_says_of_rare_and_common_words(mongo_uri: str, database_name: str) -> None:
     async with open_store(mongo_uri, database_name) as store:
         mail = Mail(store, await new_account(store))
-        raw = [b"Subject: x\r\n\r\ncommon\r\n"] * 30 + [b"Subject: x\r\n\r\nrare needle\r\n"]
+        raw = [b"Subject: x\r\nX-Own: a b\r\n\r\ncommon\r\n"] * 30 + [b"Subject: x\r\n\r\nrare needle\r\n"]
         await mail.append("INBOX", [NewMessage(await mail.prepare(each)) for each in raw])
         view = await mail.open("INBOX", ears := Ears())
         mailbox = view.mailbox
         await store.text_index.build(mailbox.user, mailbox.id, view.uids[:])
-        last, (uids,), ((found,),) = await store.text_index.ask(mailbox.id, [asked("needle")])
-        assert (last, list(uids), found) == (31, list(range(1, 32)), 1 << 30)
+        strings = [wanted("needle"), wanted("ommo"), wanted("zq"), Wanted("b", asked("x-own"), name="x-own")]
+        last, (uids,), found = await store.text_index.ask(mailbox.id, strings)
+        assert (last, list(uids)) == (31, list(range(1, 32)))
+        thirty = (1 << 30) - 1
+        assert found == [[(0, 1 << 30)], [(thirty, thirty)], [(0, 0)], [(thirty, thirty)]]
         mail.close_view(view, ears)
+
+
+async def test_an_index_of_another_format_is_built_anew(mongo_uri: str, database_name: str) -> None:
+    async with open_store(mongo_uri, database_name) as store:
+        mail = Mail(store, await new_account(store))
+        await mail.append("INBOX", [NewMessage(await mail.prepare(b"Subject: x\r\n\r\nneedle\r\n"))] * 3)
+        view = await mail.open("INBOX", ears := Ears())
+        arguments = view.mailbox.user, view.mailbox.id, view.uids[:]
+        await store.text_index.build(*arguments)
+        mail.close_view(view, ears)
+        await store.database["textindex"].update_many({}, {"$set": {"version": 7}, "$unset": {"format": 1}})
+        assert (await store.text_index.ask(view.mailbox.id, []))[0] == 0
+        await store.text_index.build(*arguments)
+        last, _, (((_, found),),) = await store.text_index.ask(view.mailbox.id, [wanted("needle")])
+        assert (last, found) == (3, 7)
 
 
 async def test_a_search_has_the_index_built(mongo_uri: str, database_name: str) -> None:
@@ -180,7 +204,7 @@ async def test_two_builders_at_once(mongo_uri: str, database_name: str) -> None:
         arguments = view.mailbox.user, view.mailbox.id, view.uids[:]
         await asyncio.gather(store.text_index.build(*arguments), other.text_index.build(*arguments))
         for each in (store, other):
-            last, _, ((found,),) = await each.text_index.ask(view.mailbox.id, [asked("needle")])
+            last, _, (((_, found),),) = await each.text_index.ask(view.mailbox.id, [wanted("needle")])
             assert (last, found.bit_count()) == (20, 20)
         mail.close_view(view, ears)
 
@@ -206,4 +230,5 @@ def test_a_text_that_holds_a_string_holds_its_runs() -> None:
         start = chance.randrange(200)
         found = places([text])
         assert found is not None
-        assert set(asked(text[start : start + 12])) <= found
+        for length in (1, 2, 3, 4, 12):
+            assert set(asked(text[start : start + length])) <= found
