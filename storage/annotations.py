@@ -6,7 +6,7 @@ What belongs to a mailbox goes in the transaction that deletes it. A change writ
 cannot come in beside that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bson.int64 import Int64
 from bson.objectid import ObjectId
@@ -29,7 +29,9 @@ class AnnotationRecords:
     def __init__(self, database: Database, transactions: Transactions) -> None:
         self._annotations = database["annotations"]
         self._mailboxes = database["mailboxes"]
+        self._users = database["users"]
         self._transactions = transactions
+        self.changed: Callable[[Document], None] = lambda _mailbox: None  # of a mailbox, in this process; a hint
 
     async def get(self, users: Sequence[str], mailboxes: Sequence[str]) -> dict[tuple[str, str], Entries]:
         """By account and mailbox, "" for the server; who has none is absent. Raises: Unavailable."""
@@ -49,16 +51,23 @@ class AnnotationRecords:
         """
         owner, place = object_id(user), _mailbox(mailbox)
 
-        async def run(session: AsyncClientSession) -> None:
+        async def run(session: AsyncClientSession) -> Document | None:
+            touched = None
             if place is not None:
                 living = {"_id": place, "user": owner, "path": {"$exists": True}}
-                touched = await self._mailboxes.update_one(living, {"$inc": {"annotated": Int64(1)}}, session=session)
-                if not touched.matched_count:
+                count = {"$inc": {"annotated": Int64(1)}}
+                touched = await self._mailboxes.find_one_and_update(living, count, session=session)
+                if touched is None:
                     raise NoSuchMailbox
             for whose, entries in changes.items():
                 await self._write(object_id(whose), place, entries, session)
+            # The stamp of the account changes: who follows it, in whatever process, looks again.
+            await self._users.update_one({"_id": owner}, {"$inc": {"tree": Int64(1)}}, session=session)
+            return touched
 
-        await self._transactions.run(run)
+        annotated = await self._transactions.run(run)
+        if annotated is not None:
+            self.changed(annotated)
 
     async def _write(
         self, owner: ObjectId, place: ObjectId | None, changes: Mapping[str, bytes | None], session: AsyncClientSession

@@ -84,6 +84,7 @@ def to_mailbox(document: Document) -> Mailbox:
         retention=int(document["retention"]),
         encrypt_messages=bool(document.get("encryptMessages")),
         acl=to_grants(document),
+        annotated=int(document.get("annotated", 0)),
     )
 
 

@@ -176,6 +176,7 @@ class Store:
         self.address_register = addressregister.AddressRegister(self.database)
         self.grants = grants.Grants(self.database, self.transactions)
         self.annotations = annotations.AnnotationRecords(self.database, self.transactions)
+        self.annotations.changed = self.shared
         self.filters = filters.Filters(self.database, self.transactions)
         self.autoreplies = filters.Autoreplies(self.database, self.transactions)
         self.domain_access = filters.DomainAccess(self.database)
@@ -274,8 +275,8 @@ class Store:
         if self.notifier is not None:
             self.notifier.publish(delta)
 
-    def shared(self, document: Document, user: str) -> None:
-        """What an account may do with a mailbox has changed; "": not that of a single one."""
+    def shared(self, document: Document, user: str = "") -> None:
+        """What an account may do with a mailbox, or what is noted of it, has changed; "": not of a single one."""
         mailbox = mailboxes.to_mailbox(document)
         for whose in dict.fromkeys((mailbox.user, user or mailbox.user)):
             self._mailbox_heard(whose, mailbox.id, mailbox.modseq)

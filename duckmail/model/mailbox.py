@@ -28,7 +28,7 @@ class Mailbox:
     `keywords`: the append-only table that gives keyword bits their names.
     `vanishedfloor`: expunges with a modseq at or below it are no longer known one by one.
     `encrypt_messages`: what comes here is encrypted to the account's key.
-    `acl`: what others may do with it.
+    `acl`: what others may do with it. `annotated`: how often its annotations were changed, by whomever.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Mailbox:
     retention: int = 0
     encrypt_messages: bool = False
     acl: tuple[Grant, ...] = ()
+    annotated: int = 0
 
     def rights(self, user: str) -> str:
         """What an account may do with it: its owner everything (RFC 4314 §2), another one what it was given."""

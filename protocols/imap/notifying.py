@@ -14,6 +14,7 @@ from duckmail.model.ranges import Ranges
 from duckmail.runtime.tasks import Tasks
 from protocols.imap.fetching import Plan
 from protocols.imap.gathering import MOST_MESSAGES, Gathering, Overflow
+from protocols.imap.metadatanews import MetadataNews
 from protocols.imap.selected import Selected
 from protocols.imap.session import Session, State
 from protocols.imap.wire.notify import Group, Request, Scope
@@ -37,6 +38,10 @@ class Notifier:
         self._following = False
         self._selected: Selected | None = session.selected
         self._fetched = session.selected.uidnext if session.selected else 0  # below it no message is fetched
+        server = any("SERVERMETADATACHANGE" in group.events for group in request.groups)
+        self.metadata = MetadataNews(
+            session.mail, lambda mailbox: "MAILBOXMETADATACHANGE" in self._events(mailbox), server=server
+        )
 
     def wake(self) -> None:
         self._bell.set()
@@ -45,7 +50,9 @@ class Notifier:
         """From here on nothing is missed. Raises: Unavailable."""
         self._mail.follow(self.wake)
         self._following = True
-        for mailbox in await self._mail.mailboxes():
+        mailboxes = await self._mail.mailboxes()
+        await self.metadata.start(mailboxes)
+        for mailbox in mailboxes:
             self._known[mailbox.id] = mailbox
             events = self._events(mailbox)
             if self._request.status and _COUNTED & events and self._counts(mailbox):
@@ -81,9 +88,12 @@ class Notifier:
 
     async def _tell(self) -> None:
         now = {mailbox.id: mailbox for mailbox in await self._mail.mailboxes()}
+        await self.metadata.look(now.values())
         await self._quiet()
         writer = self._session.writer
         for line in self._news(now):
+            writer.untagged(line)
+        for line in self.metadata.lines(self._session.utf8):
             writer.untagged(line)
         self._known = now
         writer.push()

@@ -26,6 +26,7 @@ from duckmail.services.mail import Mail
 from duckmail.services.sessions import Sessions
 from duckmail.services.urlauth import UrlAuth
 from protocols.imap.input import Input
+from protocols.imap.metadatanews import MetadataNews
 from protocols.imap.selected import NEVER_RECENT, Selected, Update
 from protocols.imap.settings import ImapSettings
 from protocols.imap.wire.framer import AFTER_LOGIN, BEFORE_LOGIN
@@ -53,6 +54,9 @@ class State(Enum):
 
 class Notifying(Protocol):
     """NOTIFY in force (RFC 5465). `wake`: the selected mailbox has changed; it must neither block nor raise."""
+
+    @property
+    def metadata(self) -> MetadataNews: ...
 
     def wake(self) -> None: ...
 

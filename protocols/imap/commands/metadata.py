@@ -76,7 +76,10 @@ async def _get(session: Session, arguments: _Get) -> Reply:
 
 
 async def _set(session: Session, arguments: _Set) -> Reply:
-    await session.mail.annotations.change(await _place(session, arguments.path), arguments.changes)
+    place = await _place(session, arguments.path)
+    await session.mail.annotations.change(place, arguments.changes)
+    if session.notifying is not None:
+        session.notifying.metadata.own(place, arguments.changes)
     return ok("SETMETADATA completed")
 
 

@@ -70,5 +70,10 @@ def metadata_response(path: str, values: Iterable[tuple[str, bytes | None]], utf
     return b"METADATA %b (%b)" % (mailbox_name(path, utf8), pairs)
 
 
+def metadata_changed(path: str, names: Iterable[str], utf8: bool) -> bytes:
+    """RFC 5464 §4.4.2: without values; an empty `path` is the server."""
+    return b"METADATA %b %b" % (mailbox_name(path, utf8), b" ".join(astring(name.encode("ascii")) for name in names))
+
+
 def _value(octets: bytes | None) -> bytes:
     return b"~" + literal(octets) if octets is not None and b"\0" in octets else nstring(octets)

@@ -10,10 +10,14 @@ from protocols.imap.wire.parser import ParseError, Parser
 MAX_GROUPS = 50
 MAX_NAMES = 1000  # of mailboxes, in one group
 EVENTS = {
-    name.upper(): name for name in ("MessageNew", "MessageExpunge", "FlagChange", "MailboxName", "SubscriptionChange")
+    name.upper(): name
+    for name in (
+        *("MessageNew", "MessageExpunge", "FlagChange", "MailboxName", "SubscriptionChange"),
+        *("MailboxMetadataChange", "ServerMetadataChange"),
+    )
 }
 _ITEMS_FOLLOW = re.compile(rb" (?=\()")
-_UNSUPPORTED = ("ANNOTATIONCHANGE", "MAILBOXMETADATACHANGE", "SERVERMETADATACHANGE")
+_UNSUPPORTED = ("ANNOTATIONCHANGE",)
 _OF_MESSAGES = frozenset({"MESSAGENEW", "MESSAGEEXPUNGE", "FLAGCHANGE"})
 
 
