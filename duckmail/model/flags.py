@@ -15,6 +15,8 @@ DRAFT = 16
 SYSTEM_FLAGS: tuple[str, ...] = ("\\Answered", "\\Flagged", "\\Deleted", "\\Seen", "\\Draft")
 FIRST_KEYWORD_BIT = len(SYSTEM_FLAGS)
 MAX_KEYWORDS = 63 - FIRST_KEYWORD_BIT
+# RFC 9051 §2.3.2, RFC 8457 §2: what many clients use. They are in no table before somebody does.
+KNOWN_KEYWORDS: tuple[str, ...] = ("$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing", "$Important")
 
 _SYSTEM_BITS = {name.lower(): 1 << bit for bit, name in enumerate(SYSTEM_FLAGS)}
 

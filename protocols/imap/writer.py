@@ -106,12 +106,16 @@ class Writer:
     # Mailbox data (RFC 3501 §7.2-§7.4)
 
     def flags(self, keywords: Iterable[str], *, permitted: int, full: bool) -> None:
-        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1).
+        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1), and as long as it has room
+        for all of them, those that clients look for.
 
         Args:
             permitted: the bits of the flags that may be changed (RFC 4314 §5.1.1).
         """
-        names = (*SYSTEM_FLAGS.split(), *keywords)
+        table = tuple(keywords)
+        known = flags.missing_keywords(flags.KNOWN_KEYWORDS, table) if permitted & KEYWORDS else []
+        offered = known if len(table) + len(known) <= flags.MAX_KEYWORDS else []
+        names = (*SYSTEM_FLAGS.split(), *table, *offered)
         permanent = [name for name in names if permitted & (flags.system_bit(name) or KEYWORDS)]
         if permitted & KEYWORDS and not full:
             permanent.append("\\*")

@@ -353,3 +353,28 @@ async def test_many_at_once_are_all_or_none(house: House, key: Tsk) -> None:
     assert kinds(await stored(house, user, "vault"), key) == ["sealed"] * 120
     await counted_right(house, user)
     box.close_view(view, ears)
+
+
+async def test_what_others_put_into_a_shared_mailbox_that_encrypts(house: House, key: Tsk) -> None:
+    """It is encrypted to its owner's key, whatever the key of who puts it there."""
+    owner, other = await house.make_user(pub_key=public(key)), Tsk.generate("Bert <bert@example.com>")
+    await vault(house, owner)
+    bert = await house.make_user("bert", pub_key=public(other))
+    anna, _ = await house.imap()
+    assert (await anna.ask("x SETACL vault bert lrsite", "x ")).startswith("x OK")
+    lines, _ = await house.imap("bert")
+    await append(lines, "Shared/anna/vault", mail(1, large=True))
+    await append(lines, "INBOX", mail(2), "(\\Seen)")
+    await append(lines, "INBOX", mail(3))
+    await lines.ask("s SELECT INBOX", "s ")
+    assert (await lines.ask("c COPY 1 Shared/anna/vault", "c ")).startswith("c OK")
+    assert (await lines.ask("m MOVE 2 Shared/anna/vault", "m ")).startswith("m OK")
+    found = await stored(house, owner, "vault")
+    assert kinds(found, key) == ["sealed"] * 3
+    # Its reader sees what is stored.
+    await lines.ask("t SELECT Shared/anna/vault", "t ")
+    assert (
+        await lines.ask("f FETCH 2 (FLAGS RFC822.SIZE)", "* 2 ")
+    ) == f"* 2 FETCH (FLAGS (\\Seen) RFC822.SIZE {len(found[1])})"
+    assert kinds(await stored(house, bert, "INBOX"), other) == ["plain"]
+    await counted_right(house, owner)
