@@ -106,8 +106,8 @@ class Writer:
     # Mailbox data (RFC 3501 §7.2-§7.4)
 
     def flags(self, keywords: Iterable[str], *, permitted: int, full: bool) -> None:
-        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1), and as long as it has room
-        for all of them, those that clients look for.
+        """FLAGS and PERMANENTFLAGS: `\\*` while the table takes more keywords (RFC 3501 §7.1); those that clients look
+        for, as long as it has room for them all.
 
         Args:
             permitted: the bits of the flags that may be changed (RFC 4314 §5.1.1).

@@ -373,8 +373,8 @@ async def test_what_others_put_into_a_shared_mailbox_that_encrypts(house: House,
     assert kinds(found, key) == ["sealed"] * 3
     # Its reader sees what is stored.
     await lines.ask("t SELECT Shared/anna/vault", "t ")
-    assert (
-        await lines.ask("f FETCH 2 (FLAGS RFC822.SIZE)", "* 2 ")
-    ) == f"* 2 FETCH (FLAGS (\\Seen) RFC822.SIZE {len(found[1])})"
+    said = await lines.ask("f FETCH 2 (FLAGS RFC822.SIZE)", "* 2 ")
+    assert "\\Seen" in said
+    assert said.endswith(f"RFC822.SIZE {len(found[1])})")
     assert kinds(await stored(house, bert, "INBOX"), other) == ["plain"]
     await counted_right(house, owner)
