@@ -11,9 +11,9 @@ from defusedxml.ElementTree import fromstring
 
 from duckmail.clients.dns import Dns
 from duckmail.mime.reportmail import About
-from duckmail.model.dmarcreport import Evaluated, Method
+from duckmail.model.dmarcreport import Evaluated, Method, evaluated
 from duckmail.model.envelope import Envelope
-from duckmail.model.mailauth import Published
+from duckmail.model.mailauth import Authentication, DkimResult, DmarcResult, Published, SpfResult
 from duckmail.runtime.threads import Pool
 from duckmail.services.inspection import Inspection
 from duckmail.services.mailauth.aggregate import packed, targets
@@ -73,6 +73,104 @@ async def test_a_domain_is_told_once_what_came_of_mail_in_its_name(mongo_uri: st
     check(world.taken[0].octets, today)
 
 
+# RFC 9990 §3.1.1, Appendix A: what is in each element, in this order where it is a list; how often (`?` at most once,
+# `*` any number, `+` once or more); of what has text, the values it may have.
+ORDERED: dict[str, list[str]] = {
+    "feedback": ["version?", "report_metadata", "policy_published", "extension?", "record+"],
+    "policy_evaluated": ["disposition", "dkim", "spf", "reason*"],
+    "auth_results": ["dkim*", "spf?"],
+    "record": ["row", "identifiers", "auth_results"],
+}
+UNORDERED: dict[str, list[str]] = {
+    "report_metadata": [
+        "org_name", "email", "extra_contact_info?", "report_id", "date_range", "error?", "generator?",
+    ],
+    "date_range": ["begin", "end"],
+    "policy_published": [
+        "domain", "p", "sp?", "np?", "adkim?", "aspf?", "discovery_method?", "fo?", "testing?",
+    ],
+    "row": ["source_ip", "count", "policy_evaluated"],
+    "identifiers": ["header_from", "envelope_from?", "envelope_to?"],
+    "reason": ["type", "comment?"],
+    "auth_results/dkim": ["domain", "selector", "result", "human_result?"],
+    "auth_results/spf": ["domain", "scope?", "result", "human_result?"],
+}  # fmt: skip
+POLICIES = {"none", "quarantine", "reject"}
+RESULTS = {"none", "pass", "fail", "policy", "neutral", "temperror", "permerror"}
+VALUES: dict[str, set[str]] = {
+    "version": {"1.0"},
+    "p": POLICIES, "sp": POLICIES, "np": POLICIES,
+    "adkim": {"r", "s"}, "aspf": {"r", "s"}, "testing": {"y", "n"}, "discovery_method": {"psl", "treewalk"},
+    "disposition": POLICIES | {"pass"},
+    "policy_evaluated/dkim": {"pass", "fail"}, "policy_evaluated/spf": {"pass", "fail"},
+    "type": {"local_policy", "mailing_list", "other", "policy_test_mode", "trusted_forwarder"},
+    "scope": {"mfrom"},
+    "dkim/result": RESULTS, "spf/result": RESULTS | {"softfail"},
+}  # fmt: skip
+
+
+def obeys(element: Element, parent: str = "") -> None:
+    """Fails where the report is not as the schema has it."""
+    name = element.tag.removeprefix(XML)
+    where = f"{parent}/{name}"
+    assert element.tag.startswith(XML), where
+    ordered = ORDERED.get(name)
+    wanted = ordered or UNORDERED.get(name) or UNORDERED.get(where)
+    if where in ("policy_evaluated/dkim", "policy_evaluated/spf") or wanted is None:
+        values = VALUES.get(where) or VALUES.get(name)
+        assert len(element) == 0, where
+        assert values is None or element.text in values, (where, element.text)
+        if name in ("begin", "end", "count"):
+            assert (element.text or "").isdigit(), where
+        return
+    found = [child.tag.removeprefix(XML) for child in element]
+    names = [each.rstrip("?*+") for each in wanted]
+    assert set(found) <= set(names), (where, found)
+    for each, child in zip(wanted, names, strict=True):
+        number = found.count(child)
+        assert number > 0 or each[-1] in "?*", (where, child)
+        assert number < 2 or each[-1] in "*+", (where, child)
+    if ordered:
+        assert found == sorted(found, key=names.index), where
+    for child in element:
+        obeys(child, name)
+
+
+HELO = SpfResult("softfail", "helo", "mail.test", "mail.test", CLIENT)
+MAIL = SpfResult("pass", "mailfrom", "a@d.test", "d.test", CLIENT)
+BROKEN = (
+    DkimResult("permerror", domain="d.test"),
+    DkimResult("fail", domain="d.test", selector="s"),
+    DkimResult("neutral"),
+)
+LOWERED = "policy_test_mode"
+STRICT = Published("d.test", "reject", "none", "quarantine", strict_dkim=True, strict_spf=True, reports=True)
+TESTS = Published("d.test", "reject", testing=True, reports=True)
+WANTS_NOTHING = Published("d.test", "none", testing=True, reports=True)
+
+
+@pytest.mark.parametrize(
+    ("spf", "dkim", "dmarc", "done", "override"),
+    [
+        pytest.param(MAIL, (), DmarcResult("pass", "d.test", "reject", STRICT, spf=True), "", "", id="passed"),
+        pytest.param(HELO, BROKEN, DmarcResult("fail", "d.test", "reject", STRICT), "", "local_policy", id="no-sender"),
+        pytest.param(HELO, (), DmarcResult("fail", "d.test", "quarantine", TESTS), "quarantine", LOWERED, id="t=y"),
+        pytest.param(HELO, (), DmarcResult("fail", "x.d.test", "none", WANTS_NOTHING), "", "", id="t=y-of-nothing"),
+    ],
+)  # fmt: skip
+def test_reports_are_as_the_schema_has_them(
+    spf: SpfResult, dkim: tuple[DkimResult, ...], dmarc: DmarcResult, done: str, override: str
+) -> None:
+    kind = evaluated(Authentication(spf=spf, dkim=dkim, dmarc=dmarc), "", done, "reject")
+    assert kind is not None
+    assert kind.override == override
+    about = About(HOSTNAME, "d.test", f"x@{HOSTNAME}", "1", date(2026, 11, 22))
+    root = fromstring(gzip.decompress(packed(about, kind.published, [(kind, 2)])))
+    obeys(root)
+    assert root.findtext(f".//{XML}scope") == "mfrom"
+    assert len(root.findall(f".//{XML}auth_results/{XML}dkim")) == (1 if dkim else 0)
+
+
 def check(octets: bytes, day: date) -> None:
     message = email.message_from_bytes(octets, policy=email.policy.default)
     assert (
@@ -85,6 +183,7 @@ def check(octets: bytes, day: date) -> None:
     assert (file.get_filename() or "").startswith(f"{HOSTNAME}!good.test!{begin}!{begin + 86399}!")
     assert file.get_content_type() == "application/gzip"
     root = fromstring(gzip.decompress(file.get_content()))
+    obeys(root)
     assert texts(root, "policy_published") == {
         "domain": "good.test", "adkim": "r", "aspf": "r", "p": "reject", "sp": "none", "testing": "n",
         "discovery_method": "treewalk",
