@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from bson.binary import Binary
 from bson.int64 import Int64
 
-from storage.certs import Certificate, CertificateRecords, NewChain, chain_fields
+from duckmail.model.events import nobody
+from storage.certs import CertificateRecords, NewChain, Telling, chain_fields
 from storage.mongo.client import Database, Document, operation
 
 CHALLENGE_KEPT = timedelta(hours=1)
@@ -80,18 +81,16 @@ class AcmeRecords:
         async with operation():
             return await self._certs.find_one(query, {"_id": 1}) is not None
 
-    async def certificate(self, servername: str) -> Certificate | None:
-        return await self._certificates.by_name(servername)
+    async def obtained(self, servername: str, new: NewChain, told: Telling = nobody) -> None:
+        """Presents `new` from now on, unless ACME is not to care for the name any more.
 
-    async def obtained(self, servername: str, new: NewChain) -> None:
-        """Presents `new` from now on, unless ACME is not to care for the name any more."""
+        Raises: Unavailable, CommitUnknown.
+        """
         update: Document = {
             "$set": {**chain_fields(new), "acmeDue": new.renew},
             "$unset": {"acmeFailures": "", "acmeError": ""},
         }
-        async with operation():
-            await self._certs.update_one({"servername": servername, "acme": True}, update)
-        await self._certificates.touch()
+        await self._certificates.change({"servername": servername, "acme": True}, update, told)
 
     async def failed(self, servername: str, error: str, due: datetime) -> None:
         update: Document = {"$set": {"acmeError": error, "acmeDue": due}, "$inc": {"acmeFailures": Int64(1)}}

@@ -220,10 +220,10 @@ class AddressRecords:
 
     # -- domains ---------------------------------------------------------------------------------------------------
 
-    async def rename_domain(self, old: str, new: str) -> Renamed:
+    async def rename_domain(self, old: str, new: str, told: Sequence[Event] = ()) -> Renamed:
         """All addresses of the normalised domain `old`, and what is said of it elsewhere, from now on of `new`.
 
-        Done in steps: broken off, it is completed by doing it again.
+        Done in steps: broken off, it is completed by doing it again. `told`: with the last one.
 
         Raises: AddressTaken: there is one of them in `new` already, nothing was changed; Unavailable, CommitUnknown.
         """
@@ -235,17 +235,24 @@ class AddressRecords:
             addresses, users = addresses + renamed, users + owners
             if not renamed:
                 break
-        async with operation():
-            dkim = await self._rename_keys(old, new)
-            aliases = await self._aliases.update_many({"domain": old}, {"$set": {"domain": new}})
-        return Renamed(addresses, users, dkim, aliases.modified_count)
-
-    async def _rename_keys(self, old: str, new: str) -> int:
-        """The domain's keys sign for the new name, unless that has its own."""
         try:
-            return (await self._dkim.update_one({"domain": old}, {"$set": {"domain": new}})).modified_count
-        except DuplicateKeyError:
-            return 0
+            dkim, aliases = await self._rename_rest(old, new, told)
+        except DuplicateKeyError:  # the new name has just got keys of its own
+            dkim, aliases = await self._rename_rest(old, new, told)
+        return Renamed(addresses, users, dkim, aliases)
+
+    async def _rename_rest(self, old: str, new: str, told: Sequence[Event]) -> tuple[int, int]:
+        """Keys and aliases; how many. The domain's keys sign for the new name, unless that has its own."""
+        update = {"$set": {"domain": new}}
+
+        async def run(session: AsyncClientSession) -> tuple[int, int]:
+            dkim = 0
+            if await self._dkim.find_one({"domain": new}, {"_id": 1}, session=session) is None:
+                dkim = (await self._dkim.update_one({"domain": old}, update, session=session)).modified_count
+            aliases = await self._aliases.update_many({"domain": old}, update, session=session)
+            return dkim, aliases.modified_count
+
+        return await self._transactions.run(run, lambda _: told)
 
     async def _collides(self, old: str, new: str) -> bool:
         pipeline: list[Document] = [

@@ -1,19 +1,27 @@
 """Certificates of server names: one document each, with the key sealed, and what is to be done by ACME."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bson.binary import Binary
 from bson.int64 import Int64
 from pymongo import ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import Unavailable
+from duckmail.model.events import Event, nobody
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.transactions import Transactions
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("certs", [("servername", 1)], {"unique": True}),
 )
 _ACME = ("acmeDue", "acmeFailures", "acmeError")
+# What is told of a change: what was there before, None for nothing, and what is there now.
+Changed = tuple["Certificate | None", "Certificate"]
+Telling = Callable[[Changed], Sequence[Event]]
 _NOT_LISTED = {"chain": 0, "sealed": 0}
 
 
@@ -63,9 +71,10 @@ class CertificateSlice:
 
 
 class CertificateRecords:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, transactions: Transactions) -> None:
         self._certs = database["certs"]
         self._state = database["certstate"]
+        self._transactions = transactions
 
     async def revision(self) -> int:
         """Another one after each change."""
@@ -73,10 +82,10 @@ class CertificateRecords:
             document = await self._state.find_one({"_id": "revision"})
         return int(document["value"]) if document else 0
 
-    async def touch(self) -> None:
+    async def _touch(self, session: AsyncClientSession) -> None:
         """There is a change."""
-        async with operation():
-            await self._state.update_one({"_id": "revision"}, {"$inc": {"value": Int64(1)}}, upsert=True)
+        update = {"$inc": {"value": Int64(1)}}
+        await self._state.update_one({"_id": "revision"}, update, upsert=True, session=session)
 
     async def loadable(self, most: int) -> list[Certificate]:
         """All that have a certificate, at most so many, by server name."""
@@ -95,8 +104,13 @@ class CertificateRecords:
             document = await self._certs.find_one(query)
         return None if document is None else _certificate(document)
 
-    async def put(self, servername: str, description: str, acme: bool, new: NewChain | None) -> Certificate:
-        """Makes or changes the one of a name. `new`: None keeps the certificate that there is, if there is one."""
+    async def put(
+        self, servername: str, description: str, acme: bool, new: NewChain | None, told: Telling = nobody
+    ) -> Certificate:
+        """Makes or changes the one of a name. `new`: None keeps the certificate that there is, if there is one.
+
+        Raises: Unavailable, CommitUnknown.
+        """
         update: Document = {"$set": {"description": description, "acme": acme}}
         now = datetime.now(UTC)
         # What ACME has to do is looked at afresh.
@@ -108,20 +122,42 @@ class CertificateRecords:
             update["$set"] |= chain_fields(new)
         else:
             update["$setOnInsert"] |= {"names": [servername], "fingerprint": ""}
-        async with operation():
-            found = await self._certs.find_one_and_update(
-                {"servername": servername}, update, upsert=True, return_document=ReturnDocument.AFTER
-            )
-        if found is None:
+        query = {"servername": servername}
+        try:
+            changed = await self.change(query, update, told, upsert=True)
+        except DuplicateKeyError:  # somebody else has just made it
+            changed = await self.change(query, update, told, upsert=True)
+        if changed is None:
             raise Unavailable(error="an upsert gave no document")
-        await self.touch()
-        return _certificate(found)
+        return changed[1]
 
-    async def delete(self, identifier: str) -> bool:
-        async with operation():
-            result = await self._certs.delete_one({"_id": object_id(identifier)})
-        await self.touch()
-        return result.deleted_count > 0
+    async def change(
+        self, query: Document, update: Document, told: Telling = nobody, *, upsert: bool = False
+    ) -> Changed | None:
+        """One, before and after; None where there is none. Raises: DuplicateKeyError, Unavailable, CommitUnknown."""
+
+        async def run(session: AsyncClientSession) -> Changed | None:
+            before = await self._certs.find_one(query, session=session)
+            after = await self._certs.find_one_and_update(
+                query, update, upsert=upsert, return_document=ReturnDocument.AFTER, session=session
+            )
+            if after is None:
+                return None
+            await self._touch(session)
+            return (None if before is None else _certificate(before), _certificate(after))
+
+        return await self._transactions.run(run, lambda changed: told(changed) if changed is not None else ())
+
+    async def delete(self, identifier: str, told: Sequence[Event] = ()) -> bool:
+        """Raises: Unavailable, CommitUnknown."""
+
+        async def run(session: AsyncClientSession) -> bool:
+            result = await self._certs.delete_one({"_id": object_id(identifier)}, session=session)
+            if result.deleted_count:
+                await self._touch(session)
+            return result.deleted_count > 0
+
+        return await self._transactions.run(run, lambda done: told if done else ())
 
     async def list(
         self, text: str, limit: int, after: str = "", before: str = "", *, alt_names: bool = False

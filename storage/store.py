@@ -183,7 +183,7 @@ class Store:
         self.asps = asps.Asps(self.database, self.transactions)
         self.audits = audits.Audits(self.database, self.transactions)
         self.authlog = authlog.AuthEvents(self.database)
-        self.certs = certs.CertificateRecords(self.database)
+        self.certs = certs.CertificateRecords(self.database, self.transactions)
         self.acme = acme.AcmeRecords(self.database, self.certs)
         self.dkim = dkim.DkimRecords(self.database, self.transactions)
         self.tls_results = tlsresults.TlsResults(self.database)

@@ -359,9 +359,7 @@ def _relying_party(ground: _Ground) -> RelyingParty:
 
 def _tell(services: Services) -> None:
     """What happens goes to the webhooks."""
-    events = services.store.events = services.webhooks
-    services.addresses.events = events
-    services.certificates.events = events
+    services.store.events = services.webhooks
 
 
 def _scram(ground: _Ground) -> Scram | None:

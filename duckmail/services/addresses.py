@@ -14,7 +14,7 @@ from typing import Protocol
 from duckmail.errors import AddressNotFound, Cannot, ChangeNotAllowed, InvalidInput, NotPermitted, WildcardNotPermitted
 from duckmail.model.account import DEFAULT_LIMITS, Principal, User
 from duckmail.model.address import normalise, normalise_domain, split, view
-from duckmail.model.events import SILENT, Events, of
+from duckmail.model.events import of
 from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.access import SERVER_ROLES, require_account, require_server
 from duckmail.services.recipients import Resolver
@@ -50,8 +50,6 @@ def forwards_key(owner: str) -> str:
 
 
 class Addresses:
-    events: Events = SILENT  # who is told what happens
-
     def __init__(
         self,
         records: AddressRecords,
@@ -244,9 +242,8 @@ class Addresses:
         before, after = normalise_domain(old), normalise_domain(new)
         if before == after:
             return Renamed()
-        renamed = await self._records.rename_domain(before, after)
-        await self.events.emit("address.domain.renamed", previous=before, current=after)
-        return renamed
+        told = [of("address.domain.renamed", previous=before, current=after)]
+        return await self._records.rename_domain(before, after, told)
 
 
 def checked(address: str, wildcard: bool) -> str:

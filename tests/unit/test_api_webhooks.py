@@ -5,12 +5,14 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from duckmail.clients.http import Http
+from duckmail.errors import Unavailable
 from duckmail.model.account import Principal
 from duckmail.runtime.outward import Outward
 from duckmail.runtime.sealer import Sealer
@@ -18,7 +20,9 @@ from duckmail.runtime.targetpasswords import TargetPasswords
 from duckmail.services.mail import Mail
 from duckmail.services.webhooks import runner as runners
 from duckmail.services.webhooks.runner import WebhookRunner
+from storage.webhooks import Outbox
 from tests.contract.schema import load_deviations, mismatches, parameters, request_schema, response_schema
+from tests.contract.test_contract_certs import given
 from tests.support.api import Api, open_api
 from tests.unit.test_clients_http import CONTEXT, LOOPBACK, Names, site
 
@@ -28,9 +32,7 @@ NOBODY = "0" * 24
 @pytest.fixture
 async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
     async with open_api(mongo_uri, database_name) as opened:
-        services = opened.services
-        for one in (services.addresses, services.certificates, opened.store):
-            one.events = services.webhooks
+        opened.store.events = opened.services.webhooks
         yield opened
 
 
@@ -224,6 +226,32 @@ async def test_what_is_told(api: Api) -> None:
         ("user.delete.started", of),
         ("user.delete.cancelled", of),
     ]
+
+
+async def test_what_cannot_be_told_is_not_done(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event is part of its commit: of certificates, and of what ends the renaming of a domain."""
+    await hook(api, "https://h/", "*")
+    await api.call("POST", "/domainaliases", {"alias": "b.example", "domain": "example.com"})
+    made = (await api.call("POST", "/certs", given(tmp_path, "mail.example.com"))).json["id"]
+    told = len(await waiting(api))
+
+    async def broken(*_: object) -> bool:
+        raise Unavailable
+
+    monkeypatch.setattr(Outbox, "put", broken)
+    refused = [
+        await api.call("POST", "/certs", given(tmp_path, "other.example.com")),
+        await api.call("DELETE", f"/certs/{made}"),
+        await api.call("PUT", "/addresses/renameDomain", {"oldDomain": "example.com", "newDomain": "new.example"}),
+    ]
+    assert [each.status >= 500 for each in refused] == [True] * 3
+    assert [each["servername"] for each in (await api.call("GET", "/certs")).json["results"]] == ["mail.example.com"]
+    (alias,) = (await api.call("GET", "/domainaliases")).json["results"]
+    assert alias["domain"] == "example.com"
+    monkeypatch.undo()
+    renamed = await api.call("PUT", "/addresses/renameDomain", {"oldDomain": "example.com", "newDomain": "new.example"})
+    assert renamed.json["modifiedAliases"] == 1
+    assert [job["body"]["ev"] for job in (await waiting(api))[told:]] == ["address.domain.renamed"]
 
 
 async def test_it_is_posted(api: Api) -> None:

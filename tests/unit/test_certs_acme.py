@@ -101,8 +101,6 @@ async def test_the_challenge_is_answered_by_another_process(
 
 
 async def test_webhooks_are_told_when_there_is_a_certificate(api: Api, server: AcmeServer) -> None:
-    assert api.services.certificates.events is not api.services.webhooks
-    api.services.certificates.events = api.services.webhooks
     await api.call("POST", "/webhooks", {"type": ["cert.*"], "url": "http://192.0.2.1/"})
     identifier = await wanted(api)
     jobs = api.store.database["webhookjobs"]

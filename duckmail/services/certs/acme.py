@@ -11,7 +11,7 @@ from duckmail.errors import Cannot
 from duckmail.runtime.log import event
 from duckmail.runtime.sealer import Sealer
 from duckmail.services.certs.authority import AuthorityAccount, AuthorityFailed, CertificateAuthority
-from duckmail.services.certs.certs import OBTAIN, Certificates
+from duckmail.services.certs.certs import OBTAIN, Certificates, told_obtained
 from duckmail.services.tasks.runner import Jobs, Run
 from duckmail.services.tasks.tasks import TaskList
 from storage.acme import AcmeRecords, seal_context
@@ -86,9 +86,8 @@ class Acme:
         finally:
             await self._records.withdraw(tokens)
         chain_of = await self._certificates.sealed(name, key.decode(), [chain])
-        before = await self._records.certificate(name)
-        await self._records.obtained(name, chain_of)
-        await self._certificates.obtained(name, first=before is None or not before.fingerprint)
+        await self._records.obtained(name, chain_of, told_obtained)
+        self._certificates.changed()
 
     async def _account(self) -> AuthorityAccount:
         directory = self._authority.directory

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from duckmail.errors import InvalidInput, NotFound
 from duckmail.model.account import Principal
-from duckmail.model.events import SILENT, Events
+from duckmail.model.events import Event, of
 from duckmail.runtime.sealer import Sealer
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import require_server
 from duckmail.services.certs.chain import Chain, is_server_name, read_chain
 from duckmail.services.tasks.tasks import TaskList
-from storage.certs import Certificate, CertificateRecords, CertificateSlice, NewChain, seal_context
+from storage.certs import Certificate, CertificateRecords, CertificateSlice, Changed, NewChain, seal_context
 
 OBTAIN = "certificate"  # the kind of task that gets one by ACME
 MOST_LOADED = 10_000  # certificates that a process presents
@@ -37,8 +37,6 @@ def _nothing() -> None:
 
 class Certificates:
     """`usable`: tries a chain out."""
-
-    events: Events = SILENT  # who is told what happens
 
     def __init__(
         self, records: CertificateRecords, sealer: Sealer, threads: Pool, usable: Usable, tasks: TaskList
@@ -67,10 +65,8 @@ class Certificates:
             chain = await self.sealed(name, new.private_key, new.certificates)
         elif not new.acme:
             raise InvalidInput("Private key and certificate are needed")
-        known = await self._records.by_name(name)
-        found = await self._records.put(name, new.description, new.acme, chain)
+        found = await self._records.put(name, new.description, new.acme, chain, _told_put)
         self.changed()
-        await self._tell("updated" if known is not None else "created", found)
         if new.acme:
             await self._tasks.schedule(OBTAIN, {"servername": name}, key=f"{OBTAIN}:{name}")
         return found
@@ -115,23 +111,9 @@ class Certificates:
         """Raises: NotFound, NotPermitted, Unavailable."""
         require_server(by)
         found = await self.get(identifier, by)
-        if not await self._records.delete(identifier):
+        if not await self._records.delete(identifier, _told("deleted", found)):
             raise NotFound("Invalid or unknown certificate")
         self.changed()
-        await self._tell("deleted", found)
-
-    async def obtained(self, servername: str, *, first: bool) -> None:
-        """There is a new one, which was not `put`. `first`: the name had none before. Raises: Unavailable."""
-        self.changed()
-        found = await self._records.by_name(servername)
-        if found is not None:
-            await self._tell("created" if first else "updated", found)
-
-    async def _tell(self, what: str, cert: Certificate) -> None:
-        if cert.fingerprint:  # not while ACME has yet to get one
-            await self.events.emit(
-                f"cert.{what}", cert=cert.id, servername=cert.servername, fingerprint=cert.fingerprint
-            )
 
     # -- for listeners ---------------------------------------------------------------------------------------------
 
@@ -150,3 +132,20 @@ class Certificates:
     def opened(self, certificate: Certificate) -> bytes:
         """Its key, PEM. Raises: Unavailable."""
         return self._sealer.unseal(certificate.sealed, seal_context(certificate.fingerprint))
+
+
+def _told_put(changed: Changed) -> Sequence[Event]:
+    before, after = changed
+    return _told("created" if before is None else "updated", after)
+
+
+def told_obtained(changed: Changed) -> Sequence[Event]:
+    """What is told of one that ACME got."""
+    before, after = changed
+    return _told("updated" if before is not None and before.fingerprint else "created", after)
+
+
+def _told(what: str, cert: Certificate) -> Sequence[Event]:
+    if not cert.fingerprint:  # while ACME has yet to get one
+        return ()
+    return [of(f"cert.{what}", cert=cert.id, servername=cert.servername, fingerprint=cert.fingerprint)]
