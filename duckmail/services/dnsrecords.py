@@ -24,8 +24,8 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`kind`: MX, TXT, SRV, A, CNAME. `value`: as `Lookup` gives it, of CNAME the host; "" for an address that only the
-    administrator knows.
+    """`kind`: MX, TXT, SRV, A, CNAME, PTR, TLSA, or URL for what is no record. `value`: as `Lookup` gives it, of CNAME
+    the host; "" for an address that only the administrator knows.
 
     `why`: what it is for. `needed`: mail suffers without it.
     """
@@ -39,13 +39,13 @@ class Record:
     @property
     def line(self) -> str:
         """For a zone file; "" when the value is not known here."""
-        if not self.value:
+        if not self.value or self.kind == "URL":
             return ""
         value = self.value
         if self.kind == "TXT":
             text = value.replace("\\", "\\\\").replace('"', '\\"')
             value = " ".join(f'"{text[at : at + _STRING]}"' for at in range(0, len(text), _STRING))
-        elif self.kind in ("MX", "SRV", "CNAME"):
+        elif self.kind in ("MX", "SRV", "CNAME", "PTR"):
             value += "."
         return f"{self.name}. IN {self.kind} {value}"
 

@@ -223,7 +223,7 @@ class Naming:
     authority: Authority
 
 
-class _ByPort:
+class ByPort:
     """The product's HTTP client, for policies on a port of this test's own."""
 
     def __init__(self, http: Http, port: int) -> None:
@@ -251,7 +251,7 @@ class Internet:
     https_port: int
 
     def policies(self, records: Records) -> Policies:
-        return Policies(records, self.resolver, _ByPort(self.http, self.https_port))
+        return Policies(records, self.resolver, ByPort(self.http, self.https_port))
 
     def remote(self, slots: Slots, *, tls: str = "may", records: Records | None = None, dnssec: bool = False) -> Remote:
         """`records`: of policies; without them nobody asks for any."""
@@ -308,7 +308,7 @@ async def internet(
         text = zone if isinstance(zone, str) else zone(Naming(named, port, authority))
         for name, host in named.items():
             text = text.replace(f"{{{name}}}", host.address)
-        pages = {f"mta-sts.{domain}": _page(body) for domain, body in (policies or {}).items()}
+        pages = {f"mta-sts.{domain}": page(body) for domain, body in (policies or {}).items()}
         for name in pages:
             text += f"\n{name}. 60 IN A 127.0.0.1\n"
         served = await stack.enter_async_context(zone_server(text))
@@ -342,7 +342,7 @@ async def internet(
         )
 
 
-def _page(body: str, status: str = "200 OK", kind: str = "text/plain") -> bytes:
+def page(body: str, status: str = "200 OK", kind: str = "text/plain") -> bytes:
     octets = body.encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(octets)}\r\nConnection: close\r\n\r\n"
     return head.encode() + octets
@@ -355,7 +355,7 @@ async def _serve_pages(authority: Authority, pages: Mapping[str, bytes]) -> asyn
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         host = head.lower().partition("\r\nhost: ")[2].partition("\r\n")[0].partition(":")[0]
-        writer.write(pages.get(host, _page("nothing", "404 Not Found")))
+        writer.write(pages.get(host, page("nothing", "404 Not Found")))
         await writer.drain()
         writer.close()
 

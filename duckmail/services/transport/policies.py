@@ -25,7 +25,7 @@ AGAIN = timedelta(hours=1)
 KIND = "sts-policies"  # of the task that does it
 LOOK_EVERY = timedelta(minutes=15)
 MOST_REFRESHED = 200  # in one run
-_PATH = "/.well-known/mta-sts.txt"
+PATH = "/.well-known/mta-sts.txt"
 
 _logger = logging.getLogger("duckmail.transport")
 
@@ -69,10 +69,32 @@ class Known:
     failure: Failure | None = None
 
 
-class _NotFetched(Exception):
-    def __init__(self, failure: Failure) -> None:
+class NotFetched(Exception):
+    """`failure`: in the words of RFC 8460; the text says more."""
+
+    def __init__(self, failure: Failure, text: str) -> None:
         self.failure = failure
-        super().__init__(failure.value)
+        super().__init__(text)
+
+
+async def fetch(http: Http, domain: str) -> tuple[Policy, bytes]:
+    """The policy that a domain has, and as it is written. Raises: NotFetched."""
+    try:
+        answer = await http.get(f"https://mta-sts.{domain}{PATH}", largest=sts.LARGEST, redirects=0)
+    except Unavailable as error:
+        kind = str(error.fields.get("error", ""))
+        if "Certificate" in kind or "SSL" in kind:
+            raise NotFetched(Failure.STS_WEBPKI, "the host's certificate is not trusted") from None
+        raise NotFetched(Failure.STS_FETCH, "the host does not answer") from None
+    # RFC 8461 §3.3: no redirect is followed; the type keeps out files that somebody else may have put there.
+    if answer.status != 200:
+        raise NotFetched(Failure.STS_FETCH, f"the answer is {answer.status}")
+    if answer.kind != "text/plain":
+        raise NotFetched(Failure.STS_FETCH, "it is not text/plain")
+    try:
+        return sts.parse(answer.body), answer.body
+    except Malformed as error:
+        raise NotFetched(Failure.STS_INVALID, f"it is no policy: {error}") from None
 
 
 class Policies:
@@ -123,28 +145,16 @@ class Policies:
             return Known()
         try:
             return Known(await self._fetch(domain, identifier))
-        except _NotFetched as error:
+        except NotFetched as error:
             event(_logger, logging.INFO, "no policy of MTA-STS", domain=domain, reason=error.failure.value)
             return Known(sts.parse(kept.body) if kept is not None else None, error.failure)
 
     async def _fetch(self, domain: str, identifier: str) -> Policy:
-        """Raises: _NotFetched; Unavailable: of the database."""
-        try:
-            answer = await self._http.get(f"https://mta-sts.{domain}{_PATH}", largest=sts.LARGEST, redirects=0)
-        except Unavailable as error:
-            kind = str(error.fields.get("error", ""))
-            insecure = "Certificate" in kind or "SSL" in kind
-            raise _NotFetched(Failure.STS_WEBPKI if insecure else Failure.STS_FETCH) from None
-        # RFC 8461 §3.3: no redirect is followed; the type keeps out files that somebody else may have put there.
-        if answer.status != 200 or answer.kind != "text/plain":
-            raise _NotFetched(Failure.STS_FETCH)
-        try:
-            policy = sts.parse(answer.body)
-        except Malformed:
-            raise _NotFetched(Failure.STS_INVALID) from None
+        """Raises: NotFetched; Unavailable: of the database."""
+        policy, body = await fetch(self._http, domain)
         now = datetime.now(UTC)
         age = timedelta(seconds=policy.max_age)
-        await self._records.put(StsRecord(domain, identifier, answer.body, now + age, now + min(REFRESH, age / 2)))
+        await self._records.put(StsRecord(domain, identifier, body, now + age, now + min(REFRESH, age / 2)))
         return policy
 
     def jobs(self) -> Jobs:
@@ -163,7 +173,7 @@ class Policies:
             try:
                 identifier = sts.record_id(await self._dns.records(f"_mta-sts.{kept.domain}", "TXT"))
                 policy = await self._fetch(kept.domain, identifier or kept.id)
-            except (_NotFetched, DuckmailError):
+            except (NotFetched, DuckmailError):
                 failed += 1
                 later = datetime.now(UTC) + AGAIN
                 await self._records.put(StsRecord(kept.domain, kept.id, kept.body, kept.expires, later))
