@@ -44,6 +44,7 @@ _SERVER = _rows(
     domainaccess=_ALL,
     domainaliases=_ALL,
     filters=_ALL,
+    queue=("read", "update", "delete"),
     reports=("read",),
     tasks=("read",),
     trace=("read",),

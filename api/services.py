@@ -21,6 +21,7 @@ from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.messages.services import MessageServices
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles
+from duckmail.services.queue.byhand import QueueByHand
 from duckmail.services.quotas import Quotas
 from duckmail.services.receivedreports import ReceivedReports
 from duckmail.services.settings import ServerSettings
@@ -64,6 +65,7 @@ class ApiServices:
     mfa: TwoFactor
     profiles: Profiles
     quotas: Quotas
+    queue: QueueByHand
     reports: ReceivedReports
     settings: ServerSettings
     tasks: TaskList

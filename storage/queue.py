@@ -349,18 +349,23 @@ class QueueRecords:
 
     async def messages(self, *, ended: bool = False) -> AsyncIterator[QueuedMessage]:
         """All open messages, oldest first; with `ended` also those at their end. Raises: Unavailable."""
-        last: ObjectId | None = None
+        last = ""
         while True:
-            query: Document = {} if ended else dict(_OPEN)
-            if last is not None:
-                query["_id"] = {"$gt": last}
-            async with operation():
-                documents = await self._queue.find(query).sort("_id", 1).limit(PAGE).to_list(None)
-            for document in documents:
-                yield to_message(document)
-            if len(documents) < PAGE:
+            found = await self.page(PAGE, last, ended=ended)
+            for message in found:
+                yield message
+            if len(found) < PAGE:
                 return
-            last = documents[-1]["_id"]
+            last = found[-1].id
+
+    async def page(self, most: int, after: str = "", *, ended: bool = False) -> list[QueuedMessage]:
+        """Some of them, behind `after`. Raises: NotFound (not an id), Unavailable."""
+        query: Document = {} if ended else dict(_OPEN)
+        if after:
+            query["_id"] = {"$gt": object_id(after)}
+        async with operation():
+            documents = await self._queue.find(query).sort("_id", 1).limit(most).to_list(None)
+        return [to_message(document) for document in documents]
 
     async def hold(self, identifier: str, held: bool) -> None:
         """Held messages are not looked at; an attempt under way comes to its end. Raises: NotFound, Unavailable."""

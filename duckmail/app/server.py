@@ -25,6 +25,7 @@ from duckmail.app.wellknown import well_known
 from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
 from duckmail.services.profile import Profiles, ProfileSettings
+from duckmail.services.queue.byhand import QueueByHand
 from duckmail.services.transfer import Transfer
 from duckmail.services.usage import Usages
 from protocols.net.limits import Limits
@@ -77,6 +78,7 @@ def api_services(services: Services, certificate: tuple[Path, Path]) -> ApiServi
         mfa=services.mfa,
         profiles=Profiles(settings, certificate, services.threads),
         quotas=services.quotas,
+        queue=QueueByHand(services.queue),
         reports=services.received_reports,
         settings=services.settings,
         tasks=services.task_list,

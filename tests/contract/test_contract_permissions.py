@@ -12,7 +12,7 @@ _CONTRACT = {f"{method.upper()} {path}" for path, methods in CONTRACT["paths"].i
 # The reference's table, resource by resource, as far as a role has the whole of it.
 _MAIL = {"messages", "attachments", "storage", "mailboxes"}
 _ADMIN = {"certs", "dkim", "domainaliases", "userlisting", "addresslisting"}
-_OURS = {"reports", "tasks", "trace"}  # which the reference lacks
+_OURS = {"queue", "reports", "tasks", "trace"}  # which the reference lacks
 _ACCOUNT = {"addresses", "authentication", "autoreplies", "filters", "users", "asps", "webhooks"}
 _RESOURCES: dict[str, set[str]] = {
     "root": _MAIL | _ADMIN | _ACCOUNT | _OURS | {"domainaccess", "settings"},

@@ -102,6 +102,20 @@ def test_retry_all(server: ServerProcess, relay: Relay, queue: Queued, anna: Acc
     assert said(server, "retry", "all") == "0 messages will be tried now\n"
 
 
+def test_by_the_api(server: ServerProcess, relay: Relay, queue: Queued, anna: Account) -> None:
+    """What is held is not tried; what is let go and made due goes out at once."""
+    to = "b@api.example"
+    identifier = deferred(server, relay, queue, anna, to)
+    path = f"/duckmail/queue/{identifier}"
+    server.api("PUT", path, {"held": True})
+    assert server.api("POST", f"{path}/retry", {})["due"] is True
+    assert server.api("GET", path)["held"] is True
+    assert relay.seen(to) == []
+    server.api("PUT", path, {"held": False})
+    assert queue.ended(identifier) == {to: ("relayed", "2.0.0", 2)}
+    assert server.api("GET", path)["recipients"][0]["state"] == "relayed"
+
+
 def test_hold_and_release(server: ServerProcess, relay: Relay, queue: Queued, anna: Account) -> None:
     to = "b@hold.example"
     identifier = deferred(server, relay, queue, anna, to)

@@ -31,6 +31,7 @@ from duckmail.services.mailboxes import Mailboxes
 from duckmail.services.messages.services import Around, message_services
 from duckmail.services.mfa import TwoFactor
 from duckmail.services.profile import Profiles, ProfileSettings
+from duckmail.services.queue.byhand import QueueByHand
 from duckmail.services.queue.queue import Queue
 from duckmail.services.queue.reports import Reports
 from duckmail.services.queue.schedule import Schedule
@@ -173,6 +174,7 @@ async def open_api(
             messages=message_services(store, around),
             profiles=Profiles(ProfileSettings("mail.example.com"), (Path("/none"), Path("/none")), accounts.pool),
             quotas=Quotas(store, task_list),
+            queue=QueueByHand(queue),
             reports=ReceivedReports(store.report_records),
             settings=ServerSettings(store.setting_records, store.settings),
             tasks=task_list,

@@ -148,6 +148,10 @@ class Queue:
         """Open messages, oldest first; with `ended` also those of the last days that are at their end."""
         return self._store.queue.messages(ended=ended)
 
+    async def page(self, most: int, after: str = "", *, ended: bool = False) -> list[QueuedMessage]:
+        """As `messages`, a part of them: those behind `after`. Raises: NotFound (not an id)."""
+        return await self._store.queue.page(most, after, ended=ended)
+
     async def get(self, identifier: str) -> QueuedMessage:
         """Raises: NotFound."""
         return await self._store.queue.get(identifier)
