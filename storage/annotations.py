@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bson.int64 import Int64
 from bson.objectid import ObjectId
+from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import NoSuchMailbox, TooManyAnnotations
@@ -55,8 +56,11 @@ class AnnotationRecords:
             touched = None
             if place is not None:
                 living = {"_id": place, "user": owner, "path": {"$exists": True}}
-                count = {"$inc": {"annotated": Int64(1)}}
-                touched = await self._mailboxes.find_one_and_update(living, count, session=session)
+                # RFC 7162 §3.2: SETMETADATA increments the mod-sequence of the mailbox.
+                count = {"$inc": {"annotated": Int64(1), "modseq": Int64(1)}}
+                touched = await self._mailboxes.find_one_and_update(
+                    living, count, session=session, return_document=ReturnDocument.AFTER
+                )
                 if touched is None:
                     raise NoSuchMailbox
             for whose, entries in changes.items():
