@@ -82,6 +82,10 @@ class Columns:
         self._kept: OrderedDict[str, list[Part]] = OrderedDict()
         self._octets = 0
 
+    def has(self, mailbox: str) -> bool:
+        """Whether they are kept, perhaps but for the newest messages."""
+        return mailbox in self._kept
+
     async def of(self, user: str, mailbox: str, uids: Sequence[int]) -> Sequence[Part]:
         """With all of `uids` (ascending, those of the mailbox) that exist. Raises: Unavailable."""
         kept = self._kept.get(mailbox, [])

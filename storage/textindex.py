@@ -38,6 +38,7 @@ from storage.textsegments import (
     VOCABULARY,
     Batch,
     Entry,
+    Rows,
     Segment,
     Wanted,
     extended,
@@ -103,9 +104,7 @@ class TextIndex:
         head = await self._head(mailbox)
         if not head.segments:
             return 0, [], [[] for _ in wanted]
-        numbers = await asyncio.to_thread(
-            lambda: [tuple(segment.rows(each) for segment in head.segments) for each in wanted]
-        )
+        numbers = await asyncio.to_thread(lambda: [[one.rows(each) for one in head.segments] for each in wanted])
         rows = await self._rows(head, numbers)
         if rows is None:  # another process has replaced a segment: the next search knows
             self._kept.pop(mailbox, None)
@@ -143,17 +142,16 @@ class TextIndex:
         packed_words = [words[bytes(each)] for each in wanted]
         return await asyncio.to_thread(lambda: list(map(segment_of, documents, packed_words)))
 
-    async def _rows(
-        self, head: _Head, numbers: Sequence[tuple[tuple[list[int], list[int]], ...]]
-    ) -> dict[tuple[ObjectId, int], int] | None:
+    async def _rows(self, head: _Head, numbers: Sequence[Sequence[Rows]]) -> dict[tuple[ObjectId, int], int] | None:
         """(build, number) -> row; None when a group is not there any more."""
-        asked = [
-            (segment, number)
+        widths = {segment.build: segment.width for segment in head.segments}
+        asked = {
+            (segment.build, number)
             for each in numbers
-            for segment, (places, words) in zip(head.segments, each, strict=True)
-            for number in (*places, *words)
-        ]
-        wanted = list({bytes(group_id(segment.build, number // GROUP)) for segment, number in asked})
+            for segment, mine in zip(head.segments, each, strict=True)
+            for number in mine.all
+        }
+        wanted = list({bytes(group_id(build, number // GROUP)) for build, number in asked})
         found: dict[bytes, bytes] = {}
         async with operation():
             async for document in self._groups.find({"_id": {"$in": list(map(Binary, wanted))}}, {"rows": 1}):
@@ -161,10 +159,10 @@ class TextIndex:
         if len(found) < len(wanted):
             return None
         rows = {}
-        for segment, number in asked:
-            octets = found[bytes(group_id(segment.build, number // GROUP))]
-            start = number % GROUP * segment.width
-            rows[segment.build, number] = int.from_bytes(octets[start : start + segment.width], "little")
+        for build, number in asked:
+            octets = found[bytes(group_id(build, number // GROUP))]
+            start = number % GROUP * widths[build]
+            rows[build, number] = int.from_bytes(octets[start : start + widths[build]], "little")
         return rows
 
     # -- building --------------------------------------------------------------------------------------------------

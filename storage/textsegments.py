@@ -2,8 +2,10 @@
 
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import NamedTuple
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
@@ -32,11 +34,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A string to look for. `places`: of its runs. `kinds`: of words that may hold it; or `name`: that of the
-    header field that does."""
+    """A string to look for. `places`: of its runs, of one of the tuples all. `kinds`: of words that may hold it;
+    or `name`: that of the header field that does."""
 
     needle: str
-    places: tuple[int, ...]
+    places: tuple[tuple[int, ...], ...]
     kinds: str = ""
     name: str = ""
 
@@ -44,6 +46,17 @@ class Wanted:
         """Places of those that hold it."""
         found = vocabulary.fields(self.name, self.needle) if self.name else vocabulary.holding(self.kinds, self.needle)
         return found[:ASKED_WORDS]
+
+
+class Rows(NamedTuple):
+    """Numbers of the rows that are read for a string: of its places, as in `Wanted`, and of the words that hold it."""
+
+    places: tuple[tuple[int, ...], ...]
+    words: Sequence[int]
+
+    @property
+    def all(self) -> Iterator[int]:
+        return chain(*self.places, self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +77,8 @@ class Segment:
     def groups(self) -> int:
         return -(-(BITS + len(self.vocabulary.entries)) // GROUP)
 
-    def rows(self, wanted: Wanted) -> tuple[list[int], list[int]]:
-        """Numbers of the rows of its places, and of its words."""
-        return list(wanted.places), [BITS + place for place in wanted.words(self.vocabulary)]
+    def rows(self, wanted: Wanted) -> Rows:
+        return Rows(wanted.places, [BITS + place for place in wanted.words(self.vocabulary)])
 
     def document(self) -> Document:
         """As the head of the mailbox has it."""
@@ -153,23 +165,22 @@ def _word_rows(old: Segment | None, matrix: bytes, new: Batch) -> dict[str, int]
 
 
 def joined(
-    segments: Sequence[Segment],
-    wanted: Sequence[tuple[tuple[list[int], list[int]], ...]],
-    rows: Mapping[tuple[ObjectId, int], int],
+    segments: Sequence[Segment], wanted: Sequence[Sequence[Rows]], rows: Mapping[tuple[ObjectId, int], int]
 ) -> list[list[tuple[int, int]]]:
     """For each string and segment: a bit for each message that holds it for certain, and for each that may. CPU work.
 
-    `wanted`: for each string the rows of its places and words in each segment.
+    `wanted`: for each string its rows in each segment.
     """
-    found: list[list[tuple[int, int]]] = []
-    for string in wanted:
-        mine: list[tuple[int, int]] = []
-        for segment, (places, words) in zip(segments, string, strict=True):
-            yes, may = 0, (1 << len(segment.uids)) - 1
-            for number in places:
-                may &= rows[segment.build, number]
-            for number in words:
-                yes |= rows[segment.build, number]
-            mine.append((yes, may | segment.always))
-        found.append(mine)
-    return found
+    return [[_joined(segment, mine, rows) for segment, mine in zip(segments, string, strict=True)] for string in wanted]
+
+
+def _joined(segment: Segment, wanted: Rows, rows: Mapping[tuple[ObjectId, int], int]) -> tuple[int, int]:
+    yes, may = 0, segment.always
+    for number in wanted.words:
+        yes |= rows[segment.build, number]
+    for places in wanted.places:
+        either = (1 << len(segment.uids)) - 1
+        for number in places:
+            either &= rows[segment.build, number]
+        may |= either
+    return yes, may

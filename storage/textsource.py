@@ -44,7 +44,7 @@ def _entries(texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Docu
 def _entry(header: str, body: str | None, others: Sequence[str]) -> Entry:
     if body is None:
         return Entry(None)
-    runs = places(each for each in (header, body, *others) if each)
+    runs = places((header, *others), body)
     return Entry(None) if runs is None else Entry(runs, words(header, body))
 
 

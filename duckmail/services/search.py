@@ -32,7 +32,9 @@ from storage.views import View
 
 MAX_WORK = 100_000_000  # keys times messages of one search, about half a minute: a thousand keys on 100,000 messages
 FEW_KEYS = 500  # compiled on the loop
-FEW_MESSAGES = 1000  # looked at one by one sooner than in columns
+# Looked at one by one sooner than in columns that are there, and than in such as have to be read.
+FEW_MESSAGES = 20
+MANY_MESSAGES = 1000
 TEXT_BATCH = 50  # contents whose decoded text is held at once
 
 
@@ -65,7 +67,7 @@ class Search:
         if self._index is not None:
             known.update(await bounds(self._index, self._view, snapshot, criteria))
         span = await asyncio.to_thread(evaluate, criteria, snapshot, known)
-        if (span.may ^ span.yes).bit_count() > FEW_MESSAGES and await self._by_columns(criteria, snapshot, known):
+        if await self._by_columns(criteria, snapshot, known, (span.may ^ span.yes).bit_count()):
             span = await asyncio.to_thread(evaluate, criteria, snapshot, known)
         undecided = await asyncio.to_thread(snapshot.places, span.may ^ span.yes)
         matched = await asyncio.to_thread(snapshot.uids_of, span.yes)
@@ -76,12 +78,18 @@ class Search:
             matched += await self._one_by_one(test, snapshot, undecided)
         return sorted(matched)
 
-    async def _by_columns(self, criteria: search.Node, snapshot: Snapshot, known: dict[search.Node, Span]) -> bool:
-        """Adds what they say; whether they were asked."""
-        keys = dict.fromkeys(column_keys(criteria))
-        if self._columns is None or not keys or len(self._view.uids) > MOST:
-            return False
+    async def _by_columns(
+        self, criteria: search.Node, snapshot: Snapshot, known: dict[search.Node, Span], undecided: int
+    ) -> bool:
+        """Adds what they say, if that is less work than a look at each of so many messages; whether they were asked."""
         mailbox = self._view.mailbox
+        if self._columns is None or len(self._view.uids) > MOST:
+            return False
+        if undecided <= (FEW_MESSAGES if self._columns.has(mailbox.id) else MANY_MESSAGES):
+            return False
+        keys = dict.fromkeys(column_keys(criteria))
+        if not keys:
+            return False
         parts = await self._columns.of(mailbox.user, mailbox.id, self._view.uids[:])
         for key, span in (await asyncio.to_thread(answers, keys, snapshot, parts, self._now)).items():
             before = known.get(key)  # of the index of texts

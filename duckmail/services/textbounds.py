@@ -35,17 +35,18 @@ async def bounds(index: TextIndex, view: View, snapshot: Snapshot, criteria: sea
 
 def _wanted(key: TextKey) -> Wanted:
     needle = fold(key.value)
-    places = grams.asked(needle)
     match key:
         case search.Text():
-            return Wanted(needle, places, words.HEADER + words.BODY)
+            return Wanted(needle, grams.asked(needle, grams.HEADER + grams.BODY), words.HEADER + words.BODY)
         case search.Body():
-            return Wanted(needle, places, words.BODY)
-        case search.Header(name, _) if name.lower() in LISTED and needle:
-            return Wanted(needle, places)  # decided on what is listed, which is not the field as it stands
+            return Wanted(needle, grams.asked(needle, grams.BODY), words.BODY)
         case search.Header(name, _):
-            name = fold(name)
-            return Wanted(needle, tuple({*places, *grams.asked(name)}), name=name)
+            places = grams.asked(needle, grams.HEADER)
+            if needle and name.lower() in LISTED:
+                return Wanted(needle, places)  # decided on what is listed, which is not the field as it stands
+            # The name stands there as well.
+            both = {place for found in (*places, *grams.asked(fold(name), grams.HEADER)) for place in found}
+            return Wanted(needle, (tuple(both),) if both else (), name=fold(name))
 
 
 def _spans(

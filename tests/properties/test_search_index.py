@@ -99,7 +99,7 @@ def _listed_key(chance: random.Random, kind: int) -> search.Node:
 
 
 def wanted(needle: str) -> Wanted:
-    return Wanted(needle, asked(needle), HEADER + BODY)
+    return Wanted(needle, asked(needle, HEADER + BODY), HEADER + BODY)
 
 
 async def _append(mail: Mail, chance: random.Random, count: int) -> None:
@@ -130,7 +130,7 @@ async def _same(store: Store, view: View, chance: random.Random, searches: int) 
 
 
 async def test_with_the_index_and_without(mongo_uri: str, database_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duckmail.services.search.FEW_MESSAGES", 20)
+    monkeypatch.setattr("duckmail.services.search.MANY_MESSAGES", 20)
     chance = random.Random(7)
     async with open_store(mongo_uri, database_name) as store:
         mail = Mail(store, await new_account(store))
@@ -159,7 +159,7 @@ async def test_what_the_index_says_of_rare_and_common_words(mongo_uri: str, data
         view = await mail.open("INBOX", ears := Ears())
         mailbox = view.mailbox
         await store.text_index.build(mailbox.user, mailbox.id, view.uids[:])
-        strings = [wanted("needle"), wanted("ommo"), wanted("zq"), Wanted("b", asked("x-own"), name="x-own")]
+        strings = [wanted("needle"), wanted("ommo"), wanted("zq"), Wanted("b", asked("x-own", HEADER), name="x-own")]
         last, (uids,), found = await store.text_index.ask(mailbox.id, strings)
         assert (last, list(uids)) == (31, list(range(1, 32)))
         thirty = (1 << 30) - 1
@@ -228,7 +228,8 @@ def test_a_text_that_holds_a_string_holds_its_runs() -> None:
     for _ in range(100):
         text = "".join(chance.choice("abcäя日 \n") for _ in range(200))
         start = chance.randrange(200)
-        found = places([text])
-        assert found is not None
-        for length in (1, 2, 3, 4, 12):
-            assert set(asked(text[start : start + length])) <= found
+        for mark, found in ((HEADER, places([text, "x"], "")), (BODY, places([], text))):
+            assert found is not None
+            for length in (1, 2, 3, 4, 12):
+                (mine,) = asked(text[start : start + length], mark)
+                assert set(mine) <= found
