@@ -26,7 +26,10 @@ LIMITS = {
 }
 """Milliseconds that are promised, by kind and whether the mailbox is the large one."""
 APPENDED = 250  # messages in one command
-QUIET_CPU = 0.03  # seconds of processor time in one second of a server that has nothing to do
+FLAGGED = 20  # messages
+QUIET_CPU = 0.1  # seconds of processor time in one second of a server that has nothing to do
+QUIET_SECONDS = 5  # of them one after the other
+INDEXED = 1000  # messages from which on one waits for an index
 QUIET_WAIT = 1800  # seconds at most until what a search has begun (an index) is done
 
 
@@ -73,18 +76,20 @@ async def searched(place: Place, large: bool) -> Account:
     if account in place.filled:
         return account
     await place.server.add_accounts([account])
-    mails = islice(iter(Mixed(place.seed), b""), place.sizes.searched_large if large else place.sizes.searched)
+    count = place.sizes.searched_large if large else place.sizes.searched
     client = await place.login(account)
+    mails = islice(iter(Mixed(place.seed), b""), count)
     if client.takes_many:
         while some := list(islice(mails, APPENDED)):
             await client.append_all("INBOX", some)
     else:
         await deliver_all(place.server, mails, [account], place.sizes.connections)
     await client.command(b"SELECT INBOX")
-    for first in range(1, 1000, 100):
-        await client.command(b"STORE %d +FLAGS.SILENT (\\Seen \\Flagged)" % (first % place.sizes.searched + 1))
+    for number in range(1, count, max(1, count // FLAGGED)):
+        await client.command(b"STORE %d +FLAGS.SILENT (\\Seen \\Flagged)" % number)
     await client.command(f"SEARCH TEXT {mixed.NOWHERE}".encode())
-    await quiet(place)
+    if count >= INDEXED:
+        await quiet(place)
     client.close()
     place.filled.add(account)
     return account
@@ -92,13 +97,13 @@ async def searched(place: Place, large: bool) -> Account:
 
 async def quiet(place: Place) -> None:
     """Until the server does nothing any more."""
+    seconds = 0
     async with asyncio.timeout(QUIET_WAIT):
-        used = 1.0
-        while used > QUIET_CPU:
+        while seconds < QUIET_SECONDS:
             before = cpu(place.server.pids)
             await asyncio.sleep(1)
             spent = cpu(place.server.pids) - before
-            used = spent.server + spent.database
+            seconds = seconds + 1 if spent.server + spent.database < QUIET_CPU else 0
 
 
 class _Searching(Work):

@@ -16,14 +16,17 @@ from bench.runner import percentile
 
 def test_bench_runs_and_writes_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures" / "bench.json"
-    works = ["lmtp-4k-many", "append-4k", "push", "open-warm", "fetch-structure", "search-text", "store-flags", "copy"]
+    works = ["lmtp-4k-many", "append-4k", "push", "open-warm", "fetch-structure", "search-text"]
+    works += ["search-10k-foreign", "search-100k-flag", "store-flags", "copy"]
     works += ["pop3-retr", "pop3-retr-pipelined", "submission-4k-local", "submission-4k-relay", "queue-drain"]
     arguments = ["--quick", "--count", "1", "--servers", "duckmail", "--only", ",".join(works)]
     assert bench.main([*arguments, "--json", str(file)]) == 0
     figures = json.loads(file.read_text())
     assert [result["work"] for result in figures["results"]] == works
     assert all(result["rate"] > 0 and not result["error"] for result in figures["results"])
-    assert "LMTP 4 KB, many mailboxes" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "LMTP 4 KB, many mailboxes" in told
+    assert "SEARCH UNDELETED FLAGGED takes less than 200 ms" in told
 
 
 def test_soak_finds_nothing(tmp_path: Path) -> None:
