@@ -26,7 +26,7 @@ from duckmail.services.searchtests import Candidate, Test, Tests
 from duckmail.services.textbounds import bounds
 from storage.columns import MOST, Columns
 from storage.contents.texts import SearchText
-from storage.messages import Messages
+from storage.messages import BATCH, Messages
 from storage.textindex import TextIndex
 from storage.views import View
 
@@ -99,18 +99,18 @@ class Search:
     async def _one_by_one(self, test: Test, snapshot: Snapshot, places: Sequence[int]) -> list[int]:
         matched: list[int] = []
         mailbox = self._view.mailbox
-        uids = [snapshot.uids[place] for place in places]
-        place_of = dict(zip(uids, places, strict=True))
-        async for documents in self._messages.listed(mailbox.user, mailbox.id, uids):
-            loaded = []
-            for document in documents:
-                place = place_of[int(document["uid"])]
-                candidate = Candidate(place, snapshot.uids[place], snapshot.flags[place], snapshot.modseqs[place])
-                candidate.listed = document
-                loaded.append(candidate)
-            more, undecided = await self._decide(test, loaded)
-            matched += more
-            matched += await self._by_text(test, undecided)
+        for start in range(0, len(places), BATCH):
+            place_of = {snapshot.uids[place]: place for place in places[start : start + BATCH]}
+            async for documents in self._messages.listed(mailbox.user, mailbox.id, list(place_of)):
+                loaded = []
+                for document in documents:
+                    place = place_of[int(document["uid"])]
+                    candidate = Candidate(place, snapshot.uids[place], snapshot.flags[place], snapshot.modseqs[place])
+                    candidate.listed = document
+                    loaded.append(candidate)
+                more, undecided = await self._decide(test, loaded)
+                matched += more
+                matched += await self._by_text(test, undecided)
         return matched
 
     async def _by_text(self, test: Test, candidates: list[Candidate]) -> list[int]:
