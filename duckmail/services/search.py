@@ -32,9 +32,8 @@ from storage.views import View
 
 MAX_WORK = 100_000_000  # keys times messages of one search, about half a minute: a thousand keys on 100,000 messages
 FEW_KEYS = 500  # compiled on the loop
-# Looked at one by one sooner than in columns that are there, and than in such as have to be read.
-FEW_MESSAGES = 20
-MANY_MESSAGES = 1000
+FEW_MESSAGES = 20  # looked at one by one sooner than in columns
+SHARE = 20  # so manieth of the mailbox, too, where the columns have to be read first
 TEXT_BATCH = 50  # contents whose decoded text is held at once
 
 
@@ -85,7 +84,8 @@ class Search:
         mailbox = self._view.mailbox
         if self._columns is None or len(self._view.uids) > MOST:
             return False
-        if undecided <= (FEW_MESSAGES if self._columns.has(mailbox.id) else MANY_MESSAGES):
+        unread = 0 if self._columns.has(mailbox.id) else len(self._view.uids) // SHARE
+        if undecided <= max(FEW_MESSAGES, unread):
             return False
         keys = dict.fromkeys(column_keys(criteria))
         if not keys:

@@ -4,8 +4,6 @@ import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from duckmail.mime.grams import asked, places
 from duckmail.mime.words import BODY, HEADER
 from duckmail.model import search
@@ -129,8 +127,7 @@ async def _same(store: Store, view: View, chance: random.Random, searches: int) 
     return found
 
 
-async def test_with_the_index_and_without(mongo_uri: str, database_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duckmail.services.search.MANY_MESSAGES", 20)
+async def test_with_the_index_and_without(mongo_uri: str, database_name: str) -> None:
     chance = random.Random(7)
     async with open_store(mongo_uri, database_name) as store:
         mail = Mail(store, await new_account(store))
