@@ -1,6 +1,7 @@
 """Several sessions give random commands; what they are answered and told is held against a mailbox in memory.
 
-`DUCKMAIL_STEPS` sets how many commands are given, `DUCKMAIL_SEED` the first seed; the default is a slice.
+`DUCKMAIL_STEPS` sets how many commands are given, `DUCKMAIL_SEED` the first seed; the default is a slice. 20,000 steps
+take longer than a test may (`-o timeout=0`).
 """
 
 import os

@@ -1,6 +1,7 @@
 """A client that keeps its own copy of a mailbox through QRESYNC alone, cut off at random, while others change it.
 
-`DUCKMAIL_ROUNDS` sets how often each client comes back; the default is a slice.
+`DUCKMAIL_ROUNDS` sets how often each client comes back, `DUCKMAIL_SEED` the first seed, `DUCKMAIL_SEEDS` how many there
+are; the default is a slice.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ from tests.support.imap import ImapHouse, open_imap
 from tests.support.imap_client import Cut, ImapClient
 
 ROUNDS = int(os.environ.get("DUCKMAIL_ROUNDS", "12"))
+SEED = int(os.environ.get("DUCKMAIL_SEED", "0"))
+SEEDS = int(os.environ.get("DUCKMAIL_SEEDS", "2"))
 _FETCH = re.compile(r"(\d+) (?:FETCH|UIDFETCH) \((.*)\)")
 
 
@@ -156,7 +159,7 @@ class _Nobody:
 
 
 @pytest.mark.parametrize("uid_only", [pytest.param(False, id="numbers"), pytest.param(True, id="uidonly")])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(SEED, SEED + SEEDS))
 async def test_the_copy_ends_as_the_mailbox(house: ImapHouse, seed: int, uid_only: bool) -> None:
     dice = random.Random(seed)
     mail = await house.mail("anna")
