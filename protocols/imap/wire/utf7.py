@@ -3,7 +3,7 @@
 import binascii
 import re
 
-_SHIFTED = re.compile(r"&([^-]*)-")
+_SHIFTED = re.compile(r"&([^-&]*+)-")  # no shift goes over another: linear, whatever is sent
 _ENCODE = re.compile("&|[^\x20-\x7e]+")
 
 
