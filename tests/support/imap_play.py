@@ -88,7 +88,7 @@ class Play:
 
     async def _hears(self, follower: Follower) -> None:
         """One that idles is told without asking."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not follower.told:
                 follower.hear((await follower.client.line()).removeprefix("* "))
 
