@@ -4,7 +4,8 @@ Half of them name things that exist, so that they come through to what works on 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -42,6 +43,41 @@ def _operations() -> Iterator[Any]:
     return iter(sorted(rows, key=lambda row: (row.label in _LAST, row.label)))
 
 
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """A request. `names`: of things that mostly do not exist. `real`: it is to name those that do."""
+
+    case: Any
+    names: dict[str, object]
+    real: bool
+
+
+@pytest.fixture(scope="module")
+def attacks() -> list[Attack]:
+    """What to ask, in this order, whoever asks: to make the requests up takes much longer than to answer them."""
+    made: list[Attack] = []
+    for operation in _operations():
+        for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+            _make(operation, mode, made)
+    return made
+
+
+def _make(operation: Any, mode: Any, made: list[Attack]) -> None:
+    @seed(SEED)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
+    def make(case: Any, real: bool) -> None:
+        made.append(Attack(case, dict(case.path_parameters), real))
+
+    make()
+
+
 class Attacker:
     """Calls from a thread of its own what the house serves on the loop."""
 
@@ -52,29 +88,11 @@ class Attacker:
         self.broken: dict[str, str] = {}
         self.statuses: dict[int, int] = {}
 
-    def run(self) -> None:
-        for operation in _operations():
-            for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
-                self._drive(operation, mode)
-
-    def _drive(self, operation: Any, mode: Any) -> None:
-        @seed(SEED)
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
-        def attack(case: Any, real: bool) -> None:
-            if real:
-                case.path_parameters |= {
-                    name: self._known[name] for name in case.path_parameters if name in self._known
-                }
-            self._call(operation.label, case)
-
-        attack()
+    def run(self, attacks: Sequence[Attack]) -> None:
+        for attack in attacks:
+            known = {name: self._known[name] for name in attack.names if name in self._known} if attack.real else {}
+            attack.case.path_parameters = attack.names | known
+            self._call(attack.case.operation.label, attack.case)
 
     def _call(self, label: str, case: Any) -> None:
         answer = case.call(base_url=self._base, headers=self._headers, timeout=SECONDS)
@@ -104,14 +122,14 @@ async def _prepare(house: House) -> tuple[str, dict[str, object]]:
     return signed.json["token"], {**known, "username": "anna", "filter": made.json["id"]}
 
 
-# The loop's thread uses `random` meanwhile, which Hypothesis takes for its strategies' doing.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("root", [pytest.param(True, id="root"), pytest.param(False, id="user")])
-async def test_no_request_is_a_server_error(root: bool, mongo_uri: str, database_name: str, redis_url: str) -> None:
+async def test_no_request_is_a_server_error(
+    root: bool, attacks: list[Attack], mongo_uri: str, database_name: str, redis_url: str
+) -> None:
     async with open_house(mongo_uri, database_name, redis_url) as house:
         token, known = await _prepare(house)
         attacker = Attacker(house.base, TOKEN if root else token, known)
-        await asyncio.to_thread(attacker.run)
+        await asyncio.to_thread(attacker.run, attacks)
     assert not attacker.broken, "\n".join(f"{label}: {why}" for label, why in attacker.broken.items())
     assert attacker.statuses[200] > 50
