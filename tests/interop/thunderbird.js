@@ -32,15 +32,22 @@ const folder = (user, path) =>
 const subjects = at => [...at.messages].map(each => each.mime2DecodedSubject).sort();
 const message = (at, subject) => [...at.messages].find(each => each.mime2DecodedSubject === subject);
 
-// Has the mailbox looked at again, and waits until just these messages are shown.
-async function has(at, ...wanted) {
-    at.updateFolder(null);
-    await shown(at, wanted);
+// Has the mailbox looked at until just these messages are shown: again, as what it waits for may come after a look.
+function has(at, ...wanted) {
+    let next = 0;
+    return shown(at, wanted, () => {
+        if (Date.now() < next) return;
+        next = Date.now() + 5000;
+        at.updateFolder(null);
+    });
 }
 
-async function shown(at, wanted) {
+function shown(at, wanted, look = () => {}) {
     const all = JSON.stringify(wanted.sort());
-    await until(`${at.name} with ${all}, it has ${JSON.stringify(subjects(at))}`, () => JSON.stringify(subjects(at)) === all);
+    return until(`${at.name} with ${all}, it has ${JSON.stringify(subjects(at))}`, () => {
+        look();
+        return JSON.stringify(subjects(at)) === all;
+    });
 }
 
 function remember(origin, user, password) {
