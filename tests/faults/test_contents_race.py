@@ -27,13 +27,15 @@ async def user(store: Store, chance: random.Random, end: float, stored: list[int
     while time.monotonic() < end:
         which = chance.randrange(len(RAWS))
         content = await store.add(RAWS[which])
-        message = (await messages.insert_one({"content": ObjectId(content), "raw": which})).inserted_id
+        message = (
+            await messages.insert_one({"content": ObjectId(content), "raw": which, "mailbox": ObjectId()})
+        ).inserted_id
         stored[0] += 1
         for _ in range(chance.randrange(3)):
             await asyncio.sleep(chance.random() * 0.3)
             found = await messages.find_one({"_id": message})
             assert found is not None
-            copy = (await messages.insert_one({"content": found["content"], "raw": which})).inserted_id
+            copy = (await messages.insert_one({**found, "_id": ObjectId(), "mailbox": ObjectId()})).inserted_id
             await messages.delete_one({"_id": message})
             message = copy
         if chance.random() < 0.97:

@@ -32,7 +32,7 @@ def later() -> datetime:
 
 
 async def name(store: Store, content: str, referrer: str = "messages") -> ObjectId:
-    result = await store.database[referrer].insert_one({"content": ObjectId(content)})
+    result = await store.database[referrer].insert_one({"content": ObjectId(content), "mailbox": ObjectId()})
     return result.inserted_id
 
 
