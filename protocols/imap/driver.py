@@ -175,7 +175,8 @@ class Driver:
         user = session.principal.username if session.principal else ""
         reply = await self._carry_out(command, spec)
         await session.end_upload()
-        await session.write_updates(expunge=spec is not None and Trait.NO_EXPUNGE not in spec.traits)
+        expunge = spec is not None and Trait.NO_EXPUNGE not in spec.traits and reply.expunge
+        await session.write_updates(expunge=expunge)
         self._answer(command.tag, reply)
         if reply.after is not None:
             await session.writer.flush()

@@ -11,13 +11,15 @@ from duckmail.model.annotation import MAX_VALUE
 class Reply:
     """A tagged answer: `OK`, `NO` or `BAD`, a response code without its brackets or "", and a text.
 
-    `after`: runs when the answer was handed to the connection, for what must not happen before (STARTTLS).
+    `expunge`: EXPUNGE may be sent ahead of it, if its command allows that. `after`: runs when the answer was handed to
+    the connection, for what must not happen before (STARTTLS).
     """
 
     status: str
     text: str
     code: str = ""
     after: Callable[[], Awaitable[None]] | None = None
+    expunge: bool = True
 
 
 def ok(text: str, code: str = "", after: Callable[[], Awaitable[None]] | None = None) -> Reply:

@@ -23,6 +23,11 @@ class Program:
     sets: tuple[tuple[SequenceSet, bool], ...]
     modseq: bool
 
+    @property
+    def numbered(self) -> bool:
+        """Message sequence numbers are among the keys."""
+        return any(not uid and not numbers.saved for numbers, uid in self.sets)
+
     def exactly(self) -> "Program":
         """The same without FUZZY."""
         return replace(self, key=exactly(self.key))

@@ -110,6 +110,7 @@ class Selected:
         self.saved = array("I")  # RFC 5182: UIDs that `$` stands for; ascending
         self.batches: dict[Batches, tuple[int, int]] = {}  # asked for -> messages and uidnext at that time
         self._expunged: list[int] = []  # announced, gone, EXPUNGE not sent; ascending
+        self._settled = 0  # while there are such: the modseq below the first of them
         self._told: dict[int, int] = {}  # uid -> modseq at which this command has already told the flags
         self._names: dict[int, str] = {}  # mask -> flag names, for the keywords announced
 
@@ -117,6 +118,8 @@ class Selected:
         """Called by the view right after its arrays changed."""
         known = [uid for uid in expunged if uid < self._uidnext]
         if known:
+            if not self._expunged:
+                self._settled = self._modseq  # what had gone by then was told
             self._expunged = sorted(self._expunged + known)  # two runs: linear
 
     @property
@@ -150,6 +153,11 @@ class Selected:
     def modseq(self) -> int:
         """The client was told all changes of flags up to it, and of expunges those that are not in `expunged`."""
         return self._modseq
+
+    @property
+    def settled(self) -> int:
+        """The highest modseq with which the client may come back without missing an expunge (RFC 7162 §3.2)."""
+        return self._settled if self._expunged else self._modseq
 
     @property
     def tells_recent(self) -> bool:

@@ -317,6 +317,9 @@ class Session:
         await self._write_pending(self.selected)  # what pushing has left
         self._take_updates(self.selected, expunge=expunge)
         await self._write_pending(self.selected)
+        if self.qresync and self.selected.expunged:
+            # RFC 7162 §3.2: it was told higher mod-sequences than those of expunges that it was not told of yet.
+            self.writer.status("OK", "Expunges will be told", f"HIGHESTMODSEQ {self.selected.settled}")
         if self.contexts is not None:
             await self.contexts.refresh()
 

@@ -9,14 +9,10 @@ async def _run_close(session: Session, _: None) -> Reply:
     # RFC 3501 §6.4.2: after EXAMINE nothing is removed, and no error is given; RFC 4314 §4: nor without the e right.
     selected = session.mailbox
     expunges = not selected.read_only and "e" in selected.rights
-    gone = set(await session.mail.expunge(selected.view)) if expunges else set()
-    code = ""
-    if gone and session.qresync and all(uid in gone for uid in selected.expunged):
-        # RFC 7162 §3.2.8. What went is not told here, and others may have changed flags: only up to the modseq that the
-        # client was told of it can go on; a higher one would hide from it what vanished.
-        code = f"HIGHESTMODSEQ {selected.modseq}"
+    if expunges:
+        await session.mail.expunge(selected.view)
     await session.deselect()
-    return ok("CLOSE completed", code)
+    return ok("CLOSE completed")  # RFC 7162 §3.2.8: the new mod-sequence MUST NOT be told
 
 
 async def _run_unselect(session: Session, _: None) -> Reply:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from duckmail.errors import DuckmailError
 from protocols.imap import contexts, limiting, results
 from protocols.imap.command import SELECTED, Trait, command
-from protocols.imap.reply import TAG_REUSED, Reply, ok
+from protocols.imap.reply import TAG_REUSED, Reply
 from protocols.imap.results import Found
 from protocols.imap.searching import Program, find, find_highest
 from protocols.imap.selected import Selected
@@ -42,7 +42,9 @@ async def _run(session: Session, arguments: _Arguments) -> Reply:
     _answer(session, result, arguments)
     results.save(selected, result, returned)
     contexts.follow(session, context, result.uids)
-    return limiting.told(session, ok("SEARCH completed"), limit)
+    # RFC 7162 §3.2.10.2: during a UID SEARCH with message numbers there is no VANISHED; so there is no EXPUNGE either.
+    reply = Reply("OK", "SEARCH completed", expunge=not arguments.program.numbered)
+    return limiting.told(session, reply, limit)
 
 
 async def _found(session: Session, selected: Selected, arguments: _Arguments) -> tuple[Found, str]:
