@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, Unavailable
+from duckmail.errors import AlreadyExists, Cannot, NotFound, NotPermitted, RateLimited, TooManyAnnotations, Unavailable
 from duckmail.model import search
 from duckmail.model.account import Principal, Quota, User
 from duckmail.model.flags import DELETED
@@ -27,7 +27,7 @@ from duckmail.model.ordering import SortBy, Threading, ThreadNode
 from duckmail.model.ranges import Ranges
 from duckmail.model.sharing import ALL_FLAGS, flag_mask, in_shared, permitted_flags
 from duckmail.services import ordering, threading
-from duckmail.services.annotations import Annotations
+from duckmail.services.annotations import SPECIAL_USE, Annotations
 from duckmail.services.downloads import Downloads
 from duckmail.services.mailboxtree import MailboxTree
 from duckmail.services.relocation import Relocation
@@ -85,6 +85,11 @@ class Mail(MailboxTree):
             raise Cannot("A mailbox cannot be moved to another account")
         inbox = await self.mailbox(INBOX)
         target = await self.create(new_path)
+        # RFC 5464 §4.1: what is noted of INBOX stays with it, and is noted of the new mailbox too.
+        noted = {name: value for name, value in (await self.annotations.get(inbox)).items() if name != SPECIAL_USE}
+        if noted:
+            with contextlib.suppress(TooManyAnnotations):  # the account's octets: the messages move without
+                await self.annotations.change(target, dict(noted))
         listener = _Silent()
         view = await self._store.views.open(self._user, inbox.id, listener)
         try:

@@ -7,7 +7,7 @@ from duckmail.model.mailbox import Mailbox
 from protocols.imap.command import LOGGED_IN, command
 from protocols.imap.reply import Reply, ok
 from protocols.imap.session import Session
-from protocols.imap.wire.metadata import Options, entries, entry, metadata_response, options, value
+from protocols.imap.wire.metadata import Options, entries, entry, metadata_response, options, options_follow, value
 from protocols.imap.wire.parser import Parser
 
 
@@ -25,15 +25,21 @@ class _Set:
 
 
 def _parse_get(parser: Parser) -> _Get:
-    """getmetadata = "GETMETADATA" [SP getmetadata-options] SP mailbox SP entries."""
+    """getmetadata = "GETMETADATA" [SP getmetadata-options] SP mailbox SP entries.
+
+    RFC 5464 §4.2.1, §4.2.2: the examples have the options behind the mailbox, and clients follow them; they are taken
+    in either place.
+    """
     parser.sp()
-    given = Options()
-    if parser.peek() == ord("("):
-        given = options(parser)
+    given = options(parser) if parser.peek() == ord("(") else None
+    if given is not None:
         parser.sp()
     path = parser.mailbox()
     parser.sp()
-    return _Get(path, entries(parser), given)
+    if given is None and options_follow(parser):
+        given = options(parser)
+        parser.sp()
+    return _Get(path, entries(parser), given or Options())
 
 
 def _parse_set(parser: Parser) -> _Set:

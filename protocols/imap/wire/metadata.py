@@ -25,6 +25,11 @@ def options(parser: Parser) -> Options:
     return Options(given.get("DEPTH", 0), given.get("MAXSIZE"))
 
 
+def options_follow(parser: Parser) -> bool:
+    """Whether the list here is one of options, which begin with a letter; entries do not."""
+    return parser.peek() == ord("(") and chr(parser.peek_behind()).isalpha()
+
+
 def _option(parser: Parser) -> tuple[str, int | None]:
     name = parser.keyword()
     if name not in ("MAXSIZE", "DEPTH"):

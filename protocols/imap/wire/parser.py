@@ -102,6 +102,10 @@ class Parser:
             return self._text[self._at]
         return END if self._literal_here() is None else _BRACE
 
+    def peek_behind(self) -> int:
+        """The octet behind the one here, END where a literal or the end is."""
+        return self._text[self._at + 1] if self._at + 1 < len(self._text) else END
+
     def at_end(self) -> bool:
         return self.peek() == END
 
