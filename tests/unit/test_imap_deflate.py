@@ -112,6 +112,32 @@ async def test_a_session(mongo_uri: str, database_name: str) -> None:
         await asyncio.wait_for(task, 20)
 
 
+async def test_who_is_logged_out_stays_compressed(mongo_uri: str, database_name: str) -> None:
+    """RFC 8437 §3: UNAUTHENTICATE leaves the compression as it is; it is not offered to the next one either."""
+    async with open_imap(mongo_uri, database_name) as house:
+        connection = MemoryConnection()
+        serve = house.serve(ImapSettings(plaintext_login=True))
+        task = asyncio.get_running_loop().create_task(serve(connection))  # type: ignore[arg-type]
+        plain = MemoryClient(connection)
+        await plain.line(20)
+        await plain.send(b"a LOGIN anna secret\r\n")
+        await plain.line(20)
+        await plain.send(b"b COMPRESS DEFLATE\r\n")
+        assert await plain.line(20) == b"b OK DEFLATE active\r\n"
+        client = Compressed(plain)
+        await client.send(b"c UNAUTHENTICATE\r\nd COMPRESS DEFLATE\r\ne LOGIN bert secret\r\nf CAPABILITY\r\n")
+        await client.until(connection, b"c OK")
+        await client.until(connection, b"d BAD COMPRESS is not allowed now")
+        await client.until(connection, b"e OK")
+        told = await client.until(connection, b"f OK")
+        assert b"COMPRESS" not in told
+        assert b"UNAUTHENTICATE" in told
+        await client.send(b"g COMPRESS DEFLATE\r\nh LOGOUT\r\n")
+        await client.until(connection, b"g NO [COMPRESSIONACTIVE]")
+        await client.until(connection, b"h OK")
+        await asyncio.wait_for(task, 20)
+
+
 async def test_a_long_command_says_that_it_goes_on(mongo_uri: str, database_name: str) -> None:
     """RFC 9585: with the command's tag; not in IDLE, which only waits."""
     async with open_imap(mongo_uri, database_name) as house:
