@@ -13,7 +13,8 @@ from tests.support.imap_client import ImapClient
 
 Flags = frozenset[str]
 _FETCH = re.compile(r"(\d+) (FETCH|UIDFETCH) \((.*)")  # a literal may follow
-_NO_EXPUNGE = ("FETCH", "STORE", "SEARCH")  # RFC 9051 §7.5.1: not while one of them is in progress
+_NO_EXPUNGE = ("FETCH", "STORE", "SEARCH", "SORT")  # RFC 9051 §7.5.1, RFC 5256 §3: not while one is in progress
+_NUMBERED_SEARCH = re.compile(r"UID SEARCH.*(?<!UID)(?<!LARGER)(?<!MODSEQ) [0-9]")  # RFC 7162 §3.2.10.2: nor it
 _TELL_FLAGS = re.compile(r"(UID )?(FETCH|STORE) ")  # these answer with flags, whether the client knows them or not
 
 COUNTERS = "MESSAGES UNSEEN UIDNEXT DELETED SIZE"
@@ -106,6 +107,11 @@ class Box:
         self.touched.clear()
         self.claims.clear()
         self.expunged = {uid: at or modseq for uid, at in self.expunged.items()}
+
+
+def counted(line: str) -> dict[str, int]:
+    """What STATUS tells."""
+    return {word: int(number) for word, number in re.findall(r"([A-Z]+) (\d+)", line)}
 
 
 def applied(before: Flags, operation: str, flags: Flags) -> Flags:
@@ -202,6 +208,7 @@ class Follower:
 
     def _may_expunge(self, line: str) -> None:
         assert not self._command.startswith(_NO_EXPUNGE), (self._command, line)
+        assert not _NUMBERED_SEARCH.match(self._command), (self._command, line)
 
     def _exists(self, count: int) -> None:
         assert self.box is not None

@@ -25,7 +25,10 @@ class _Maker:
         self._words, self._flags = words, flags
 
     def key(self, depth: int) -> Key:
-        simple = (self._flag, self._no_flag, self._subject, self._modseq, self._uids, self._size, self._saved)
+        simple = (
+            *(self._flag, self._no_flag, self._subject, self._modseq, self._uids, self._size, self._saved),
+            self._numbers,
+        )
         kinds = simple if depth > 1 else (*simple, self._not, self._or)
         made = self._dice.choice(kinds)
         return made(depth) if made in (self._not, self._or) else made(0)
@@ -59,6 +62,15 @@ class _Maker:
         uids = set(self._dice.sample(known, self._dice.randint(0, min(4, len(known)))))
         return (f"UID {Ranges.from_sorted(sorted(uids))}", lambda uid: uid in uids) if uids else ("ALL", lambda _: True)
 
+    def _numbers(self, _: int) -> Key:
+        """Message sequence numbers, as the client counts."""
+        known = self._follower.uids
+        if self._follower.uid_only or not known:
+            return "ALL", lambda _: True
+        places = sorted(self._dice.sample(range(len(known)), self._dice.randint(1, min(4, len(known)))))
+        uids = {known[place] for place in places}
+        return str(Ranges.from_sorted([place + 1 for place in places])), lambda uid: uid in uids
+
     def _saved(self, _: int) -> Key:
         saved = self._follower.saved
         return "$", lambda uid: uid in saved
@@ -70,6 +82,22 @@ class _Maker:
     def _or(self, depth: int) -> Key:
         (left, first), (right, second) = self.key(depth + 1), self.key(depth + 1)
         return f"OR {left} {right}", lambda uid: first(uid) or second(uid)
+
+
+def ordering(dice: random.Random, box: Box) -> tuple[str, Callable[[list[int]], list[int]]]:
+    """Criteria of SORT, and what they make of ascending UIDs: what is equal stays in that order (RFC 5256 §3)."""
+    keys: dict[str, Callable[[int], object]] = {
+        "SIZE": lambda uid: box.messages[uid].size,
+        "SUBJECT": lambda uid: box.messages[uid].subject,
+    }
+    chosen = [(name, dice.random() < 0.5) for name in dice.sample(sorted(keys), dice.randint(1, 2))]
+
+    def ordered(uids: list[int]) -> list[int]:
+        for name, reverse in reversed(chosen):
+            uids = sorted(uids, key=keys[name], reverse=reverse)  # type: ignore[arg-type]
+        return uids
+
+    return " ".join(f"REVERSE {name}" if reverse else name for name, reverse in chosen), ordered
 
 
 def plain(lines: list[str], numbers: Sequence[int], modseqs: Sequence[int]) -> None:

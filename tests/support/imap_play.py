@@ -3,14 +3,14 @@
 import asyncio
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from duckmail.model.ranges import Ranges
 from protocols.imap.wire.sequence import SequenceSet
 from tests.support import imap_model_search as searches
 from tests.support.imap import ImapHouse
 from tests.support.imap_client import ImapClient
-from tests.support.imap_model import COUNTERS, Box, Flags, Follower, applied
+from tests.support.imap_model import COUNTERS, Box, Flags, Follower, applied, counted
 
 BOXES = ("INBOX", "Other")
 WORDS = ("pond", "reed", "swan")
@@ -79,7 +79,7 @@ class Play:
     # What must hold after each command
 
     async def _status(self, name: str) -> dict[str, int]:
-        return _numbers(await self._checker.ok(f"STATUS {name} (HIGHESTMODSEQ {COUNTERS})"))
+        return counted((await self._checker.ok(f"STATUS {name} (HIGHESTMODSEQ {COUNTERS})"))[0])
 
     async def _check(self, name: str) -> None:
         box, status = self.boxes[name], await self._status(name)
@@ -340,7 +340,8 @@ class Play:
         name = self._dice.choice(BOXES)
         lines, answer = await self.do(follower, f"STATUS {name} ({COUNTERS})")
         assert answer.startswith("OK"), answer
-        assert _numbers(line for line in lines if line.startswith("STATUS")) == self.boxes[name].counters()
+        (line,) = [line for line in lines if line.startswith("STATUS")]
+        assert counted(line) == self.boxes[name].counters()
 
     async def _search(self, follower: Follower) -> None:
         box, dice = follower.box, self._dice
@@ -368,10 +369,18 @@ class Play:
         else:
             searches.plain(lines, numbers, modseqs)
 
-
-def _numbers(lines: Iterable[str]) -> dict[str, int]:
-    (line,) = lines
-    return {word: int(number) for word, number in re.findall(r"([A-Z]+) (\d+)", line)}
+    async def _sort(self, follower: Follower) -> None:
+        box, known = follower.box, list(follower.uids)
+        if box is None:
+            return
+        key, holds = searches.key(self._dice, follower, box, WORDS, self.names)
+        (by, ordered), uid = searches.ordering(self._dice, box), follower.uid_only or self._dice.random() < 0.5
+        expected = ordered([each for each in known if each in box.messages and holds(each)])
+        lines, answer = await self.do(follower, f"{'UID ' if uid else ''}SORT ({by}) UTF-8 {key}")
+        assert answer.startswith("OK"), answer
+        (line,) = [line for line in lines if line.startswith("SORT")]
+        numbers = [each if uid else known.index(each) + 1 for each in expected]
+        assert [int(word) for word in line.partition(" (")[0].split()[1:]] == numbers, (line, numbers)
 
 
 _ACTIONS: list[tuple[Callable[[Play, Follower], object], int]] = [
@@ -380,6 +389,7 @@ _ACTIONS: list[tuple[Callable[[Play, Follower], object], int]] = [
     (Play._copy, 15),
     (Play._fetch, 15),
     (Play._search, 15),
+    (Play._sort, 5),
     (Play._noop, 10),
     (Play._expunge, 8),
     (Play._idle, 6),
