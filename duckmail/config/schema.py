@@ -133,8 +133,8 @@ class Lmtp(Section):
     spam_peers: Tuple[Network] = Field(
         default=("127.0.0.0/8", "::1", "unix"),
         description="Whose word counts, of those who may connect, when a header says that a message is spam: "
-        "X-Rspamd-Action, X-Spam-Flag, X-Spam-Status, X-Spam; and from whom a message came, by XFORWARD or in the top "
-        "Received field. Empty: nobody's.",
+        "X-Rspamd-Action, X-Spam-Flag, X-Spam-Status, X-Spam; and from whom a message came, by XFORWARD, XCLIENT or in "
+        "the top Received field. Empty: nobody's.",
     )
     over_quota: Literal["reject", "defer"] = Field(
         default="reject", description="Mail for a full account: 552, it goes back; or 452, the relay tries again."

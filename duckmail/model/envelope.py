@@ -17,7 +17,8 @@ class Envelope:
     `helo`: what it called itself. `size`: octets as declared, 0 when not. `body`: `7BIT`, `8BITMIME`, `BINARYMIME`.
     `ident`: the relay's own name for the message (XFORWARD IDENT), or empty. `connection`: its id, for the log.
     `key`: names this message and no other, for its accounts to get it once; b"": its octets do, if they can.
-    `client_address`, `client_helo`: of whom the relay has the message from, as it says (XFORWARD), or empty.
+    `client_address`, `client_helo`: of whom the relay has the message from, as it says (XFORWARD,
+    XCLIENT), or empty.
     `trusted`: what the relay says of the client, and what the header says of spam, comes from one that may say so.
     `vouched`: its author is an account here, which was checked when it was sent, or this server.
     `requiretls`: as it was taken, it goes on and is answered to under TLS alone (RFC 8689).

@@ -37,7 +37,8 @@ class Session(SmtpSession[Recipient]):
         self._trusted = connection.peer in settings.spam_peers
         self._own_rows: Rows = {OverQuota: (settings.over_quota, "5.2.2" if settings.over_quota >= 500 else "4.2.2")}
         self._ident = ""
-        self._client: dict[str, str] = {}
+        self._client: dict[str, str] = {}  # of this transaction
+        self._override: dict[str, str] = {}  # XCLIENT: of all to come on this connection
 
     @property
     def _rows(self) -> Mapping[str, Row["Session"]]:
@@ -55,6 +56,7 @@ class Session(SmtpSession[Recipient]):
         super()._forget_client()
         self._ident = ""
         self._client = {}
+        self._override = {}
 
     # Commands
 
@@ -75,6 +77,8 @@ class Session(SmtpSession[Recipient]):
             "BINARYMIME",
             f"XFORWARD {' '.join(command.XFORWARD_ATTRIBUTES)}",
         ]
+        if self._trusted:
+            offers.insert(-1, f"XCLIENT {' '.join(command.XCLIENT_ATTRIBUTES)}")
         if self._connection.tls_available:
             offers.append("STARTTLS")
         return reply(250, "", *offers)
@@ -88,6 +92,14 @@ class Session(SmtpSession[Recipient]):
         self._ident = given.get("IDENT", self._ident)
         self._client |= given
         return OK
+
+    async def xclient(self, argument: str) -> Reply:
+        """As if the client that is named had connected itself: 220, and LHLO comes next."""
+        if not self._trusted:
+            raise CommandError(550, "5.7.1", "XCLIENT is not for everybody")
+        self._override |= command.parse_xclient(argument)
+        self._helo, self._ident, self._client = None, "", {}
+        return reply(220, "", f"{self._settings.hostname} {self._greeting} ready")
 
     async def mail(self, argument: str) -> Reply:
         given = command.parse_mail(argument, LMTP_MAIL)
@@ -183,6 +195,7 @@ class Session(SmtpSession[Recipient]):
 
     def _envelope(self, mail: Mail) -> Envelope:
         parameters = mail.parameters
+        client = self._named()
         return Envelope(
             sender=mail.sender,
             protocol="LMTP",
@@ -195,9 +208,15 @@ class Session(SmtpSession[Recipient]):
             ident=self._ident,
             connection=self._connection.id,
             trusted=self._trusted,
-            client_address=self._client.get("ADDR", "").upper().removeprefix("IPV6:"),
-            client_helo=self._client.get("HELO", ""),
+            client_address=client.get("ADDR", "").upper().removeprefix("IPV6:"),
+            client_helo=client.get("HELO", ""),
         )
+
+    def _named(self) -> Mapping[str, str]:
+        """Of whom the relay has the message: by XFORWARD, else by XCLIENT, behind which LHLO has the client's name."""
+        if "ADDR" in self._client or not self._override:
+            return self._client
+        return {"HELO": self._helo or ""} | self._override
 
     async def _forget_transaction(self) -> None:
         if self._transaction is not None:
@@ -219,6 +238,7 @@ _ROWS: Mapping[str, Row[Session]] = {
     "EHLO": Row(Session.helo),
     "STARTTLS": Row(Session.starttls, READY, "STARTTLS comes after LHLO, outside a transaction", argument=False),
     "XFORWARD": Row(Session.xforward, READY, "XFORWARD comes after LHLO, outside a transaction"),
+    "XCLIENT": Row(Session.xclient, READY, "XCLIENT comes after LHLO, outside a transaction"),
     "MAIL": Row(Session.mail, READY, "MAIL comes after LHLO, outside a transaction"),
     "RCPT": Row(Session.rcpt, RECIPIENTS_MAY_COME, "RCPT comes after MAIL"),
     "DATA": Row(Session.data, HAS_RECIPIENTS, "DATA needs MAIL and an accepted RCPT", argument=False),

@@ -14,12 +14,16 @@ from duckmail.services.delivery import Delivery
 from protocols.lmtp.server import LmtpServer
 from protocols.lmtp.settings import LmtpSettings
 from protocols.net.connection import Connection
+from protocols.net.peer import Networks
 from tests.support.dialog import play, play_over
 from tests.support.net import client_context, serving, shared_contexts
 from tests.support.postbox import Postbox
 
 DIALOGS = sorted(Path(__file__).parent.glob("lmtp-*.dialog"))
-SETTINGS = {"lmtp-limits": {"max_recipients": 3, "max_errors": 4}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lmtp-limits": {"max_recipients": 3, "max_errors": 4},
+    "lmtp-xclient": {"spam_peers": Networks(("127.0.0.0/8", "::1", "192.0.2.0/24", "unix"))},
+}
 CONNECTIONS = {"lmtp-starttls": {"tls_available": True}}
 OVER_SOCKETS = [path for path in DIALOGS if path.stem != "lmtp-starttls"]
 

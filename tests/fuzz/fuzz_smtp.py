@@ -1,7 +1,7 @@
 """Fuzz target: an SMTP dialogue of commands, DATA and BDAT; any cut gives the same, and only documented errors."""
 
 from protocols.smtp.wire.body import ChunkReader, Collector, DataReader
-from protocols.smtp.wire.command import Bdat, parse, parse_bdat, parse_mail, parse_rcpt, parse_xforward
+from protocols.smtp.wire.command import Bdat, parse, parse_bdat, parse_mail, parse_rcpt, parse_xclient, parse_xforward
 from protocols.smtp.wire.receive import BodyReader, Receiver
 from protocols.smtp.wire.reply import CommandError, Reply
 
@@ -88,4 +88,6 @@ def carry_out(line: bytes, collector: Collector) -> tuple[object, BodyReader | N
         return rcpt, None
     if command.verb == "XFORWARD":
         return parse_xforward(command.argument), None
+    if command.verb == "XCLIENT":
+        return parse_xclient(command.argument), None
     return command, None

@@ -104,6 +104,7 @@ async def test_h1_imap_arguments(house: House, name: str) -> None:
         pytest.param("RCPT TO:<anna@mail.test>", "503", id="H1-RCPT-before-MAIL"),
         pytest.param("BDAT 1", "503", id="H1-BDAT-before-MAIL"),
         pytest.param("XFORWARD", "501", id="H1-XFORWARD-missing"),
+        pytest.param("XCLIENT", "501", id="H1-XCLIENT-missing"),
         pytest.param("NIL", "500", id="H1-NIL"),
         pytest.param("", "500", id="H1-empty"),
         pytest.param("(", "500", id="H1-list"),

@@ -150,6 +150,36 @@ async def test_a_peer_that_is_not_trusted_says_nothing_of_its_client() -> None:
         assert results(await prefix_of(text, forwarded, believed=False)) == {"dkim": "none"}
 
 
+async def test_who_is_named_by_xclient_is_the_client_of_all_that_follows() -> None:
+    """Of more than one message, until another one is named; XFORWARD goes before it for one."""
+    async with world() as made, made.session() as client:
+        await client.send("LHLO relay.example", f"XCLIENT ADDR={CLIENT}")
+        await client.replies("220", "250", "220")
+        for number, (forwarded, spf) in enumerate((("", "pass"), ("ADDR=8.8.8.8", "fail"), ("", "pass"))):
+            await client.send("LHLO relay.b.example", *([f"XFORWARD {forwarded}"] if forwarded else []))
+            await client.replies("250", *(["250"] if forwarded else []))
+            await client.send("MAIL FROM:<a@b.example>", "RCPT TO:<alice@example.com>", "DATA")
+            await client.replies("250", "250", "354")
+            await client.octets(MESSAGE.replace("<1@", f"<{number}@").encode() + b".\r\n")
+            await client.replies("250")
+            prefix = made.postbox.stored[-1].prefix.decode()
+            assert results(prefix)["spf"] == spf
+            assert ("helo=relay.b.example" in prefix) is (not forwarded)
+        await client.send("XCLIENT ADDR=8.8.8.8", "LHLO x.example")
+        await client.replies("220", "250")
+        await client.send("MAIL FROM:<a@b.example>", "RCPT TO:<alice@example.com>", "DATA")
+        await client.replies("250", "250", "354")
+        await client.octets(MESSAGE.replace("<1@", "<9@").encode() + b".\r\n")
+        await client.replies("250")
+        assert results(made.postbox.stored[-1].prefix.decode())["spf"] == "fail"
+
+
+async def test_xclient_is_not_for_everybody() -> None:
+    async with world(believed=False) as made, made.session() as client:
+        await client.send("LHLO relay.example", f"XCLIENT ADDR={CLIENT}", "NOOP")
+        await client.replies("220", "250", "550 5.7.1", "250")
+
+
 async def test_silence_delays_no_longer_than_the_bound() -> None:
     """The name server is silent for ever, and would be asked for minutes."""
     async with world(seconds=0.5) as made, made.session() as client:

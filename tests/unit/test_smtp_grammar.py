@@ -11,6 +11,7 @@ from protocols.smtp.wire.command import (
     parse_bdat,
     parse_mail,
     parse_rcpt,
+    parse_xclient,
     parse_xforward,
 )
 from protocols.smtp.wire.parameters import (
@@ -268,6 +269,13 @@ def test_xforward() -> None:
     for bad in ("", "WHO=me", "IDENT=+1", "IDENT=" + "a" * 256):
         with pytest.raises(CommandError):
             parse_xforward(bad)
+
+
+def test_xclient() -> None:
+    assert parse_xclient("ADDR=IPV6:2001:db8::1 helo=[TEMPUNAVAIL]") == {"ADDR": "IPV6:2001:db8::1", "HELO": ""}
+    for bad in ("", "LOGIN=me", "DESTADDR=192.0.2.1", "ADDR=+1", "NAME=" + "a" * 256):
+        with pytest.raises(CommandError):
+            parse_xclient(bad)
 
 
 def test_replies() -> None:

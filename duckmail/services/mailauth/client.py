@@ -1,7 +1,7 @@
 """Who gave the message to the first server that is ours, or that is trusted here.
 
 - By the MX listener it is the peer itself.
-- A relay in front says it by XFORWARD, or in the Received field that it put on top.
+- A relay in front says it by XFORWARD or XCLIENT, or in the Received field that it put on top.
 - What else the header says could be anybody's: only fields above that one are believed (RFC 8601 §5).
 """
 

@@ -19,7 +19,8 @@ _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _BDAT = re.compile("(?P<size>[0-9]{1,20})(?: +(?P<last>LAST))?", re.IGNORECASE)
 
 XFORWARD_ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
-_MAX_XFORWARD_VALUE = 255
+XCLIENT_ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO", "HELO")
+_MAX_ATTRIBUTE_VALUE = 255
 _UNAVAILABLE = frozenset({"[UNAVAILABLE]", "[TEMPUNAVAIL]"})
 
 
@@ -114,18 +115,31 @@ def parse_xforward(argument: str) -> dict[str, str]:
     Raises:
         CommandError: an unknown attribute or a value that is not xtext.
     """
+    return _attributes("XFORWARD", XFORWARD_ATTRIBUTES, argument)
+
+
+def parse_xclient(argument: str) -> dict[str, str]:
+    """Postfix's XCLIENT, as `parse_xforward`.
+
+    Raises:
+        CommandError: an unknown attribute or a value that is not xtext.
+    """
+    return _attributes("XCLIENT", XCLIENT_ATTRIBUTES, argument)
+
+
+def _attributes(verb: str, known: tuple[str, ...], argument: str) -> dict[str, str]:
     values = {}
     for word in argument.split():
         name, _, value = word.partition("=")
-        if name.upper() not in XFORWARD_ATTRIBUTES or len(value) > _MAX_XFORWARD_VALUE:
-            raise CommandError(501, "5.5.4", "Bad XFORWARD attribute")
+        if name.upper() not in known or len(value) > _MAX_ATTRIBUTE_VALUE:
+            raise CommandError(501, "5.5.4", f"Bad {verb} attribute")
         try:
             decoded = xtext(value)
         except ValueError:
-            raise CommandError(501, "5.5.4", "Bad XFORWARD value") from None
+            raise CommandError(501, "5.5.4", f"Bad {verb} value") from None
         values[name.upper()] = "" if decoded.upper() in _UNAVAILABLE else decoded
     if not values:
-        raise CommandError(501, "5.5.4", "XFORWARD needs an attribute")
+        raise CommandError(501, "5.5.4", f"{verb} needs an attribute")
     return values
 
 
