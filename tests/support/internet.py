@@ -84,7 +84,7 @@ class Host:
     certificate: x509.Certificate | None = None
 
 
-class _Session(SMTP):
+class HostSession(SMTP):
     """One connection to a host."""
 
     line_length_limit = 1 << 20
@@ -117,7 +117,7 @@ class _Session(SMTP):
 class _Habits:
     """aiosmtpd's handler."""
 
-    def __init__(self, session: _Session) -> None:
+    def __init__(self, session: HostSession) -> None:
         self.session, self.host = session, session.host
 
     async def handle_EHLO(self, server: Any, session: Any, envelope: Any, name: str, lines: list[str]) -> list[str]:
@@ -299,7 +299,7 @@ async def internet(
             host.address = address
             context = authority.context(host) if host.tls or host.broken_tls else None
             server = await loop.create_server(
-                lambda host=host, context=context: _Session(host, context, loop=loop),  # type: ignore[misc]
+                lambda host=host, context=context: HostSession(host, context, loop=loop),  # type: ignore[misc]
                 address,
                 port,
             )

@@ -17,6 +17,7 @@ from duckmail.mime.arcseal import Chain, continued
 from duckmail.model.address import view
 from duckmail.model.envelope import Envelope
 from duckmail.model.queue import State
+from duckmail.model.spam import FLAGGED, Spam
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
 from duckmail.services.delivery import block_of
@@ -66,6 +67,13 @@ class Sealed:
         assert found.dmarc is not None
         assert found.arc is not None
         return found.dmarc.result, found.arc.result, found.arc.sealers
+
+    async def fate_elsewhere(self, octets: bytes, *trusted: str) -> tuple[int, str]:
+        """At the next hop, which trusts these sealers: its score of spam, and what the author's policy makes of it."""
+        there = Verifier(self.dns, self.pool, Policy("next.test", 5.0, sealers=frozenset(trusted)))
+        envelope = Envelope("x@example.com", host="93.184.216.35", client_address="93.184.216.35", trusted=True)
+        checked = await there.check(envelope, octets, block_of(octets))
+        return checked.judged(Spam()).score, checked.found.disowned(frozenset(trusted))
 
     def by_dkimpy(self, octets: bytes) -> bytes:
         def txt(name: bytes, timeout: int = 5) -> bytes:
@@ -117,6 +125,8 @@ async def test_the_next_hop_learns_that_dmarc_passed_here(mongo_uri: str, databa
         assert octets.endswith(b"\r\n" + AUTHOR)  # byte for byte
         assert await site.found_elsewhere(octets) == ("fail", "pass", ("example.com",))
         assert site.by_dkimpy(octets) == b"pass"
+        assert await site.fate_elsewhere(octets, "example.com") == (0, "")
+        assert await site.fate_elsewhere(octets, "other.test") == (FLAGGED, "reject")
         aar = re.search(
             rb"^ARC-Authentication-Results: i=1;\r\n\tmx\.example\.com;(.*?)\r\n(?![ \t])", octets, re.M | re.S
         )
@@ -129,6 +139,8 @@ async def test_an_intact_signature_of_the_author_passes_anyway(mongo_uri: str, d
     async with sealing(mongo_uri, database_name) as site:
         signed = dkim.sign(AUTHOR, b"sel", b"away.test", PEM) + AUTHOR
         octets = await site.forwarded(signed)
+        assert octets.endswith(b"\r\n" + signed)  # byte for byte
+        assert await site.fate_elsewhere(octets) == (0, "")
         assert (await site.found_elsewhere(octets))[:2] == ("pass", "pass")
 
 

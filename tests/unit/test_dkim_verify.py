@@ -68,15 +68,8 @@ def test_signatures_of_dkimpy_verify(form: str) -> None:
     assert (signature.domain, signature.selector, signature.identity) == ("example.com", "sel", "@example.com")
 
 
-# RFC 8463 Appendix A.
-FOOTBALL = b"""DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
- d=football.example.com; i=@football.example.com;
- q=dns/txt; s=brisbane; t=1528637909; h=from : to :
- subject : date : message-id : from : subject : date;
- bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
- b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
- Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
-From: Joe SixPack <joe@football.example.com>
+# Signed elsewhere, and not by dkimpy: RFC 8463 Appendix A, one message with two signatures, and RFC 6376 Appendix A.
+DINNER = b"""From: Joe SixPack <joe@football.example.com>
 To: Suzie Q <suzie@shopping.example.net>
 Subject: Is dinner ready?
 Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
@@ -87,14 +80,66 @@ Hi.
 We lost the game.  Are you hungry yet?
 
 Joe.
-""".replace(b"\n", b"\r\n")
+"""
+ED25519_SIGNATURE = b"""DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=brisbane; t=1528637909; h=from : to :
+ subject : date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
+ Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
+"""
+RSA_SIGNATURE = b"""DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=test; t=1528637909; h=from : to : subject :
+ date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=F45dVWDfMbQDGHJFlXUNB2HKfbCeLRyhDXgFpEL8GwpsRe0IeIixNTe3
+ DhCVlUrSjV4BwcVcOF6+FF3Zo9Rpo1tFOeS9mPYQTnGdaSGsgeefOsk2Jz
+ dA+L10TeYt9BgDfQNZtKdN1WO//KgIqXP7OdEFE4LjFYNcUxZQ4FADY+8=
+"""
+SIMPLE = b"""DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;
+      c=simple/simple; q=dns/txt; i=joe@football.example.com;
+      h=Received : From : To : Subject : Date : Message-ID;
+      bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB
+      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut
+      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV
+      4bmp/YzhwvcubU4=;
+Received: from client1.football.example.com  [192.0.2.1]
+      by submitserver.example.com with SUBMISSION;
+      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)
+""" + DINNER.replace(b"game.  Are", b"game. Are")
 BRISBANE = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+TEST = (
+    "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWR"
+    "iGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutAC"
+    "DfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9PzoxZyVYLzBfO2EeC3"
+    "Ip3G+2kryOTIKT+l/K4w3QIDAQAB"
+)
+OLDER_BRISBANE = (
+    "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkM"
+    "oGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/R"
+    "tdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToI"
+    "MmPSPDdQPNUYckcQ2QIDAQAB"
+)
 
 
-def test_the_example_of_rfc_8463() -> None:
-    assert check(FOOTBALL, BRISBANE).domain == "football.example.com"
-    with pytest.raises(Unverified):
-        check(FOOTBALL.replace(b"lost", b"won"), BRISBANE)
+@pytest.mark.parametrize(
+    ("raw", "record", "domain"),
+    [
+        pytest.param(ED25519_SIGNATURE + DINNER, BRISBANE, "football.example.com", id="RFC-8463-ed25519"),
+        pytest.param(RSA_SIGNATURE + DINNER, TEST, "football.example.com", id="RFC-8463-rsa"),
+        pytest.param(RSA_SIGNATURE + ED25519_SIGNATURE + DINNER, TEST, "football.example.com", id="RFC-8463-both"),
+        pytest.param(SIMPLE, OLDER_BRISBANE, "example.com", id="RFC-6376"),
+    ],
+)
+def test_messages_signed_elsewhere(raw: bytes, record: str, domain: str) -> None:
+    octets = raw.replace(b"\n", b"\r\n")
+    assert check(octets, record).domain == domain
+    for old, new in ((b"lost", b"won"), (b"dinner", b"supper")):
+        with pytest.raises(Unverified):
+            check(octets.replace(old, new), record)
 
 
 BODIES = (

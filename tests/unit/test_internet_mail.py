@@ -1,13 +1,14 @@
 """Mail to a small Internet, through the whole queue: what becomes of it with every kind of server."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 
 from duckmail.model.queue import QueuedMessage, State
-from tests.support.internet import HOSTNAME, Host, Internet, internet
+from tests.support.internet import HOSTNAME, Host, HostSession, Internet, internet
 from tests.support.outbound import Outbound, World, outbound
 from tests.support.stores import message
 
@@ -40,6 +41,8 @@ gone.test. 60 IN MX 20 mx.good.test.
 refusing.test. 60 IN MX 10 mx.closed.test.
 both.test. 60 IN MX 10 mx.both.test.
 silent.test. 60 IN MX 10 mx.dead.test.
+six.test. 60 IN MX 10 mx.six.test.
+mx.six.test. 60 IN AAAA ::1
 mx.dead.test. 60 IN A 127.0.78.1
 mx.both.test. 60 IN AAAA ::1
 mx.both.test. 60 IN A {{mx.good.test}}
@@ -136,6 +139,29 @@ async def test_every_outcome(net: Internet, one: Outbound) -> None:
     reports = [octets for octets in await one.inbox(anna) if b"multipart/report" in octets]
     told = Counter(address for octets in reports for address in FATES if f"rfc822; {address}\r\n".encode() in octets)
     assert told == Counter(address for address, fate in FATES.items() if fate[0] is FAILED), "each failure once"
+
+
+def speaks_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not socket.has_ipv6 or not speaks_ipv6(), reason="this machine has no IPv6")
+async def test_by_ipv6(net: Internet, one: Outbound) -> None:
+    """To a server that has no other address; one that is deaf there is found by IPv4 (`a@both.test` above)."""
+    six = Host("mx.six.test", address="::1")
+    server = await asyncio.get_running_loop().create_server(
+        lambda: HostSession(six, None, loop=asyncio.get_running_loop()), "::1", net.port
+    )
+    async with server:
+        (queued,) = await all_ended(one, [await one.submit("a@six.test")])
+    (recipient,) = queued.recipients
+    assert (recipient.state, recipient.host, recipient.attempts) == (RELAYED, "mx.six.test", 1)
+    assert [mail.recipients for mail in six.taken] == [("a@six.test",)]
 
 
 async def test_many_messages_share_connections_and_arrive_once(net: Internet, one: Outbound) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 
 import pytest
 
@@ -209,9 +210,10 @@ async def test_of_a_delivery_here_too(one: Outbound, notify: Notify, told: bool)
 
 async def test_a_delay_is_told_once(one: Outbound, world: World) -> None:
     anna = await one.account("anna")
+    await one.store.users.update(anna.user, {"language": "de"})
     world.answers["c@far.test"] = [DEFER, DEFER, ACCEPT]
     world.go.clear()
-    identifier = await one.submit("c@far.test")
+    identifier = await one.submit("c@far.test", user=anna.user)
     await one.store.database["queue"].update_many({}, {"$set": {"created": datetime.now(UTC) - timedelta(hours=4)}})
     # What the attempt under way knows is older: so only the later ones see the message's age.
     world.go.set()
@@ -220,6 +222,12 @@ async def test_a_delay_is_told_once(one: Outbound, world: World) -> None:
     (report,) = reports(await one.inbox(anna))
     assert b"Action: delayed\r\n" in report
     assert b"Will-Retry-Until: " in report
+    assert b"Status: 4." in report
+    parsed = message_from_bytes(report, policy=policy.default)
+    assert parsed["Subject"] == "Ihre Nachricht verzögert sich"
+    *_, headers = parsed.iter_parts()
+    assert headers.get_content_type() == "text/rfc822-headers"
+    assert headers.get_content().splitlines() == message(1).decode().partition("\r\n\r\n")[0].splitlines()
 
 
 async def test_unknown_here_is_refused(one: Outbound) -> None:

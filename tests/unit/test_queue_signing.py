@@ -1,7 +1,7 @@
 """What leaves the queue is signed, over the octets that are sent, for its author's domain; what arrives here is not."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -172,6 +172,22 @@ async def test_a_key_that_cannot_be_opened_delays(one: Outbound, world: World) -
     found = await one.until(identifier, lambda found: found.recipients[0].status == "4.7.5")
     assert found.recipients[0].state is not State.RELAYED
     assert not world.taken
+
+
+async def test_selectors_overlap_when_a_key_is_rotated(
+    one: Outbound, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one signs on while the new one becomes known to others; what it signed verifies when it is over."""
+    monkeypatch.setattr("duckmail.services.dkim.signer.KNOWN_SECONDS", 0.0)
+    await keyed(one, "example.com", "s1")
+    found = await keyed(one, "example.com", "s2", overlap=timedelta(days=2))
+    before = await sent(one, world, message(1))
+    await one.store.database["dkim"].update_many({}, {"$set": {"keys.0.since": datetime.now(UTC)}})
+    after = await sent(one, world, message(2).replace(b"<s2@example.com>", b"<s1@example.com>"))
+    assert [tags["s"] for octets in (before, after) for tags in signatures(octets)] == ["s1", "s2"]
+    for octets, selector in ((before, "s1"), (after, "s2")):
+        assert verified(octets, published(found)) == [("example.com", selector, RSA)]
+        assert verified_by_dkimpy(octets, published(found))
 
 
 async def test_a_change_of_keys_is_in_effect_within_seconds(
