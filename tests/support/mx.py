@@ -78,6 +78,7 @@ class MxHouse:
         delivery: Any = None,
         spam: SpamFilter | None = None,
         dmarc: str = "honour",
+        sealers: frozenset[str] = frozenset(),
         gate: GatePolicy | None = None,
         greylist: float = 0.0,
         blocklists: Sequence[str] = (),
@@ -85,7 +86,7 @@ class MxHouse:
         tracing: Tracing | None = None,
     ) -> Reception:
         house, counted = self.house, counters or Counters(None)
-        verifier = Verifier(self.dns, house.pool, MailauthPolicy(HOSTNAME, 60.0))
+        verifier = Verifier(self.dns, house.pool, MailauthPolicy(HOSTNAME, 60.0, sealers=sealers))
         parts = Parts(
             delivery=delivery or self.delivery(),
             resolver=Resolver(house.store.addresses, None, (SRS.domain,)),
@@ -97,7 +98,7 @@ class MxHouse:
             threads=house.pool,
             tracing=tracing,
         )
-        return Reception(parts, Policy(HOSTNAME, HOSTNAME, f"postmaster@{HOSTNAME}", dmarc))
+        return Reception(parts, Policy(HOSTNAME, HOSTNAME, f"postmaster@{HOSTNAME}", dmarc, sealers=sealers))
 
     def server(
         self, reception: Reception | None = None, *, everywhere: Connections | None = None, **settings: Any

@@ -4,10 +4,13 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from duckmail.errors import DuckmailError, OverQuota, Unavailable
 from duckmail.model.envelope import Envelope, Recipient, Verdict
+from duckmail.services.dkim import keys
 from duckmail.services.inspection import Inspected
 from tests.support.mx import CLIENT, SRS, STRANGER, MxHouse, message, shared_mx
 
@@ -88,6 +91,30 @@ async def test_dmarc(house: MxHouse, dmarc: str, sender: str, reply: str, place:
     found = {path: await house.mailbox("anna", subject, path) for path in ("INBOX", "Junk")}
     assert {path for path, messages in found.items() if messages} == ({place} if place else set())
     assert await house.queued() == []
+
+
+@pytest.mark.parametrize(
+    ("trusted", "reply", "place"),
+    [
+        pytest.param("list.example", "250", "INBOX", id="trusted"),
+        pytest.param("other.example", "550 5.7.1", "", id="anybody"),
+    ],
+)
+async def test_a_forwarder_that_is_trusted_vouches_by_its_seal(
+    house: MxHouse, trusted: str, reply: str, place: str
+) -> None:
+    key = keys.generate("rsa")
+    pem = serialization.load_der_private_key(key.private, None).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    selector = f"to-{trusted.partition('.')[0]}"
+    house.names.zone[f"{selector}._domainkey.list.example", "TXT"] = [keys.dns_value("rsa", key.public)]
+    raw = b"Authentication-Results: list.example; arc=none; dmarc=pass\r\n" + message(f"sealed for {trusted}")
+    raw = b"".join(dkim.arc_sign(raw, selector.encode(), b"list.example", pem, b"list.example")) + raw
+    server = house.server(house.reception(sealers=frozenset({trusted})))
+    assert (await house.send(raw, server=server, host=STRANGER)).startswith(reply)
+    found = {path for path in ("INBOX", "Junk") if await house.mailbox("anna", f"sealed for {trusted}", path)}
+    assert found == ({place} if place else set())
 
 
 async def test_what_comes_again_is_stored_once(house: MxHouse) -> None:
