@@ -2,9 +2,10 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from tests.support.dns_server import dns_server
-from tests.support.server_process import Account, Databases, ServerProcess, deliver, make_message
+from tests.support.server_process import Account, Databases, ServerProcess, deliver, make_message, wait_until
 
 DATABASE = "t_mailauth"
 CLIENT = "93.184.216.34"
@@ -38,6 +39,32 @@ def play(server: ServerProcess) -> None:
     found = server.api("GET", f"/users/{anna.id}/mailboxes/{inbox}/messages/1")
     # Not what the message itself says.
     assert found["verificationResults"] == {"tls": False, "spf": "good.example", "dkim": False}
+    told = {name: story(server, name) for name in ("good", "bad")}
+    assert (told["good"]["checks"]["spf"], told["bad"]["checks"]["spf"]) == (
+        "pass (good.example)",
+        "fail (good.example)",
+    )
+    assert (told["good"]["checks"]["dmarc"], told["bad"]["checks"]["dmarc"]) == (
+        "pass (good.example)",
+        "fail (good.example)",
+    )
+    assert [(each["client"], each["path"], each.get("spam")) for each in told.values()] == [
+        (CLIENT, "INBOX", None),
+        ("8.8.8.8", "Junk", True),
+    ], "why it is in Junk is told"
+
+
+def story(server: ServerProcess, name: str) -> dict[str, Any]:
+    """What is told of its delivery."""
+
+    def found() -> list[dict[str, Any]]:
+        results: list[dict[str, Any]] = server.api("GET", f"/duckmail/trace?messageId={name}@example.org")["results"]
+        return results
+
+    wait_until(found, 20, f"the story of {name}")
+    (step,) = found()
+    about: dict[str, Any] = step["about"]
+    return about
 
 
 async def test_what_is_found_is_shown_and_sorted(mongo_uri: str, redis_url: str, tmp_path: Path) -> None:
