@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 
@@ -305,12 +306,42 @@ async def test_not_more_than_so_many_at_once(mongo_uri: str, database_name: str,
     world.go.clear()
     async with outbound(mongo_uri, database_name, world, concurrency=4, per_host=3) as one:
         identifiers = [await one.submit(f"u{number}@far.test") for number in range(12)]
-        await asyncio.sleep(0.3)
-        assert world.now == 3
+        async with asyncio.timeout(60):
+            while world.now < 3:
+                await asyncio.sleep(0.01)
         world.go.set()
         for identifier in identifiers:
             assert await one.ended(identifier) == [RELAYED]
         assert world.most == 3
+
+
+async def test_what_is_taken_but_not_recorded_is_bounded(
+    mongo_uri: str, database_name: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a process can make come twice by dying: twice `concurrency`, however long the database takes."""
+    async with outbound(mongo_uri, database_name, world, concurrency=2, start=False) as one:
+        finish, go, unrecorded = one.store.queue.finish, asyncio.Event(), [0]
+        recorded = 0
+
+        async def slowly(*about: Any) -> None:
+            nonlocal recorded
+            unrecorded.append(len(world.taken) - recorded)
+            await go.wait()
+            await finish(*about)
+            recorded += 1
+
+        monkeypatch.setattr(one.store.queue, "finish", slowly)
+        identifiers = [await one.submit(f"u{number}@far.test") for number in range(12)]
+        one.runner.start()
+        async with asyncio.timeout(60):
+            while unrecorded[-1] < 4:
+                await asyncio.sleep(0.01)
+        one.runner.wake()
+        assert one.runner.working == 4
+        go.set()
+        for identifier in identifiers:
+            assert await one.ended(identifier) == [RELAYED]
+        assert max(unrecorded) == 4
 
 
 async def test_a_slow_host_does_not_stop_the_others(mongo_uri: str, database_name: str, world: World) -> None:
