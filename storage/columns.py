@@ -22,7 +22,7 @@ MOST = 250_000  # messages of a mailbox; of more nothing is kept
 BUDGET = 96 * 1024 * 1024  # octets that a process keeps: about 250 a message
 ADDRESSES = ("from", "to", "cc", "bcc")
 NAMES = ("subject", *ADDRESSES, "message-id")
-READ = ("idate", "savedate", "sentday", "size", "cut", "subject", *ADDRESSES, "msgid")
+READ = ("idate", "savedate", "sentday", "size", "cut", "subject", *ADDRESSES, "msgid", "onlyid")
 BETWEEN = "\x00"
 """Between the values of one message, so no string that is looked for may hold it."""
 
@@ -57,7 +57,8 @@ class Part:
     """Columns of messages, ascending by UID.
 
     `received`, `saved`: milliseconds since 1970. `received_day`, `sent_day`, `saved_day`: as `date.toordinal`.
-    `cut`: a digit for each, 1 where subject and addresses are not whole.
+    `cut`: a digit for each, 1 where subject and addresses are not whole; `more`: 1 where fields called Message-ID may
+    hold more than is here.
     """
 
     uids: "array[int]"
@@ -67,13 +68,14 @@ class Part:
     sent_day: "array[int]"
     saved_day: "array[int]"
     cut: bytes
+    more: bytes
     texts: Mapping[str, Text]
 
     @property
     def octets(self) -> int:
         """Memory."""
         texts = sum(len(text.octets) + 4 * len(text.starts) for text in self.texts.values())
-        return texts + 34 * len(self.uids)
+        return texts + 35 * len(self.uids)
 
 
 class Columns:
@@ -125,6 +127,7 @@ def _part(documents: Sequence[Document]) -> Part:
         array("i", [document.get("sentday", day) for document, day in zip(documents, received_day, strict=True)]),
         array("i", map(_day, saved)),
         b"".join([b"1" if "cut" in document else b"0" for document in documents]),
+        b"".join([b"0" if document.get("onlyid") else b"1" for document in documents]),
         {name: _text([_values(document, name) for document in documents]) for name in NAMES},
     )
 
@@ -142,9 +145,9 @@ def _values(document: Document, name: str) -> str:
         return BETWEEN.join([fold(f"{display} <{address}>") for display, address in document.get(name, ())])
     if name == "subject":
         return fold(document.get("subject", ""))
-    # As it is written there, so nothing that decoding the field would make another text of.
     identifier: str = document.get("msgid", "")
-    return fold(identifier) if _VERBATIM.fullmatch(identifier) else ""
+    # Of the others nothing that decoding the field would make another text of.
+    return fold(identifier) if document.get("onlyid") or _VERBATIM.fullmatch(identifier) else ""
 
 
 def _text(values: Sequence[str]) -> Text:

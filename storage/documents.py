@@ -21,7 +21,11 @@ ADDRESS = 30
 
 
 def message_document(new: NewMessage, content: PreparedContent, moment: datetime) -> Document:
-    """All fields but those that the mailbox gives (_id, user, mailbox, uid, modseq, flags, emailid)."""
+    """All fields but those that the mailbox gives (_id, user, mailbox, uid, modseq, flags, emailid).
+
+    `onlyid`: a search of Message-ID has `msgid` to compare with and nothing else. Messages stored before there was this
+    field may have more.
+    """
     summary = content.summary
     document: Document = {
         "idate": new.idate or moment,
@@ -29,7 +33,8 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
         "size": Int64(len(new.prefix) + content.size),
         "content": content.document["_id"],
         "hdate": summary.date or new.idate or moment,
-        "msgid": _clipped(summary.message_id, IDENTIFIER),
+        "msgid": (identifier := _clipped(summary.message_id, IDENTIFIER)),
+        "onlyid": content.only_id and identifier == summary.message_id and _names_no_id(new.prefix),
         "intro": summary.intro,
         "attachments": _attachments(summary),
         **_listed(summary),
@@ -48,6 +53,11 @@ def message_document(new: NewMessage, content: PreparedContent, moment: datetime
         document["envelope"] = content.envelope
         document["bodystructure"] = content.bodystructure
     return document
+
+
+def _names_no_id(prefix: bytes) -> bool:
+    """Whether a search of Message-ID finds no field in these lines, whatever is decoded in them."""
+    return prefix.isascii() and b"=?" not in prefix and b"message-id" not in prefix.lower()
 
 
 def _from_details(details: Details) -> Document:

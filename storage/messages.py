@@ -21,6 +21,7 @@ LISTED = (
     "cc",
     "bcc",
     "msgid",
+    "onlyid",
     "hdate",
     "sentday",
     "cut",

@@ -82,15 +82,12 @@ def _where(column: "array[int]", low: int, high: int) -> Span:
 
 
 def _holding(name: str, needle: str) -> Callable[[Part], Span]:
-    """What is not whole decides nothing, nor does the message's id, the field of which may hold more."""
+    """What is not whole decides nothing."""
     octets = needle.encode("utf-8", "surrogatepass")
-    certain = name != "message-id"
 
     def ask(part: Part) -> Span:
         found = bits_of(bytes(part.texts[name].holding(octets)))
-        if not certain:
-            return Span(found, (1 << len(part.uids)) - 1)
-        cut = bits_of(part.cut)
-        return Span(found & ~cut, found | cut)
+        unsure = bits_of(part.more if name == "message-id" else part.cut)
+        return Span(found & ~unsure, found | unsure)
 
     return ask

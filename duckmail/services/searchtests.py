@@ -214,21 +214,31 @@ def _test_of_text(node: TextKey, needle: str) -> Test:
 
 
 def _header_test(name: str, needle: str) -> Test:
-    """Subject and address fields are decided on what is listed, as far as it is whole; the rest on the header."""
+    """Subject, address fields and Message-ID are decided on what is listed, as far as it is whole; the rest on the
+    header."""
 
     def test(message: Candidate) -> Answer:
-        if needle and message.listed is not None and "cut" not in message.listed:
-            if name == "subject":
-                return needle in fold(message.listed.get("subject", ""))
-            if name in LISTED_ADDRESSES:
-                return any(
-                    needle in fold(f"{display} <{address}>") for display, address in message.listed.get(name, ())
-                )
+        if needle and message.listed is not None:
+            answer = _in_listed(message.listed, name, needle)
+            if answer is not None:
+                return answer
         if message.header is None:
             return None
         return any(needle in value for value in _values(message, name))
 
     return test
+
+
+def _in_listed(document: dict[str, Any], name: str, needle: str) -> Answer:
+    if name == "message-id":
+        return needle in fold(document["msgid"]) if document.get("onlyid") else None
+    if "cut" in document:
+        return None
+    if name == "subject":
+        return needle in fold(document.get("subject", ""))
+    if name in LISTED_ADDRESSES:
+        return any(needle in fold(f"{display} <{address}>") for display, address in document.get(name, ()))
+    return None
 
 
 def _values(message: Candidate, name: str) -> list[str]:

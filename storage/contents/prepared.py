@@ -16,7 +16,7 @@ from duckmail.mime.summary import Summary, summary
 from storage.blobs.parts import NewPart
 from storage.contents.segments import Leaf, new_part, plan, to_document
 from storage.contents.stored import MAX_PIECE
-from storage.contents.texts import text_document
+from storage.contents.texts import has_only_id, text_document
 from storage.mongo.client import Document
 
 INLINE_STRUCTURE = 16 * 1024  # octets of ENVELOPE or BODYSTRUCTURE that a message document may hold
@@ -29,7 +29,7 @@ class PreparedContent:
 
     `raw` is the caller's buffer: it must not change while this lives. `document`, `text_document`: ready to insert.
     `inserted`: they are in the database. `parts`: what has to be stored before; none are left when they are. `turn`:
-    who stores them.
+    who stores them. `only_id`: a search of Message-ID has that of the summary to compare with and nothing else.
     """
 
     id: str
@@ -40,6 +40,7 @@ class PreparedContent:
     bodystructure: bytes
     document: Document
     text_document: Document | None
+    only_id: bool = False
     parts: Sequence[NewPart] = ()
     inserted: bool = False
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -93,15 +94,17 @@ def analyse(raw: bytes | bytearray) -> PreparedContent:
         document["bodystructure"] = _field(wire_structure, parts)
     if parts:
         document["parts"] = list(dict.fromkeys(part.sha256 for part in parts))
+    found, texts = summary(message, index), text_document(identifier, message, index, bool(parts))
     return PreparedContent(
         id=str(identifier),
         raw=raw,
         index=index,
-        summary=summary(message, index),
+        summary=found,
         envelope=wire_envelope,
         bodystructure=wire_structure,
         document=document,
-        text_document=text_document(identifier, message, index, bool(parts)),
+        text_document=texts,
+        only_id=has_only_id(message, index, texts, found.message_id),
         parts=parts,
     )
 

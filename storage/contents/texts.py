@@ -1,14 +1,17 @@
 """Decoded text for search: kept in `texts` where making it is work, made from the content where it is not."""
 
 import mmap
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bson.objectid import ObjectId
 
+from duckmail.mime.collation import fold
 from duckmail.mime.index import Index, Kind
 from duckmail.mime.message import MAX_HEADER, Message
 from duckmail.mime.text import TEXT_TYPES, decoded_header, decoded_text
+from duckmail.mime.words import fields
 from storage.contents.stored import StoredContent
 from storage.mongo.client import Document
 
@@ -16,6 +19,8 @@ MAX_TEXT = 1024 * 1024  # octets kept; longer text is decoded from the content w
 KEPT_HEADER = 256 * 1024
 # Encodings whose text is the octets themselves: nothing is won by keeping it a second time.
 _PLAIN = frozenset(("7bit", "8bit", "binary"))
+# All that `str.splitlines` takes for a line end, and `str.strip` for white space.
+_ID_LINE = re.compile(rb"[\n\r\v\f\x1c-\x1e][\s\x1c-\x1f]*message-id[\s\x1c-\x1f]*:")
 
 
 def searchable(index: Index) -> Iterator[tuple[int, int]]:
@@ -48,6 +53,34 @@ def text_document(identifier: ObjectId, message: Message, index: Index, has_part
     if len(text.encode()) > MAX_TEXT:
         return None
     return {"_id": identifier, "header": decoded_header(header), "text": text}
+
+
+def has_only_id(message: Message, index: Index, texts: Document | None, identifier: str) -> bool:
+    """Whether a search of Message-ID has this one to compare with and no other; none at all when it is empty.
+
+    `texts`: as `text_document` made it. What stands beside it, a second field, or one that a decoded word has in it are
+    others. False also when it is too much work to tell.
+    """
+    size = index.nodes[0].body_start
+    if size > KEPT_HEADER:
+        return False
+    block = bytes(message.octets[:size])
+    if _has_plain_id(block, identifier):
+        return True
+    header = texts["header"] if texts else decoded_header(block)
+    found = [value for name, value in fields(fold(header)) if name == "message-id"]
+    return found == ([fold(identifier)] if identifier else [])
+
+
+def _has_plain_id(block: bytes, identifier: str) -> bool:
+    """The usual case without decoding: nothing is encoded, and one line begins with the name; behind it is the id."""
+    if b"=?" in block or not block.isascii() or not (identifier.isprintable() and identifier.startswith("<")):
+        return False
+    lowered = b"\n" + block.lower()
+    line = f"\nmessage-id: {identifier.lower()}\r\n".encode()
+    at = lowered.find(line)
+    folded = lowered[at + len(line) : at + len(line) + 1] in (b" ", b"\t")
+    return at >= 0 and not folded and len(_ID_LINE.findall(lowered)) == 1
 
 
 def _all_text(octets: bytes | mmap.mmap | Message, index: Index) -> Iterator[str]:

@@ -30,7 +30,8 @@ def _message(chance: random.Random, number: int) -> bytes:
         return " ".join(chance.choice(WORDS) for _ in range(chance.randint(0, most)))
 
     date = "" if number % 5 == 0 else f"Date: {number % 28 + 1} Jan 2026 01:{number % 60:02}:00 +0900\r\n"
-    header = f"{date}Message-ID: <{number % 50}.{words(1)}@x.org>\r\n"
+    header = f"{date}Message-ID: <{number % 50}.{words(1)}@x.org>{' (alpha)' if number % 7 == 0 else ''}\r\n"
+    header += "" if number % 9 else f"X-Own: b\x0bMessage-ID: {words(2)}\r\n"
     header += f"From: {words(1)} <u{number}@example.com>\r\nTo: Team: t{number % 7}@x.org;\r\nSubject: {words(4)}\r\n"
     kind = chance.randrange(4)
     if kind == 0:
@@ -118,8 +119,8 @@ async def _same(store: Store, view: View, chance: random.Random, searches: int) 
     for _ in range(searches):
         tree = _tree(chance)
         plain = await Search(store.messages, view, 0).run(tree)
-        for columns in (None, store.columns):
-            assert await Search(store.messages, view, 0, store.text_index, columns).run(tree) == plain, tree
+        for index, columns in ((store.text_index, None), (store.text_index, store.columns), (None, store.columns)):
+            assert await Search(store.messages, view, 0, index, columns).run(tree) == plain, tree
         among = [uid for uid in view.uids if chance.random() < 0.3]
         some = await Search(store.messages, view, 0, store.text_index, store.columns).run(tree, among)
         assert some == sorted({*plain} & {*among}), tree
