@@ -16,7 +16,7 @@ MAX_RUNS = BITS // 2
 HEADER, BODY = "h", "b"
 """Marks of where short runs are."""
 _SPREAD = 0x9E3779B1  # Knuth's multiplier: mixes the bits that the first place leaves
-MAX_ASKED = 8
+MAX_ASKED = 12
 """Runs of a string that are asked for; more tell little more."""
 
 
