@@ -11,7 +11,8 @@ RESULTS ?= bench/results
 ARGS    ?=
 # All tests together run in a process per processor, at most four, each with databases of its own; chosen ones in one.
 # A module's tests stay together, for the servers they share; the short modules come last.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -le 4 ] && echo $$n || echo 4)
+# A test mostly waits: two processes for a processor, and no more than four, since each has servers of its own.
+WORKERS ?= $(shell [ $$(nproc 2>/dev/null || echo 1) -ge 2 ] && echo 4 || echo 2)
 SPREAD  := --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
