@@ -3,12 +3,21 @@
 import asyncio
 import ipaddress
 import random
+import re
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
 import aiodns
+import dns.rcode
+import dns.rdata
+import dns.rdtypes.ANY.MX
+import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.TXT
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
 import pycares
 
+from duckmail.clients import questions
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.address import ascii_domain
 from duckmail.model.exchangers import Exchangers
@@ -23,6 +32,8 @@ MAX_EXCHANGERS = 20  # a domain with more is either very large or hostile: the b
 # Answers that will be the same tomorrow: there is no such name, it has no such records, it cannot be a name.
 _NO_NAME = frozenset({aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_EBADNAME})
 _NO_RECORDS = frozenset({aiodns.error.ARES_ENODATA})
+
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")
 
 _shuffle = random.SystemRandom().shuffle
 
@@ -47,10 +58,12 @@ class Dns:
         tries: int = TRIES,
         deadline: float = DEADLINE,
     ) -> None:
+        self._given = tuple(nameservers)
         self._nameservers = [_server(text) for text in nameservers]
         self._timeout, self._tries, self._deadline = timeout, tries, deadline
         self._turns = asyncio.Semaphore(CONCURRENCY)
         self._resolver: aiodns.DNSResolver | None = None
+        self._odd: list[tuple[str, int]] | None = None  # servers for odd names
 
     async def close(self) -> None:
         """End what is being asked; nothing can be asked after it but by a new object."""
@@ -160,6 +173,8 @@ class Dns:
         """
         try:
             async with self._turns, asyncio.timeout(self._deadline):
+                if _ODD.search(name):
+                    return await self._odd_answers(name, kind)
                 answer = await self._ask(name, kind)
         except aiodns.error.DNSError as error:
             if error.args[0] in _NO_RECORDS:
@@ -170,6 +185,19 @@ class Dns:
         except TimeoutError:
             raise Unavailable("DNS does not answer") from None
         return [text for record in answer.answer if (text := _text(record.data)) is not None][:MAX_RECORDS]
+
+    async def _odd_answers(self, name: str, kind: str) -> list[str]:
+        """Of a name that no host can have: c-ares does not ask for those, yet a domain may (RFC 7208 §7.1).
+
+        Raises: NotFound, Unavailable.
+        """
+        if self._odd is None:
+            self._odd = questions.servers([parse_server(text) for text in self._given])
+        response = await questions.ask(self._odd, name, kind, self._timeout)
+        if response.rcode() == dns.rcode.NXDOMAIN:
+            raise NotFound("There is no such name")
+        found = (_odd_text(data) for records in response.answer for data in records)
+        return [text for text in found if text is not None][:MAX_RECORDS]
 
     def _ask(self, name: str, kind: str) -> asyncio.Future[pycares.DNSResult]:
         if self._resolver is None:
@@ -212,6 +240,19 @@ def _text(data: object) -> str | None:
             return f"{data.priority} {data.exchange.removesuffix('.').lower()}"
         case pycares.PTRRecordData():
             return data.dname.removesuffix(".").lower()
+    return None
+
+
+def _odd_text(data: dns.rdata.Rdata) -> str | None:
+    match data:
+        case dns.rdtypes.IN.A.A() | dns.rdtypes.IN.AAAA.AAAA():
+            return str(data.address)
+        case dns.rdtypes.ANY.TXT.TXT():
+            return b"".join(data.strings).decode("latin-1")
+        case dns.rdtypes.ANY.MX.MX():
+            return f"{data.preference} {str(data.exchange).removesuffix('.').lower()}"
+        case dns.rdtypes.ANY.PTR.PTR():
+            return str(data.target).removesuffix(".").lower()
     return None
 
 

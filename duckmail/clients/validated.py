@@ -11,28 +11,24 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dns.asyncquery
 import dns.exception
 import dns.flags
 import dns.message
-import dns.rcode
 import dns.rdatatype
 import dns.rdtypes.ANY.MX
 import dns.rdtypes.ANY.TLSA
-import dns.resolver
 
+from duckmail.clients import questions
 from duckmail.clients.dns import parse_server
-from duckmail.errors import NotFound, Unavailable
+from duckmail.errors import NotFound
 from duckmail.model.address import ascii_domain
 from duckmail.model.transport import Tlsa
 
 TIMEOUT = 3.0  # seconds for one question to one server
-ROUNDS = 2
 CONCURRENCY = 50
 KEPT_SECONDS = 300.0
 MOST_KEPT = 5_000
 MOST_RECORDS = 100
-_PORT = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,7 @@ class ValidatedDns:
     """`nameservers`: as `Dns` has them. Raises: ValueError."""
 
     def __init__(self, nameservers: Sequence[str] = (), *, timeout: float = TIMEOUT) -> None:
-        given = [parse_server(text) for text in nameservers]
-        self._servers = [(host, port or _PORT) for host, port in given] or _of_the_system()
+        self._servers = questions.servers([parse_server(text) for text in nameservers])
         self._timeout = timeout
         self._turns = asyncio.Semaphore(CONCURRENCY)
         self._kept: OrderedDict[tuple[str, str], tuple[float, Answer]] = OrderedDict()
@@ -74,28 +69,12 @@ class ValidatedDns:
 
     async def _response(self, name: str, kind: str) -> dns.message.Message:
         try:
-            # RFC 6840 §5.7: AD in a question asks for it in the answer.
-            query = dns.message.make_query(_ascii(name), dns.rdatatype.from_text(kind), use_edns=0, payload=1232)
-        except (dns.exception.DNSException, ValueError):
+            plain = _ascii(name)
+        except ValueError:
             raise NotFound("Not a name") from None
-        query.flags |= dns.flags.AD
-        for _ in range(ROUNDS):
-            for host, port in self._servers:
-                try:
-                    async with self._turns, asyncio.timeout(2 * self._timeout):
-                        response, _ = await dns.asyncquery.udp_with_fallback(query, host, self._timeout, port)
-                except (dns.exception.DNSException, OSError, TimeoutError):
-                    continue
-                if response.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                    return response
-        raise Unavailable("DNS does not answer")
-
-
-def _of_the_system() -> list[tuple[str, int]]:
-    try:
-        return [(str(each), _PORT) for each in dns.resolver.Resolver().nameservers]
-    except dns.exception.DNSException:
-        return []
+        async with self._turns:
+            # RFC 6840 §5.7: AD in a question asks for it in the answer.
+            return await questions.ask(self._servers, plain, kind, self._timeout, dns.flags.AD)
 
 
 def _answer(response: dns.message.Message) -> tuple[float, Answer]:

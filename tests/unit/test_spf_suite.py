@@ -18,16 +18,6 @@ from tests.support.dns_server import SERVFAIL, Zone, dns_server
 
 SUITE = Path(__file__).parents[1] / "suites" / "rfc7208-tests.yml"
 KINDS = ("A", "AAAA", "MX", "PTR", "CNAME", "TXT")
-# Names with colons, slashes and spaces, which c-ares does not ask for: no host can have them.
-NOT_ASKED = frozenset(
-    {
-        "a-colon-domain",
-        "a-colon-domain-ip4mapped",
-        "mx-colon-domain",
-        "mx-colon-domain-ip4mapped",
-        "macro-mania-in-domain",
-    }
-)
 POOL = Pool("spf-suite", 1)
 
 
@@ -58,8 +48,7 @@ def cases() -> Iterator[Any]:
         for scenario in yaml.safe_load_all(file):
             for name, test in scenario["tests"].items():
                 identifier = f"{scenario['description']}-{name}".replace(" ", "-")
-                marks = [pytest.mark.xfail(reason="c-ares", strict=True)] if name in NOT_ASKED else []
-                yield pytest.param(zone_of(scenario["zonedata"]), test, id=identifier, marks=marks)
+                yield pytest.param(zone_of(scenario["zonedata"]), test, id=identifier)
 
 
 @pytest.mark.parametrize(("zone", "test"), list(cases()))

@@ -9,7 +9,7 @@ from typing import Protocol
 from duckmail.errors import NotFound, Unavailable
 
 MAX_QUESTIONS = 200  # of one message; SPF alone may need more than 100 (RFC 7208 §4.6.4)
-_NAME = re.compile(r"(?=.{1,253}\Z)[!-\-/-\[\]-~]{1,63}(?:\.[!-\-/-\[\]-~]{1,63})*")
+_NAME = re.compile(r"(?=.{1,253}\Z)[ -\-/-\[\]-~]{1,63}(?:\.[ -\-/-\[\]-~]{1,63})*")
 
 
 class Resolver(Protocol):
