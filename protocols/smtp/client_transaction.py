@@ -1,5 +1,6 @@
 """One message to one server: MAIL, RCPT, DATA, and what came of it for each recipient."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -191,6 +192,7 @@ class _Transaction:
             await connection.reply(end_timeout, "the end of the message")
             return
         last = await self._all_but_the_last()
+        await asyncio.sleep(0)  # a loss that freed what was being written is told in the loop's next turn
         await self._check_uninterrupted()
         # From here on the server may have all of it, whether or not its answer comes through.
         self._sent_whole = True
