@@ -15,14 +15,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from duckmail.mime.collation import fold
+from storage.listed import FIELDS, values
 from storage.messages import BATCH, Messages
 from storage.mongo.client import Document
 
 MOST = 250_000  # messages of a mailbox; of more nothing is kept
 BUDGET = 96 * 1024 * 1024  # octets that a process keeps: about 250 a message
-ADDRESSES = ("from", "to", "cc", "bcc")
-NAMES = ("subject", *ADDRESSES, "message-id")
-READ = ("idate", "savedate", "sentday", "size", "cut", "subject", *ADDRESSES, "msgid", "onlyid")
+NAMES = (*FIELDS, "message-id")
+READ = ("idate", "savedate", "sentday", "size", "cut", *FIELDS, "msgid", "onlyid")
 BETWEEN = "\x00"
 """Between the values of one message, so no string that is looked for may hold it."""
 
@@ -141,15 +141,13 @@ def _day(milliseconds: int) -> int:
 
 
 def _values(document: Document, name: str) -> str:
-    if name in ADDRESSES:
-        return BETWEEN.join([fold(f"{display} <{address}>") for display, address in document.get(name, ())])
-    if name == "subject":
-        return fold(document.get("subject", ""))
+    if name in FIELDS:
+        return BETWEEN.join(values(document, name))
     identifier: str = document.get("msgid", "")
     # Of the others nothing that decoding the field would make another text of.
     return fold(identifier) if document.get("onlyid") or _VERBATIM.fullmatch(identifier) else ""
 
 
-def _text(values: Sequence[str]) -> Text:
-    octets = [f"{value}{BETWEEN}".encode("utf-8", "surrogatepass") for value in values]
+def _text(of: Sequence[str]) -> Text:
+    octets = [f"{value}{BETWEEN}".encode("utf-8", "surrogatepass") for value in of]
     return Text(b"".join(octets), array("I", accumulate(map(len, octets[:-1]), initial=0)))

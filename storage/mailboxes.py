@@ -173,14 +173,7 @@ class Mailboxes:
 
     async def used(self, user: str) -> int:
         """Octets used by the account: the sum over its mailboxes (DESIGN §4)."""
-        pipeline: list[Document] = [
-            {"$match": {"user": object_id(user)}},
-            {"$group": {"_id": None, "used": {"$sum": "$size"}}},
-        ]
-        async with operation():
-            cursor = await self._mailboxes.aggregate(pipeline)
-            rows = await cursor.to_list(None)
-        return int(rows[0]["used"]) if rows else 0
+        return (await self.held(user))[0]
 
     async def held(self, user: str) -> tuple[int, int, int]:
         """Octets, messages and mailboxes of the account. Raises: Unavailable."""

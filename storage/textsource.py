@@ -8,6 +8,7 @@ from duckmail.mime.grams import MAX_TEXT, places
 from duckmail.mime.text import decoded_header
 from duckmail.mime.words import words
 from storage.contents.texts import SearchText
+from storage.listed import FIELDS, values
 from storage.messages import Messages
 from storage.mongo.client import Document
 from storage.textsegments import Entry
@@ -60,11 +61,6 @@ def _body(text: SearchText) -> str | None:
     return "".join(pieces)
 
 
-def listed(document: Mapping[str, object]) -> list[str]:
+def listed(document: Document) -> list[str]:
     """Subject and addresses as they are written in the message document, each a string of its own."""
-    found = [fold(str(document.get("subject", "")))]
-    for name in ("from", "to", "cc", "bcc"):
-        pairs = document.get(name)
-        if isinstance(pairs, list):
-            found += [fold(f"{display} <{address}>") for display, address in pairs]
-    return found
+    return [value for name in FIELDS for value in values(document, name)]

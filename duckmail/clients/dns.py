@@ -58,7 +58,7 @@ class Dns:
         tries: int = TRIES,
         deadline: float = DEADLINE,
     ) -> None:
-        self._given = tuple(nameservers)
+        self._given = [parse_server(text) for text in nameservers]
         self._nameservers = [_server(text) for text in nameservers]
         self._timeout, self._tries, self._deadline = timeout, tries, deadline
         self._turns = asyncio.Semaphore(CONCURRENCY)
@@ -192,7 +192,7 @@ class Dns:
         Raises: NotFound, Unavailable.
         """
         if self._odd is None:
-            self._odd = questions.servers([parse_server(text) for text in self._given])
+            self._odd = questions.servers(self._given)
         response = await questions.ask(self._odd, name, kind, self._timeout)
         if response.rcode() == dns.rcode.NXDOMAIN:
             raise NotFound("There is no such name")

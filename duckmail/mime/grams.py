@@ -14,7 +14,7 @@ MAX_TEXT = 256 * 1024
 """Characters; a longer text is looked through each time."""
 MAX_RUNS = BITS // 2
 HEADER, BODY = "h", "b"
-"""Marks of where short runs are."""
+"""Marks of where short runs are, and words."""
 _SPREAD = 0x9E3779B1  # Knuth's multiplier: mixes the bits that the first place leaves
 MAX_ASKED = 12
 """Runs of a string that are asked for; more tell little more."""

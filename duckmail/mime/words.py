@@ -9,8 +9,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
-HEADER, BODY, FIELD, NAME = "h", "b", "f", "n"
-"""Kinds, each the first character of a word: of the header block, of the body, a field, its name alone."""
+from duckmail.mime.grams import BODY, HEADER
+
+FIELD, NAME = "f", "n"
+"""Kinds beside those of `grams`, each the first character of a word: a field, its name alone."""
 LONGEST = 40
 LONGEST_FIELD = 120
 _SIMPLE = re.compile(r"\w+")

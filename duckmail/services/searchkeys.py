@@ -1,6 +1,6 @@
 """The keys of a search: how many there are, and many sets of UIDs as one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from duckmail.model import search
 from duckmail.model.ranges import Ranges
@@ -17,6 +17,18 @@ def count_keys(node: search.Node) -> int:
             return 1 + count_keys(child)
         case _:
             return 1
+
+
+def leaves(node: search.Node) -> Iterator[search.Node]:
+    """The keys that And, Or and Not join."""
+    match node:
+        case search.And(children) | search.Or(children):
+            for child in children:
+                yield from leaves(child)
+        case search.Not(child):
+            yield from leaves(child)
+        case _:
+            yield node
 
 
 def merged(children: Sequence[search.Node], *, every: bool) -> list[search.Node]:

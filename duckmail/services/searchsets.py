@@ -42,11 +42,13 @@ class Snapshot:
 
     @classmethod
     def of(cls, view: View, recent_from: int, among: Sequence[int] | None) -> "Snapshot":
-        columns = view.uids[:], view.flags[:], view.modseqs[:]
+        uids, flags, modseqs = view.uids[:], view.flags[:], view.modseqs[:]
         if among is not None:
             places = [place for uid in among if (place := view.position(uid)) >= 0]
-            columns = tuple(array(one.typecode, [one[place] for place in places]) for one in columns)  # type: ignore[assignment]
-        return cls(*columns, tuple(view.mailbox.keywords), recent_from)
+            uids, flags, modseqs = (
+                array(one.typecode, [one[place] for place in places]) for one in (uids, flags, modseqs)
+            )
+        return cls(uids, flags, modseqs, tuple(view.mailbox.keywords), recent_from)
 
     @property
     def all(self) -> int:

@@ -18,8 +18,7 @@ from duckmail.services.foldedtext import FoldedText, contains
 from duckmail.services.searchkeys import merged
 from duckmail.services.searchsets import Snapshot, Span
 from duckmail.services.textbounds import TextKey
-
-LISTED_ADDRESSES = ("from", "to", "cc", "bcc")
+from storage.listed import FIELDS, values
 
 Answer = bool | None
 
@@ -234,11 +233,7 @@ def _in_listed(document: dict[str, Any], name: str, needle: str) -> Answer:
         return needle in fold(document["msgid"]) if document.get("onlyid") else None
     if "cut" in document:
         return None
-    if name == "subject":
-        return needle in fold(document.get("subject", ""))
-    if name in LISTED_ADDRESSES:
-        return any(needle in fold(f"{display} <{address}>") for display, address in document.get(name, ()))
-    return None
+    return any(needle in value for value in values(document, name)) if name in FIELDS else None
 
 
 def _values(message: Candidate, name: str) -> list[str]:

@@ -2,27 +2,28 @@
 
 import asyncio
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
-from duckmail.mime import grams, words
+from duckmail.mime import grams
 from duckmail.mime.collation import fold
 from duckmail.model import search
+from duckmail.services.searchkeys import leaves
 from duckmail.services.searchsets import Blocks, Snapshot, Span
+from storage.listed import FIELDS
 from storage.textindex import TextIndex
 from storage.textsegments import Wanted
 from storage.views import View
 
 MAX_STRINGS = 32  # of one search that the index is asked for
 
-LISTED = ("subject", "from", "to", "cc", "bcc")
-
 TextKey = search.Header | search.Body | search.Text
 
 
 async def bounds(index: TextIndex, view: View, snapshot: Snapshot, criteria: search.Node) -> dict[search.Node, Span]:
     """What is known of those keys of `criteria` that look for strings. Raises: Unavailable."""
-    keys = list(islice(dict.fromkeys(_text_keys(criteria)), MAX_STRINGS))
+    texts = (key for key in leaves(criteria) if isinstance(key, TextKey))
+    keys = list(islice(dict.fromkeys(texts), MAX_STRINGS))
     wanted = {key: one for key in keys if (one := _wanted(key)).places}
     if not wanted:
         return {}
@@ -37,12 +38,12 @@ def _wanted(key: TextKey) -> Wanted:
     needle = fold(key.value)
     match key:
         case search.Text():
-            return Wanted(needle, grams.asked(needle, grams.HEADER + grams.BODY), words.HEADER + words.BODY)
+            return Wanted(needle, grams.asked(needle, grams.HEADER + grams.BODY), grams.HEADER + grams.BODY)
         case search.Body():
-            return Wanted(needle, grams.asked(needle, grams.BODY), words.BODY)
+            return Wanted(needle, grams.asked(needle, grams.BODY), grams.BODY)
         case search.Header(name, _):
             places = grams.asked(needle, grams.HEADER)
-            if needle and name.lower() in LISTED:
+            if needle and name.lower() in FIELDS:
                 return Wanted(needle, places)  # decided on what is listed, which is not the field as it stands
             # The name stands there as well.
             both = {place for found in (*places, *grams.asked(fold(name), grams.HEADER)) for place in found}
@@ -55,14 +56,3 @@ def _spans(
     """CPU work."""
     placed = Blocks(snapshot.uids, blocks)
     return {key: placed.span([Span(*each) for each in answers].__getitem__) for key, answers in found.items()}
-
-
-def _text_keys(node: search.Node) -> Iterator[TextKey]:
-    match node:
-        case search.Text() | search.Body() | search.Header():
-            yield node
-        case search.And(children) | search.Or(children):
-            for child in children:
-                yield from _text_keys(child)
-        case search.Not(child):
-            yield from _text_keys(child)

@@ -4,8 +4,7 @@ import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
-from duckmail.mime.grams import asked, places
-from duckmail.mime.words import BODY, HEADER
+from duckmail.mime.grams import BODY, HEADER, asked, places
 from duckmail.model import search
 from duckmail.model.message import NewMessage
 from duckmail.model.ranges import Ranges

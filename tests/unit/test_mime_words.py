@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from duckmail.mime.words import BODY, FIELD, HEADER, NAME, Vocabulary, common, words
+from duckmail.mime.grams import BODY, HEADER
+from duckmail.mime.words import FIELD, NAME, Vocabulary, common, words
 
 HEAD = "subject: re: käse\nx-mailer:  mutt 1.0 \nno field\nlist-id: a:b\n"
 

@@ -1,0 +1,14 @@
+"""Subject and addresses as message documents list them, and as a search compares with them."""
+
+from duckmail.mime.collation import fold
+from storage.mongo.client import Document
+
+ADDRESSES = ("from", "to", "cc", "bcc")
+FIELDS = ("subject", *ADDRESSES)
+
+
+def values(document: Document, name: str) -> list[str]:
+    """Of one of `FIELDS`, without case."""
+    if name == "subject":
+        return [fold(document.get("subject", ""))]
+    return [fold(f"{display} <{address}>") for display, address in document.get(name, ())]
