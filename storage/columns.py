@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from storage.listed import FIELDS, values
 from storage.messages import BATCH, Messages
 from storage.mongo.client import Document
@@ -145,7 +145,7 @@ def _values(document: Document, name: str) -> str:
         return BETWEEN.join(values(document, name))
     identifier: str = document.get("msgid", "")
     # Of the others nothing that decoding the field would make another text of.
-    return fold(identifier) if document.get("onlyid") or _VERBATIM.fullmatch(identifier) else ""
+    return casemap(identifier) if document.get("onlyid") or _VERBATIM.fullmatch(identifier) else ""
 
 
 def _text(of: Sequence[str]) -> Text:

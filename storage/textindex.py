@@ -50,7 +50,7 @@ from storage.textsegments import (
 
 log = logging.getLogger("duckmail.storage")
 
-FORMAT = 2  # of the head and of what the rows mean; what is of another one is built anew
+FORMAT = 3  # of the head and of what the rows mean; what is of another one is built anew
 WRITTEN = 64  # groups in one statement
 FLUSH = 1024  # messages that are indexed before a segment is written
 LEAST = 200  # messages that must be new before a mailbox is indexed further

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.mime.grams import MAX_TEXT, places
 from duckmail.mime.text import decoded_header
 from duckmail.mime.words import words
@@ -35,9 +35,9 @@ class TextSource:
 def _entries(texts: Sequence[SearchText], by_content: Mapping[str, Sequence[Document]]) -> dict[int, Entry]:
     found: dict[int, Entry] = {}
     for text in texts:
-        header, body = fold(text.header), _body(text)
+        header, body = casemap(text.header), _body(text)
         for document in by_content[text.id]:
-            whole = fold(decoded_header(document.get("prefix", b""))) + header
+            whole = casemap(decoded_header(document.get("prefix", b""))) + header
             found[int(document["uid"])] = _entry(whole, body, listed(document))
     return found
 
@@ -54,7 +54,7 @@ def _body(text: SearchText) -> str | None:
     pieces: list[str] = []
     room = MAX_TEXT
     for piece in text.body:
-        pieces.append(fold(piece))
+        pieces.append(casemap(piece))
         room -= len(piece)
         if room < 0:
             return None

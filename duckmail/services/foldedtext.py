@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from storage.contents.texts import SearchText
 
 KEPT = 1024 * 1024  # characters of a body's text that are kept for the next key
@@ -22,7 +22,7 @@ class FoldedText:
         kept: list[str] = []
         size = 0
         for piece in self._text.body:
-            folded = fold(piece)
+            folded = casemap(piece)
             size += len(folded)
             if size <= KEPT:
                 kept.append(folded)

@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from duckmail.mime.collation import sort_key
+from duckmail.mime.collation import casemap
 from duckmail.mime.sortsubject import base_subject
 from duckmail.model.ordering import SortBy, SortKey
 from storage.messages import Messages
@@ -26,7 +26,7 @@ def _mailbox(name: str) -> Callable[[Mapping[str, Any]], str]:
 
     def key(document: Mapping[str, Any]) -> str:
         found = document.get(name)
-        return sort_key(found[0][1].rpartition("@")[0] or found[0][1]) if found else ""
+        return casemap(found[0][1].rpartition("@")[0] or found[0][1]) if found else ""
 
     return key
 
@@ -36,7 +36,7 @@ def _display(name: str) -> Callable[[Mapping[str, Any]], str]:
 
     def key(document: Mapping[str, Any]) -> str:
         found = document.get(name)
-        return sort_key(found[0][0] or found[0][1]) if found else ""
+        return casemap(found[0][0] or found[0][1]) if found else ""
 
     return key
 
@@ -48,7 +48,7 @@ KEYS: Mapping[SortKey, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
     SortKey.DATE: ("hdate", lambda document: document["hdate"]),
     SortKey.FROM: ("from", _mailbox("from")),
     SortKey.SIZE: ("size", lambda document: int(document["size"])),
-    SortKey.SUBJECT: ("subject", lambda document: sort_key(base_subject(document.get("subject", ""))[0])),
+    SortKey.SUBJECT: ("subject", lambda document: casemap(base_subject(document.get("subject", ""))[0])),
     SortKey.TO: ("to", _mailbox("to")),
     SortKey.DISPLAYFROM: ("from", _display("from")),
     SortKey.DISPLAYTO: ("to", _display("to")),

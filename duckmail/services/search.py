@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from duckmail.errors import LimitReached
 from duckmail.mime import text
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.model import search
 from duckmail.runtime.turns import Turns
 from duckmail.services.foldedtext import FoldedText
@@ -144,10 +144,10 @@ def _matching(test: Test, texts: Sequence[SearchText], by_content: Mapping[str, 
     """CPU work: decoding what is not kept decoded, and looking through it."""
     matched = []
     for found in texts:
-        header, body = fold(found.header), FoldedText(found)
+        header, body = casemap(found.header), FoldedText(found)
         for candidate in by_content[found.id]:
             prefix = (candidate.listed or {}).get("prefix", b"")
-            candidate.header = fold(text.decoded_header(prefix)) + header
+            candidate.header = casemap(text.decoded_header(prefix)) + header
             candidate.body = body
             if test(candidate):
                 matched.append(candidate.uid)

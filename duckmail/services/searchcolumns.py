@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.model import search
 from duckmail.services.searchkeys import leaves
 from duckmail.services.searchsets import ONE, ZERO, Blocks, Snapshot, Span, bits_of
@@ -26,7 +26,7 @@ def column_keys(node: search.Node) -> Iterator[ColumnKey]:
         match key:
             case search.DateRange() | search.Size() | search.Within() | search.Between():
                 yield key
-            case search.Header(name, value) if name.lower() in NAMES and (needle := fold(value)):
+            case search.Header(name, value) if name.lower() in NAMES and (needle := casemap(value)):
                 if BETWEEN not in needle:
                     yield key
 
@@ -62,7 +62,7 @@ def _asker(key: ColumnKey, now: datetime) -> Callable[[Part], Span]:
             behind = 1 << 62 if older is None else _at(now - timedelta(seconds=older), 0, after=True)
             return lambda part: _where(part.received, first, behind)
         case search.Header(name, value):
-            return _holding(name.lower(), fold(value))
+            return _holding(name.lower(), casemap(value))
 
 
 def _at(moment: datetime | None, otherwise: int, *, after: bool = False) -> int:

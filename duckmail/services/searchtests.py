@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.mime.words import fields
 from duckmail.model import search
 from duckmail.model.flags import keyword_bit, system_bit
@@ -59,7 +59,7 @@ class Tests:
             case search.Not(child):
                 return _not(self.compile(child))
             case search.Header() | search.Body() | search.Text():
-                return _known_first(_test_of_text(node, fold(node.value)), self._known.get(node))
+                return _known_first(_test_of_text(node, casemap(node.value)), self._known.get(node))
             case search.DateRange() | search.Size() | search.Within():
                 return self._listed_test(node)
             case search.Thread() | search.EmailId() | search.Attached() | search.Between():
@@ -215,6 +215,7 @@ def _test_of_text(node: TextKey, needle: str) -> Test:
 def _header_test(name: str, needle: str) -> Test:
     """Subject, address fields and Message-ID are decided on what is listed, as far as it is whole; the rest on the
     header."""
+    field = casemap(name)
 
     def test(message: Candidate) -> Answer:
         if needle and message.listed is not None:
@@ -223,14 +224,14 @@ def _header_test(name: str, needle: str) -> Test:
                 return answer
         if message.header is None:
             return None
-        return any(needle in value for value in _values(message, name))
+        return any(needle in value for value in _values(message, field))
 
     return test
 
 
 def _in_listed(document: dict[str, Any], name: str, needle: str) -> Answer:
     if name == "message-id":
-        return needle in fold(document["msgid"]) if document.get("onlyid") else None
+        return needle in casemap(document["msgid"]) if document.get("onlyid") else None
     if "cut" in document:
         return None
     return any(needle in value for value in values(document, name)) if name in FIELDS else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from duckmail.mime import grams
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.model import search
 from duckmail.services.searchkeys import leaves
 from duckmail.services.searchsets import Blocks, Snapshot, Span
@@ -35,7 +35,7 @@ async def bounds(index: TextIndex, view: View, snapshot: Snapshot, criteria: sea
 
 
 def _wanted(key: TextKey) -> Wanted:
-    needle = fold(key.value)
+    needle = casemap(key.value)
     match key:
         case search.Text():
             return Wanted(needle, grams.asked(needle, grams.HEADER + grams.BODY), grams.HEADER + grams.BODY)
@@ -46,8 +46,8 @@ def _wanted(key: TextKey) -> Wanted:
             if needle and name.lower() in FIELDS:
                 return Wanted(needle, places)  # decided on what is listed, which is not the field as it stands
             # The name stands there as well.
-            both = {place for found in (*places, *grams.asked(fold(name), grams.HEADER)) for place in found}
-            return Wanted(needle, (tuple(both),) if both else (), name=fold(name))
+            both = {place for found in (*places, *grams.asked(casemap(name), grams.HEADER)) for place in found}
+            return Wanted(needle, (tuple(both),) if both else (), name=casemap(name))
 
 
 def _spans(

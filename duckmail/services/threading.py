@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from duckmail.errors import LimitReached
-from duckmail.mime.collation import sort_key
+from duckmail.mime.collation import casemap
 from duckmail.mime.sortsubject import base_subject
 from duckmail.model.ordering import Threading, ThreadNode
 from duckmail.services.ordering import stable
@@ -60,7 +60,7 @@ class _Forest:
         for document in documents:
             subject, reply = base_subject(document.get("subject", ""))
             arrived = document.get("idate")
-            found = _Node(int(document["uid"]), document["hdate"], arrived, sort_key(subject), reply)
+            found = _Node(int(document["uid"]), document["hdate"], arrived, casemap(subject), reply)
             if linked:
                 found = self._place(document, found)
             self.nodes.append(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bson.objectid import ObjectId
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.mime.index import Index, Kind
 from duckmail.mime.message import MAX_HEADER, Message
 from duckmail.mime.text import TEXT_TYPES, decoded_header, decoded_text
@@ -20,6 +20,7 @@ KEPT_HEADER = 256 * 1024
 # Encodings whose text is the octets themselves: nothing is won by keeping it a second time.
 _PLAIN = frozenset(("7bit", "8bit", "binary"))
 # All that `str.splitlines` takes for a line end, and `str.strip` for white space.
+_ID_FIELD = casemap("message-id")
 _ID_LINE = re.compile(rb"[\n\r\v\f\x1c-\x1e][\s\x1c-\x1f]*message-id[\s\x1c-\x1f]*:")
 
 
@@ -68,8 +69,8 @@ def has_only_id(message: Message, index: Index, texts: Document | None, identifi
     if _has_plain_id(block, identifier):
         return True
     header = texts["header"] if texts else decoded_header(block)
-    found = [value for name, value in fields(fold(header)) if name == "message-id"]
-    return found == ([fold(identifier)] if identifier else [])
+    found = [value for name, value in fields(casemap(header)) if name == _ID_FIELD]
+    return found == ([casemap(identifier)] if identifier else [])
 
 
 def _has_plain_id(block: bytes, identifier: str) -> bool:

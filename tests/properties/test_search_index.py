@@ -4,6 +4,7 @@ import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 
+from duckmail.mime.collation import casemap
 from duckmail.mime.grams import BODY, HEADER, asked, places
 from duckmail.model import search
 from duckmail.model.message import NewMessage
@@ -97,7 +98,8 @@ def _listed_key(chance: random.Random, kind: int) -> search.Node:
 
 
 def wanted(needle: str) -> Wanted:
-    return Wanted(needle, asked(needle, HEADER + BODY), HEADER + BODY)
+    key = casemap(needle)
+    return Wanted(key, asked(key, HEADER + BODY), HEADER + BODY)
 
 
 async def _append(mail: Mail, chance: random.Random, count: int) -> None:
@@ -156,7 +158,7 @@ async def test_what_the_index_says_of_rare_and_common_words(mongo_uri: str, data
         view = await mail.open("INBOX", ears := Ears())
         mailbox = view.mailbox
         await store.text_index.build(mailbox.user, mailbox.id, view.uids[:])
-        strings = [wanted("needle"), wanted("ommo"), wanted("zq"), Wanted("b", asked("x-own", HEADER), name="x-own")]
+        strings = [wanted("needle"), wanted("ommo"), wanted("zq"), Wanted("B", asked("X-OWN", HEADER), name="X-OWN")]
         last, (uids,), found = await store.text_index.ask(mailbox.id, strings)
         assert (last, list(uids)) == (31, list(range(1, 32)))
         thirty = (1 << 30) - 1

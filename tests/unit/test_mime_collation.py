@@ -1,24 +1,41 @@
 """i;unicode-casemap, and the base subject of SORT and THREAD."""
 
 import time
+from unicodedata import normalize
 
 import pytest
 
-from duckmail.mime.collation import fold, sort_key
+from duckmail.mime.collation import LAST_CASED, casemap
 from duckmail.mime.sortsubject import base_subject
 
 
-def test_letters_count_as_titlecase() -> None:
-    assert sort_key("_") > sort_key("a") == "A"  # as in i;ascii-casemap
-    assert sort_key("ä") == sort_key("Ä") == "A\u0308"
-    assert sort_key("\u01c6") == sort_key("\u01c4")  # dž, DŽ: three cases
-    assert sort_key("ß") == "ß"
+def test_every_character_is_its_simple_titlecase_decomposed() -> None:
+    """RFC 5051 §2, step by step."""
+    for character in map(chr, [*range(LAST_CASED + 1), 0x1F600, 0x2F800, 0x10FFFF]):
+        title = character.title()
+        assert casemap(character) == normalize("NFKD", title if len(title) == 1 else character)
 
 
-def test_what_is_one_for_a_search() -> None:
-    assert fold("STRASSE") == fold("Straße")
-    assert fold("Käse") == fold("Ka\u0308SE")
-    assert fold("ﬁ") == "fi"
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("aB_", "AB_", id="ascii"),
+        pytest.param("käse", "KA\u0308SE", id="composed"),
+        pytest.param("Ka\u0308SE", "KA\u0308SE", id="decomposed"),
+        pytest.param("Straße", "STRAßE", id="two-letters-are-no-other-case"),
+        pytest.param("\u03c2\u03c3\u03a3", "\u03a3\u03a3\u03a3", id="sigma"),
+        pytest.param("\u01c4 \u01c5 \u01c6", "Dz\u030c Dz\u030c Dz\u030c", id="three-cases"),
+        pytest.param("ﬁne", "fiNE", id="ligature"),
+        pytest.param("\uff46\uff35", "FU", id="width"),
+        pytest.param("東京", "東京", id="no-case"),
+    ],
+)
+def test_casemap(text: str, key: str) -> None:
+    assert casemap(text) == key
+
+
+def test_order_is_that_of_uppercase() -> None:
+    assert casemap("_") > casemap("a")  # as in i;ascii-casemap
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from duckmail.mime.collation import fold
+from duckmail.mime.collation import casemap
 from duckmail.mime.text import decoded_header
 from duckmail.mime.words import fields
 from duckmail.model import search
@@ -48,8 +48,8 @@ def test_whether_there_is_more_to_compare_with(header: bytes, only: bool) -> Non
     content = analyse(header + b"\r\ntext\r\n")
     assert content.only_id is only
     if only:
-        values = [value for name, value in fields(fold(decoded_header(header))) if name == "message-id"]
-        assert values == [fold(content.summary.message_id)] * bool(values)
+        values = [value for name, value in fields(casemap(decoded_header(header))) if name == "MESSAGE-ID"]
+        assert values == [casemap(content.summary.message_id)] * bool(values)
 
 
 @pytest.mark.parametrize(
