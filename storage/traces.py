@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from bson.objectid import ObjectId
 
 from duckmail.model.trace import Step, TraceEntry, Wanted
-from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo import commands
+from storage.mongo.client import MAJORITY, Database, Document, object_id, operation
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("traces", [("keys", 1), ("at", 1), ("_id", 1)], {}),
@@ -19,13 +20,14 @@ WRITE_SECONDS = 5.0
 
 class Traces:
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._traces = database["traces"]
 
     async def add(self, entries: Sequence[TraceEntry], kept: timedelta) -> None:
         """`entries` in the order in which it happened, their `id` is not looked at. Raises: Unavailable."""
         documents = [_document(entry, entry.at + kept) for entry in entries]
         async with operation(WRITE_SECONDS):
-            await self._traces.insert_many(documents, ordered=False)
+            await commands.insert_new(self._database, "traces", documents, MAJORITY.document)
 
     async def find(self, wanted: Wanted, limit: int, user: str = "") -> list[TraceEntry]:
         """The latest, in the order in which it happened. `user`: only what is this account's; "": all.

@@ -27,6 +27,8 @@ from protocols.net.sockets import ListenError, unclaimed
 from protocols.net.tls import CertificateFiles, TlsContexts, TlsError
 
 MOST_WORKERS = 64
+YOUNG_OBJECTS = 10_000
+"""Made between two looks of the collector: a message makes a thousand, and nearly none of them is in a cycle."""
 
 _logger = logging.getLogger("duckmail")
 
@@ -89,6 +91,7 @@ async def serve(config: Config, args: argparse.Namespace, notifier: Notifier) ->
         # What was built stays for the life of the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         stopped = catch_signals(lambda: _reload(server, args, notifier))
         if inherited:
             inherited.ready()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 
 from duckmail.model.address import view
 from duckmail.model.network import wide_network
@@ -93,6 +94,7 @@ def _each(recipients: object) -> Iterable[object]:
         yield each.get("address") if isinstance(each, Mapping) else each
 
 
+@lru_cache(maxsize=1024)
 def _address(address: str) -> str:
     return _short(view(_short(address)))
 

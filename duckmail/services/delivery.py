@@ -318,12 +318,12 @@ class Delivery:
     ) -> list[Verdict]:
         header = header_of(raw)
         digest = await self._digest(envelope, raw, header)
-        if inspected is None:
+        if inspected is None and self._inspection is not None:
             content, found = await asyncio.gather(
-                self._prepared(raw, recipients), self._inspect(envelope, raw, recipients)
+                self._prepared(raw, recipients), self._inspect(self._inspection, envelope, raw, recipients)
             )
         else:
-            content, found = await self._prepared(raw, recipients), inspected
+            content, found = await self._prepared(raw, recipients), inspected or Inspected()
         spam = Spam()
         lookup: Lookup | None = None
         if envelope.trusted and mentions(header):
@@ -369,11 +369,12 @@ class Delivery:
         plain = all(recipient.rules is None for recipient in recipients)
         return await (self._store.contents.prepare(raw) if plain else self._store.contents.examine(raw))
 
-    async def _inspect(self, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]) -> Inspected:
-        if self._inspection is None:
-            return Inspected()
+    @staticmethod
+    async def _inspect(
+        inspection: Inspection, envelope: Envelope, raw: bytes | bytearray, recipients: Sequence[Recipient]
+    ) -> Inspected:
         addresses = [recipient.address for recipient in recipients]
-        return await self._inspection.inspect(envelope, addresses, raw, block_of(raw))
+        return await inspection.inspect(envelope, addresses, raw, block_of(raw))
 
     async def _count(
         self, recipients: Mapping[str, Recipient], outcomes: Mapping[str, Appended | DuckmailError | None]

@@ -139,7 +139,10 @@ class AppendGroup:
             ]
             await commands.update(tx.database, "mailboxes", updates, tx.session)
             return await self._mailboxes(tx)
-        updates = [{"q": known[key.mailbox], "u": {"$inc": amounts}} for key, amounts in increments.items()]
+        # The hint: the other fields are in indexes too, and MongoDB would try each of those as well.
+        updates = [
+            {"q": known[key.mailbox], "u": {"$inc": amounts}, "hint": {"_id": 1}} for key, amounts in increments.items()
+        ]
         if await commands.update(tx.database, "mailboxes", updates, tx.session) < len(updates):
             self._remembered.distrust(list(known))
             raise Outdated

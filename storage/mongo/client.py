@@ -1,13 +1,10 @@
 """The one MongoDB client of a process, and how its errors become ours."""
 
-import asyncio
-import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import pymongo
-import pymongo.lock
 from bson.codec_options import CodecOptions
 from bson.errors import InvalidId
 from bson.objectid import ObjectId
@@ -19,6 +16,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from duckmail.errors import NotFound, Unavailable
+from storage.mongo.driver import replace_parts
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
@@ -33,19 +31,7 @@ MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
 CLOSE_SECONDS = 5.0
 GOODBYE_SECONDS = 0.2  # to whom little was said, and perhaps nobody is there
 
-T = TypeVar("T")
-
-
-async def _wait_for(awaitable: Awaitable[T], timeout: float | None) -> T:
-    async with asyncio.timeout(timeout):
-        return await awaitable
-
-
-if sys.version_info < (3, 12):
-    # There `asyncio.wait_for` waits in a task of its own, and leaves it behind when it is cancelled just as the time
-    # runs out. PyMongo waits so for a server: the task that is left takes the lock of the topology and never gives it
-    # back. One client that hung up while MongoDB was away, and this process never talks to MongoDB again.
-    pymongo.lock.wait_for = _wait_for  # type: ignore[attr-defined,assignment]
+replace_parts()
 
 
 def connect(uri: str) -> Client:
