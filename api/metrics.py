@@ -7,9 +7,9 @@ counted apart from all others, so that a server that is full can still be looked
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from typing import Protocol, cast
 
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -19,6 +19,7 @@ from api.answer import json_response
 from api.door import Door
 from duckmail.errors import DuckmailError, LimitReached
 from duckmail.runtime.log import event
+from duckmail.runtime.tasks import Tasks
 
 CONNECTIONS = 32
 CONNECTION_SECONDS = 20.0  # for one request: longer than any answer takes, so no slow client stays
@@ -48,6 +49,7 @@ class MetricsServer:
         self._stopping = False
         self._open = 0
         self._doors: list[asyncio.Server] = []
+        self._entering = Tasks("metrics door")
         app = web.Application(middlewares=[_outermost], client_max_size=0)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._health)
@@ -64,7 +66,7 @@ class MetricsServer:
             raise AssertionError("the runner of the metrics is not set up")
 
         def door() -> Door:
-            return _BriefDoor(inside, self._admit)
+            return _BriefDoor(inside, self._admit, self._entering)
 
         loop = asyncio.get_running_loop()
         for sock in sockets:
@@ -81,6 +83,7 @@ class MetricsServer:
         """Stops accepting and ends what is open."""
         for door in self._doors:
             door.close()
+        await self._entering.aclose()
         await self._runner.cleanup()
         await self._pages.__aexit__(None, None, None)
 
@@ -96,15 +99,16 @@ class MetricsServer:
             return json_response({"status": "stopping", **parts}, 503)
         return json_response({"status": "ok" if serving else "failing", **parts}, 200 if serving else 503)
 
-    @contextmanager
-    def _admit(self, _: object) -> Iterator[None]:
+    async def _admit(self, _: object) -> ExitStack:
         if self._open >= CONNECTIONS:
             raise LimitReached("Too many connections", total=CONNECTIONS)
         self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
+        place = ExitStack()
+        place.callback(self._leave)
+        return place
+
+    def _leave(self) -> None:
+        self._open -= 1
 
 
 async def start_metrics(pages: Pages, sockets: Sequence[socket.socket]) -> MetricsServer:
@@ -121,8 +125,8 @@ class _BriefDoor(Door):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            self._timer = asyncio.get_running_loop().call_later(CONNECTION_SECONDS, transport.abort)
+        abort = cast("asyncio.Transport", transport).abort  # uvloop's are of no class of asyncio
+        self._timer = asyncio.get_running_loop().call_later(CONNECTION_SECONDS, abort)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:

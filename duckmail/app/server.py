@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from duckmail.app.services import Services
 from duckmail.app.wellknown import well_known
 from duckmail.runtime.figures import Figures, Sources
 from duckmail.runtime.log import event
+from duckmail.runtime.tasks import Tasks
 from duckmail.services.profile import Profiles, ProfileSettings
 from duckmail.services.queue.byhand import QueueByHand
 from duckmail.services.transfer import Transfer
@@ -119,11 +120,16 @@ class Server:
         self.tls = TlsContexts(CertificateFiles(*certificate))
         limits = self._config.limits
         self._limits = Limits(
-            limits.connections, limits.per_network, limits.per_user, Networks(self._config.lmtp.peers)
+            limits.connections,
+            limits.per_network,
+            limits.per_user,
+            Networks(self._config.lmtp.peers),
+            everywhere=services.sessions.connections,
         )
         self._listeners = Listeners(self._limits)
         self._api: web.AppRunner | None = None
         self._doors: list[asyncio.Server] = []
+        self._entering = Tasks("api door")
         self._opened: Sequence[Opened] = ()
         self._runners = AsyncExitStack()
         self._metrics: MetricsServer | None = None
@@ -178,7 +184,7 @@ class Server:
             raise AssertionError("the API's runner is not set up")
 
         def door() -> Door:
-            return Door(inside, self._admit)
+            return Door(inside, self._admit, self._entering)
 
         loop = asyncio.get_running_loop()
         for one in opened:
@@ -186,12 +192,13 @@ class Server:
             for each in one.sockets:
                 self._doors.append(await loop.create_server(door, sock=each.sock, ssl=context))
 
-    @contextmanager
-    def _admit(self, address: object) -> Iterator[None]:
-        """Counts a connection of the API among all others. `address`: as the socket names its peer."""
+    async def _admit(self, address: object) -> ExitStack:
+        """A place for a connection of the API among all others. `address`: as the socket names its peer."""
         peer = Peer.of(address[0], address[1]) if isinstance(address, tuple) else Peer("", 0, unix=True)
-        with self._limits.connection(), self._limits.network(peer):
-            yield
+        with ExitStack() as place:
+            place.enter_context(self._limits.connection())
+            place.enter_context(await self._limits.network(peer))
+            return place.pop_all()
 
     async def drain(self) -> None:
         """Stops accepting, says goodbye, lets what is being committed end."""
@@ -200,6 +207,7 @@ class Server:
             self._metrics.stopping()
         for door in self._doors:
             door.close()
+        await self._entering.aclose()
         async with asyncio.TaskGroup() as tasks:  # beside each other: one may take as long as the other
             if self._api is not None:
                 tasks.create_task(self._api.cleanup())

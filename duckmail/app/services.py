@@ -215,6 +215,7 @@ async def open_services(config: Config, databases: Databases, slot: str) -> Asyn
         tasks.start(services.settings.keep(), "settings")
         tasks.start(dmarc.keep(), "dmarc-results")
         tasks.start(services.sessions.keep(), "sessions")
+        tasks.start(services.sessions.connections.keep(), "connections")
         stack.push_async_callback(services.sessions.connections.tell)  # that there are none any more
         tasks.start(services.updates.keep(), "updates")
         tasks.start(services.address_register.keep(), "addressregister")

@@ -41,7 +41,9 @@ class Mx(Section):
         "look at their mail all the same.",
     )
     connections: int = Field(
-        default=50, description="Connections of one IPv4 /24 or IPv6 /64 at the same time. 0: no limit.", ge=0
+        default=50,
+        description="Connections of one IPv4 /24 or IPv6 /64 at the same time, in all processes together. 0: no limit.",
+        ge=0,
     )
     address_rate: int = Field(
         default=100, description="Messages a minute of one IPv4 address or IPv6 /64. 0: no limit.", ge=0

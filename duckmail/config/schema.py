@@ -307,10 +307,16 @@ class Limits(Section):
         ge=0,
     )
     connections: int = Field(
-        default=10000, description="Connections of this process, all protocols together. 0: no limit.", ge=0
+        default=10000,
+        description="Connections of a process, all protocols together; each process has its own, as it has its own "
+        "open files. 0: no limit.",
+        ge=0,
     )
     per_network: int = Field(
-        default=1000, description="Connections of one IPv4 address or one IPv6 /64. 0: no limit.", ge=0
+        default=1000,
+        description="Connections of one IPv4 address or one IPv6 /64, to all listeners of all processes together; "
+        "without Redis each process counts alone. Unix sockets and lmtp.peers have no such limit. 0: nobody has.",
+        ge=0,
     )
     per_user: int = Field(
         default=32, description="Sessions of one account in a process, of all protocols together. 0: no limit.", ge=0

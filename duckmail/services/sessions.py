@@ -48,7 +48,7 @@ class Sessions:
         self._open: dict[str, set[_Session]] = {}  # by account
         self._heard: set[str] = set()
         self._news = asyncio.Event()
-        self.connections = Connections(store.presence, self._news.set)
+        self.connections = Connections(store.presence)
         store.account_changed = self._hear
 
     @property
@@ -88,7 +88,6 @@ class Sessions:
                     await self._news.wait()
             self._news.clear()
             heard, self._heard = self._heard, set()
-            await self.connections.tell()
             if monotonic() >= due:
                 heard, due = set(self._open), monotonic() + POLL_SECONDS
             try:

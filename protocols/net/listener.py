@@ -7,6 +7,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -131,7 +132,7 @@ class Listeners:
         try:
             with self._limits.connection():
                 peer = await _identify(service, sock, peer)
-                with self._limits.network(peer):
+                with await self._place(sock, peer):
                     await self._converse(service, sock, peer)
         except LimitReached as error:
             event(_logger, logging.INFO, "refused", service=service.name, peer=peer.host, reason=error.text)
@@ -140,6 +141,14 @@ class Listeners:
             metrics.REFUSED["proxy"].inc()
             reason = str(error) or "no PROXY header in time"
             event(_logger, logging.WARNING, "dropped", service=service.name, peer=peer.host, reason=reason)
+
+    async def _place(self, sock: socket.socket, peer: Peer) -> ExitStack:
+        """Raises: LimitReached; the socket is still open then."""
+        try:
+            return await self._limits.network(peer)
+        except asyncio.CancelledError:
+            sock.close()
+            raise
 
     async def _refuse(self, service: Service, sock: socket.socket, peer: Peer) -> None:
         if self._refusals >= _REFUSALS:

@@ -1,5 +1,8 @@
-"""How many sessions each account has in all processes. Each process tells its own numbers, and tells them again before
-they are forgotten: those of a process that died are gone soon. Without Redis a process knows its own alone (P5)."""
+"""How many sessions each account has in all processes, and connections each network.
+
+Each process tells its own numbers, and tells them again before they are forgotten: those of a process that died are
+gone soon (H10). Without Redis a process knows its own alone (P5).
+"""
 
 import asyncio
 import logging
@@ -26,11 +29,12 @@ class Presence:
         self._process = process
         self._down_until = 0.0
 
-    async def tell(self, numbers: Mapping[str, int]) -> None:
-        """The sessions of this process by account, in one round trip; 0 takes the account away."""
+    async def meet(self, numbers: Mapping[str, int]) -> dict[str, int]:
+        """Tells the sessions of this process by account, and then gives those of the other processes that are known, in
+        one round trip; 0 takes the account away."""
         client = self._available()
         if client is None or not numbers:
-            return
+            return {}
         try:
             async with asyncio.timeout(CALL_SECONDS), client.pipeline(transaction=False) as pipeline:
                 for user, number in numbers.items():
@@ -39,9 +43,13 @@ class Presence:
                         pipeline.expire(self._prefix + user, FORGOTTEN_SECONDS)
                     else:
                         pipeline.hdel(self._prefix + user, self._process)
-                await pipeline.execute()
+                for user in numbers:
+                    pipeline.hgetall(self._prefix + user)
+                told = (await pipeline.execute())[-len(numbers) :]
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
+            return {}
+        return {user: self._others(told) for user, told in zip(numbers, told, strict=True)}
 
     async def elsewhere(self, user: str) -> int:
         """Sessions of the account in the other processes."""
@@ -50,10 +58,12 @@ class Presence:
             return 0
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                told = await client.hgetall(self._prefix + user)
+                return self._others(await client.hgetall(self._prefix + user))
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
             return 0
+
+    def _others(self, told: Mapping[bytes | str, bytes | str]) -> int:
         oldest = time() - FORGOTTEN_SECONDS
         rows = [value.split() for process, value in told.items() if process != self._process.encode()]
         return sum(int(number) for number, at in rows if int(at) >= oldest)

@@ -14,6 +14,7 @@ from storage.redis.presence import Presence
 from storage.redis.traffic import Traffic
 from tests.support.house import House, Lines, open_house
 from tests.support.stores import message
+from tests.support.waiting import redis_has_time
 
 WAIT = 15.0
 
@@ -114,8 +115,12 @@ async def test_a_day_has_its_octets(house: House) -> None:
 
 @asynccontextmanager
 async def two_houses(mongo_uri: str, name: str, redis_url: str) -> AsyncIterator[tuple[House, House]]:
-    async with open_house(mongo_uri, name, redis_url) as one, open_house(mongo_uri, name, redis_url, "second") as other:
-        yield one, other
+    with redis_has_time():
+        async with (
+            open_house(mongo_uri, name, redis_url) as one,
+            open_house(mongo_uri, name, redis_url, "second") as other,
+        ):
+            yield one, other
 
 
 async def test_sessions_of_two_processes(mongo_uri: str, database_name: str, redis_url: str) -> None:
@@ -158,12 +163,12 @@ async def test_a_dead_process_is_forgotten_or_comes_back(
     redis = connect(redis_url)
     try:
         dead, alive = (Presence(redis, f"{redis_prefix}dead:", name) for name in ("dead", "alive"))
-        await dead.tell({"u": 2})
-        connections = Connections(alive, lambda: None)
+        await dead.meet({"u": 2})
+        connections = Connections(alive)
         with pytest.raises(LimitReached):
             await connections.take("u", 2)
         assert await connections.used("u") == 2
-        assert await Connections(Presence(redis, f"{redis_prefix}dead:", "dead"), lambda: None).used("u") == 0
+        assert await Connections(Presence(redis, f"{redis_prefix}dead:", "dead")).used("u") == 0
         monkeypatch.setattr("storage.redis.presence.FORGOTTEN_SECONDS", -1)
         with await connections.take("u", 1):
             assert await connections.used("u") == 1

@@ -105,7 +105,7 @@ class MxHouse:
     ) -> MxServer:
         """`settings` of the listener; `everywhere`: what counts connections in all processes."""
         given = MxSettings(HOSTNAME, **{"size_limit": 1_000_000, **settings})
-        counted = everywhere or Connections(Presence(None, "", "one"), lambda: None)
+        counted = everywhere or Connections(Presence(None, "", "one"))
         return MxServer(given, reception or self.reception(), self.house.budget, counted)
 
     @asynccontextmanager

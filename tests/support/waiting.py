@@ -1,9 +1,10 @@
 """Waiting for a condition, with a patience that a slow and crowded machine does not use up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+import pytest
 from redis import Redis
 
 from storage.mongo.client import Client
@@ -23,6 +24,15 @@ def subscribers(redis_url: str, pattern: str = "*u:*") -> int:
     with Redis.from_url(redis_url) as client:
         names = client.pubsub_channels(pattern)
         return max((count for _, count in client.pubsub_numsub(*names)), default=0)
+
+
+@contextmanager
+def redis_has_time() -> Iterator[None]:
+    """What is opened within does not take Redis for lost, and count alone, because it has no turn for a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.redis.presence.CALL_SECONDS", PATIENCE)
+        patch.setattr("storage.redis.client.SECONDS", PATIENCE)
+        yield
 
 
 @asynccontextmanager

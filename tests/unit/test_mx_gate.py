@@ -19,6 +19,7 @@ from storage.redis.presence import Presence
 from tests.support.memory import MemoryClient, MemoryConnection, MemoryPeer
 from tests.support.mx import CLIENT, STRANGER, MxHouse, message, shared_mx
 from tests.support.submission import HOSTNAME
+from tests.support.waiting import redis_has_time
 
 NEIGHBOUR = "93.184.216.99"  # in the /24 of CLIENT
 
@@ -86,21 +87,22 @@ async def test_connections_of_a_network(house: MxHouse) -> None:
 
 
 async def test_connections_of_a_network_in_all_processes(house: MxHouse, redis_url: str, redis_prefix: str) -> None:
-    async with Redis.from_url(redis_url) as redis:
-        here, there = (Connections(Presence(redis, redis_prefix, name), lambda: None) for name in ("here", "there"))
-        exempt = Networks((f"{STRANGER}/32",))
-        first, second = (house.server(everywhere=each, connections=2, exempt=exempt) for each in (here, there))
-        async with house.session(first) as one, house.session(first, host=NEIGHBOUR) as two:
-            await one.replies("220")
-            await two.replies("220")
-            refused = MemoryConnection(peer=MemoryPeer(CLIENT))
-            await second.serve(refused)  # type: ignore[arg-type]
-            assert (await MemoryClient(refused).line(15)).startswith(b"421 4.7.0 Too many connections from your")
-            async with house.session(second, host=STRANGER) as spared:
-                await spared.replies("220")
-        await here.tell()  # as a process does when somebody has left
-        async with house.session(second) as again:
-            await again.replies("220")
+    with redis_has_time():
+        async with Redis.from_url(redis_url) as redis:
+            here, there = (Connections(Presence(redis, redis_prefix, name)) for name in ("here", "there"))
+            exempt = Networks((f"{STRANGER}/32",))
+            first, second = (house.server(everywhere=each, connections=2, exempt=exempt) for each in (here, there))
+            async with house.session(first) as one, house.session(first, host=NEIGHBOUR) as two:
+                await one.replies("220")
+                await two.replies("220")
+                refused = MemoryConnection(peer=MemoryPeer(CLIENT))
+                await second.serve(refused)  # type: ignore[arg-type]
+                assert (await MemoryClient(refused).line(15)).startswith(b"421 4.7.0 Too many connections from your")
+                async with house.session(second, host=STRANGER) as spared:
+                    await spared.replies("220")
+            await here.tell()  # as a process does when somebody has left
+            async with house.session(second) as again:
+                await again.replies("220")
 
 
 @pytest.mark.parametrize(
