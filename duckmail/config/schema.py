@@ -319,7 +319,9 @@ class Limits(Section):
         ge=0,
     )
     per_user: int = Field(
-        default=32, description="Sessions of one account in a process, of all protocols together. 0: no limit.", ge=0
+        default=32,
+        description="Sessions of one account, of all protocols and in all processes together. 0: no limit.",
+        ge=0,
     )
     octet_budget: Size = Field(
         default=256 * MIB,

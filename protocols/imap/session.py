@@ -8,8 +8,8 @@ The loop that reads commands is in `driver`.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic
@@ -80,14 +80,14 @@ class Updating(Protocol):
 class ImapServices:
     """What the sessions of a server share.
 
-    `mail`: the mailboxes of a principal. `user_slot`: counts a session of a user id while entered; LimitReached.
+    `mail`: the mailboxes of a principal. `user_slot`: a place for a session of a user id; LimitReached.
     `threads`: parse what is long (H7). `urls`: authorises URLs.
     """
 
     auth: Auth
     sessions: Sessions
     mail: Callable[[Principal], Mail]
-    user_slot: Callable[[str], AbstractContextManager[None]]
+    user_slot: Callable[[str], Awaitable[ExitStack]]
     budget: OctetBudget
     threads: Pool
     urls: UrlAuth
@@ -158,7 +158,7 @@ class Session:
     async def log_in(self, principal: Principal, most: int) -> None:
         """`most`: IMAP sessions of the account. Raises LimitReached: it has as many, or too many of all protocols."""
         with ExitStack() as slot:
-            slot.enter_context(self.services.user_slot(principal.user))
+            slot.enter_context(await self.services.user_slot(principal.user))
             slot.enter_context(await self.services.sessions.connections.take(principal.user, most))
             slot.enter_context(self.services.sessions.joined(principal, self.end))
             self._slot = slot.pop_all()

@@ -1,7 +1,7 @@
 """How many connections there may be: in all, per network, per user.
 
-Counted in this process; those of a network in all processes as well, where these are asked. What this process has is
-looked at first, and without Redis it is all that counts (P5).
+Counted in this process; those of a network or a user in all processes as well, where these are asked. What this process
+has is looked at first, and without Redis it is all that counts (P5).
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ class Limits:
             wide: `per_network` is per /24 or /64 (`Peer.wide_network`).
             exempt: peers without a limit per network, such as the relay that delivers everybody's mail. A unix socket
                 has no network.
-            everywhere: counts those of a network in all processes.
+            everywhere: counts those of a network or a user in all processes.
         """
         self._total = total
         self._per_network = per_network
@@ -45,8 +45,7 @@ class Limits:
         self._exempt = exempt or Networks()
         self._everywhere = everywhere
         self._connections = 0
-        self._networks: Counter[str] = Counter()
-        self._users: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
 
     @property
     def connections(self) -> int:
@@ -66,41 +65,45 @@ class Limits:
             self._connections -= 1
 
     async def network(self, peer: Peer) -> ExitStack:
-        """A place for one connection of the peer's network, which it has until the context ends. Raises LimitReached.
+        """A place for one connection of the peer's network, which it has until the context ends.
 
-        What this process has is too much already: then the others need not be asked. They are for a fraction of a
-        second at most, and whoever has heard nothing by then has a place.
+        Raises: LimitReached.
         """
-        if not self._per_network or peer.unix or peer in self._exempt:
+        if peer.unix or peer in self._exempt:
             return ExitStack()
         network = f"wide {peer.wide_network}" if self._wide else f"net {peer.network}"
-        text = "Too many connections from your network"
-        with ExitStack() as place:
-            place.enter_context(_counted(self._networks, network, self._per_network, "network", text))
-            if self._everywhere is not None:
-                try:
-                    place.enter_context(await self._everywhere.take(network, self._per_network))
-                except LimitReached:
-                    metrics.REFUSED["network"].inc()
-                    raise LimitReached(text, limit=self._per_network) from None
-            return place.pop_all()
+        return await self._place(network, self._per_network, "network", "Too many connections from your network")
+
+    async def user(self, user_id: str) -> ExitStack:
+        """A place for one session of the account, which it has until the context ends; asked for after login.
+
+        Raises: LimitReached.
+        """
+        return await self._place(f"all {user_id}", self._per_user, "user", "Too many connections of this account")
+
+    async def _place(self, unit: str, limit: int, reason: str, text: str) -> ExitStack:
+        """What this process has is too much already: then the others need not be asked. They are for a fraction of a
+        second at most, and whoever has heard nothing by then has a place."""
+        if not limit:
+            return ExitStack()
+        try:
+            with ExitStack() as place:
+                place.enter_context(self._counted(unit, limit))
+                if self._everywhere is not None:
+                    place.enter_context(await self._everywhere.take(unit, limit))
+                return place.pop_all()
+        except LimitReached:
+            metrics.REFUSED[reason].inc()
+            raise LimitReached(text, limit=limit) from None
 
     @contextmanager
-    def user(self, user_id: str) -> Iterator[None]:
-        """Count one session of the account while the block runs; entered after login. Raises LimitReached."""
-        with _counted(self._users, user_id, self._per_user, "user", "Too many connections of this account"):
+    def _counted(self, unit: str, limit: int) -> Iterator[None]:
+        if self._counts[unit] >= limit:
+            raise LimitReached("Too many in this process")
+        self._counts[unit] += 1
+        try:
             yield
-
-
-@contextmanager
-def _counted(counts: Counter[str], key: str, limit: int, reason: str, text: str) -> Iterator[None]:
-    if limit and counts[key] >= limit:
-        metrics.REFUSED[reason].inc()
-        raise LimitReached(text, limit=limit)
-    counts[key] += 1
-    try:
-        yield
-    finally:
-        counts[key] -= 1
-        if not counts[key]:  # keys come from clients: none may stay behind
-            del counts[key]
+        finally:
+            self._counts[unit] -= 1
+            if not self._counts[unit]:  # keys come from clients: none may stay behind
+                del self._counts[unit]

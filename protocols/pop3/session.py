@@ -6,7 +6,7 @@ response that fails half-way can only be ended by cutting the connection: nobody
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from enum import Enum, auto
 from time import monotonic
@@ -48,12 +48,12 @@ class Argument(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pop3Services:
-    """What the sessions of a server share. `user_slot`: counts a session of a user id while entered; LimitReached."""
+    """What the sessions of a server share. `user_slot`: a place for a session of a user id; LimitReached."""
 
     auth: Auth
     sessions: Sessions
     maildrops: Maildrops
-    user_slot: Callable[[str], AbstractContextManager[None]]
+    user_slot: Callable[[str], Awaitable[ExitStack]]
 
 
 class Session:
@@ -109,7 +109,7 @@ class Session:
         Raises: LimitReached, and what `Maildrops.open` raises.
         """
         with ExitStack() as slot:
-            slot.enter_context(self.services.user_slot(principal.user))
+            slot.enter_context(await self.services.user_slot(principal.user))
             slot.enter_context(self.services.sessions.joined(principal, self.dialogue.end))
             self._maildrop = await self.services.maildrops.open(principal)
             self._slot = slot.pop_all()

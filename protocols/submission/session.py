@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import final
 
@@ -43,12 +43,12 @@ _WITHOUT_LOGIN = frozenset({"EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "NOOP", 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionServices:
-    """What the sessions of a server share. `user_slot`: counts a session of a user id while entered; LimitReached."""
+    """What the sessions of a server share. `user_slot`: a place for a session of a user id; LimitReached."""
 
     auth: Auth
     sessions: Sessions
     submission: Submission
-    user_slot: Callable[[str], AbstractContextManager[None]]
+    user_slot: Callable[[str], Awaitable[ExitStack]]
     budget: OctetBudget
 
 
@@ -156,7 +156,7 @@ class Session(SmtpSession[QueueRecipient]):
         attempt = Attempt(self._services.auth, SCOPE, "submission", self._connection)
         principal = await exchange(argument, self._limits.sasl, attempt, self._ask)
         try:
-            self._slot.enter_context(self._services.user_slot(principal.user))
+            self._slot.enter_context(await self._services.user_slot(principal.user))
             self._slot.enter_context(self._services.sessions.joined(principal, self._dialogue.end_session))
         except DuckmailError as error:
             raise refusal(error) from None

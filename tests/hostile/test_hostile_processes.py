@@ -1,6 +1,7 @@
-"""H10 of several processes: the connections of a network are counted in all of them, at every listener."""
+"""H10 of several processes: connections of a network and sessions of a user are counted in all, at every listener."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ import pytest
 from duckmail.app.listeners import API, API_TLS, IMAP, IMAPS, LMTP, MX, POP3, SUBMISSION
 from protocols.net import connection as module
 from tests.support.databases import Databases
-from tests.support.hostile import HOST, House, Wire, running
+from tests.support.hostile import HOST, PASSWORD, House, Wire, running
 from tests.support.net import client_context
 from tests.support.waiting import redis_has_time
 
-NETWORK = 3
+NETWORK, USER = 3, 2
 RELAY = "127.0.0.2"
 REQUEST = b"GET /health HTTP/1.1\r\nHost: mail.test\r\nX-Access-Token: a-static-token\r\n\r\n"
 SECTIONS: dict[str, dict[str, object]] = {
@@ -23,7 +24,7 @@ SECTIONS: dict[str, dict[str, object]] = {
     "lmtp": {"peers": (f"{RELAY}/32",)},
     "mx": {"listen": (f"{HOST}:0",)},
     "api": {"listen_tls": (f"{HOST}:0",)},
-    "limits": {"per_network": NETWORK},
+    "limits": {"per_network": NETWORK, "per_user": USER},
 }
 
 Houses = tuple[House, House]
@@ -62,7 +63,7 @@ async def processes(
     folders = [tmp_path_factory.mktemp(each) for each in ("one", "other")]
     with redis_has_time():
         async with (
-            running(mongo_uri, redis_url, folders[0], sections) as one,
+            running(mongo_uri, redis_url, folders[0], sections, ("anna", "bert", "carl")) as one,
             running(mongo_uri, redis_url, folders[1], sections) as other,
         ):
             yield one, other
@@ -107,3 +108,57 @@ async def test_h10_a_relay_has_no_limit(processes: Houses) -> None:
     async with AsyncExitStack() as stack:
         for house in (*processes, *processes, *processes):
             assert (await door.knock(house, stack))[1].startswith(door.welcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """At a listener, from the address of a relay, which has no limit. `says`: {} stands for the user's address, <> for
+    what AUTH PLAIN says of it. `welcome`, `refusal`: the answer to the last line."""
+
+    label: str
+    says: tuple[str, ...]
+    welcome: bytes
+    refusal: bytes
+
+    async def sign_in(self, house: House, user: str, stack: AsyncExitStack) -> tuple[Wire, bytes]:
+        """A connection that stays open, and the answer."""
+        wire = await Wire.open(house.ports[self.label], local_addr=(RELAY, 0))
+        stack.push_async_callback(wire.close)
+        said = await wire.line()
+        plain = b64encode(f"\0{user}\0{PASSWORD}".encode()).decode()
+        for line in self.says:
+            await wire.send(line.replace("{}", user).replace("<>", plain).encode() + b"\r\n")
+            said = await wire.line()
+            while said.startswith(b"250-"):
+                said = await wire.line()
+        return wire, said
+
+
+BY_IMAP = Login(IMAP, (f"a LOGIN {{}} {PASSWORD}",), b"a OK", b"a NO [ALERT] Too many connections of this account")
+BY_POP3 = Login(POP3, ("USER {}", f"PASS {PASSWORD}"), b"+OK", b"-ERR [SYS/TEMP] Too many connections of this account")
+BY_SUBMISSION = Login(
+    SUBMISSION, ("EHLO client.test", "AUTH PLAIN <>"), b"235 ", b"454 4.7.0 Too many connections of this account"
+)
+
+
+@pytest.mark.parametrize(
+    ("login", "user"),
+    [
+        pytest.param(BY_IMAP, "anna@mail.test", id="imap"),
+        pytest.param(BY_POP3, "bert@mail.test", id="pop3"),
+        pytest.param(BY_SUBMISSION, "carl@mail.test", id="submission"),
+    ],
+)
+async def test_h10_a_user_has_its_sessions_in_all_processes(processes: Houses, login: Login, user: str) -> None:
+    one, other = processes
+    async with AsyncExitStack() as stack:
+        first, second = await BY_SUBMISSION.sign_in(one, user, stack), await BY_IMAP.sign_in(other, user, stack)
+        assert [first[1][:4], second[1][:4]] == [b"235 ", b"a OK"]
+        for house in processes:
+            said = (await login.sign_in(house, user, stack))[1]
+            assert said[: len(login.refusal)] == login.refusal
+        await second[0].close()
+        async with asyncio.timeout(60):
+            while not (await login.sign_in(one, user, stack))[1].startswith(login.welcome):
+                await asyncio.sleep(0.02)
+        assert (await login.sign_in(other, user, stack))[1].startswith(login.refusal)

@@ -36,7 +36,7 @@ async def house(shared_house: SubmissionHouse, caplog: pytest.LogCaptureFixture)
     await shared_house.store.database["queue"].delete_many({})
     yield shared_house
     assert [record.getMessage() for record in caplog.records if record.levelno >= ERROR] == []
-    assert (shared_house.budget.used, shared_house.limits._users) == (0, {})
+    assert (shared_house.budget.used, shared_house.limits._counts) == (0, {})
 
 
 class Client(Wire):

@@ -196,10 +196,10 @@ async def test_who_waits_for_its_place_does_not_hold_up_the_end(redis_prefix: st
             async with asyncio.timeout(PATIENCE / 2):  # half of what Redis is waited for
                 async with serving(echo, limits=limits) as (_, port):
                     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                    while not limits._networks:
+                    while not limits._counts:
                         await asyncio.sleep(0.01)
                 assert await reader.read() == b""
-            assert not limits._networks
+            assert not limits._counts
             assert limits.connections == 0
             writer.close()
             await redis.aclose()

@@ -102,14 +102,14 @@ async def _all(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-def test_user_limit_counts_sessions_and_forgets_the_rest() -> None:
+async def test_user_limit_counts_sessions_and_forgets_the_rest() -> None:
     limits = Limits(0, per_user=2)
-    with limits.user("u1"), limits.user("u2"):
-        with limits.user("u1"), pytest.raises(LimitReached), limits.user("u1"):
+    with await limits.user("u1"), await limits.user("u2"):
+        with await limits.user("u1"), pytest.raises(LimitReached):
+            await limits.user("u1")
+        with await limits.user("u1"):
             pass
-        with limits.user("u1"):
-            pass
-    assert not limits._users
+    assert not limits._counts
 
 
 # PROXY

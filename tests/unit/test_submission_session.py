@@ -239,7 +239,7 @@ async def test_sessions_of_an_account_are_given_back(house: SubmissionHouse) -> 
     for _ in range(12):  # more than there may be at a time
         async with house.session() as client:
             await client.login()
-    assert house.limits._users == {}
+    assert house.limits._counts == {}
 
 
 # The log
