@@ -59,13 +59,14 @@ class Door(asyncio.Protocol):
             place = await self._admit(peer)
         except LimitReached as error:
             event(_logger, logging.INFO, "refused", peer=str(peer), reason=error.text)
-            transport.write(REFUSAL)
-            transport.close()
+            if not self._gone(transport):  # uvloop's transports take no octets then
+                transport.write(REFUSAL)
+                transport.close()
             return
         except asyncio.CancelledError:
             transport.abort()
             raise
-        if self._lost:  # it did not wait
+        if self._gone(transport):  # it did not wait
             place.close()
             return
         self._place = place
@@ -79,6 +80,9 @@ class Door(asyncio.Protocol):
             transport.resume_reading()  # first: the protocol may want a pause itself
         for data in early:
             self._protocol.data_received(data)
+
+    def _gone(self, transport: asyncio.Transport) -> bool:
+        return self._lost or transport.is_closing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True

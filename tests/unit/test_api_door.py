@@ -122,6 +122,24 @@ async def test_no_place(tls: bool, tmp_path: Path) -> None:
 
 
 @both
+@pytest.mark.parametrize("none", [pytest.param(False, id="a-place"), pytest.param(True, id="no-place")])
+@on_both_loops
+async def test_whose_turn_comes_too_late(
+    tls: bool, none: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with door(tmp_path, tls) as (rooms, port, options):
+        async with client(port, **options) as (_, writer):
+            await until(lambda: rooms.asked)
+            writer.transport.abort()
+        await until(lambda: rooms.doors[0]._lost)
+        rooms.none = none
+        rooms.free.set()
+        await until(lambda: not len(rooms.tasks))
+        assert (rooms.made, rooms.taken) == (0, 0)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@both
 @on_both_loops
 async def test_the_end_comes_while_somebody_waits(tls: bool, tmp_path: Path) -> None:
     async with door(tmp_path, tls) as (rooms, port, options):

@@ -20,6 +20,7 @@ from duckmail.runtime import metrics
 from duckmail.runtime.figures import Figures
 from protocols.net.sockets import listen
 from tests.support.figures import Samples, read_page, sample, sources
+from tests.support.net import on_both_loops
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;"
@@ -130,6 +131,16 @@ async def test_health_that_cannot_be_had_is_bad(session: ClientSession) -> None:
         async with session.get(f"{url}/metrics") as response:
             assert response.status == 200
             assert sample(read_page(await response.read()), "duckmail_database_up", database="mongodb") == 0
+
+
+@on_both_loops
+async def test_a_silent_client_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECTION_SECONDS", 0.1)
+    async with serving(Figures(sources(), "1")) as (_, url):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        async with asyncio.timeout(40):  # of itself it stays open
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_connections_are_few_and_brief(session: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
