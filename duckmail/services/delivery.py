@@ -5,83 +5,49 @@ and once however often a relay sends it again, if the message identifies itself.
 """
 
 import asyncio
-import hashlib
 import logging
 import re
-import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol
 
 from duckmail.errors import (
-    AccountDisabled,
     CommitUnknown,
     DuckmailError,
     InvalidInput,
     NotFound,
-    OverQuota,
     Unavailable,
 )
-from duckmail.mime.header import Lookup, decode
-from duckmail.model.account import DEFAULT_LIMITS, Quota, User
+from duckmail.mime.header import Lookup
+from duckmail.mime.headerblock import block_of, header_of, message_id_of
+from duckmail.model.account import Quota
 from duckmail.model.envelope import Envelope, Recipient, Verdict
-from duckmail.model.mailbox import Inbox
 from duckmail.model.message import Appended, NewMessage
-from duckmail.model.rules import Rules
 from duckmail.model.settings import Settings
 from duckmail.model.spam import Spam, mentions
 from duckmail.model.spam import verdict as spam_verdict
 from duckmail.model.trace import story_id
 from duckmail.runtime import metrics
-from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
+from duckmail.services.acceptance import Acceptance, RecipientStore, RuleBook
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
-from duckmail.services.deliverytrace import arrival, tell_delivered, tell_refused
+from duckmail.services.deliverytrace import Outcome, arrival, tell_delivered, tell_refused
+from duckmail.services.idempotence import delivery_key, envelope_digest
 from duckmail.services.inspection import Inspected, Inspection
-from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.refusals import Stage, tell_unread, told
 from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.srs import Srs
-from duckmail.services.targets import usable
 from duckmail.services.tracing import Tracing
-from storage.addresses import AddressRecord
 
-LOOKUP_SECONDS = 8.0
 DELIVER_SECONDS = 300.0  # a relay waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
-RECIPIENT_SECONDS = 1.0  # a recipient is remembered: mail comes in bursts, and a look-up costs as much as a commit
-RECIPIENTS = 10_000  # remembered at most
-# Room in an account that what is under way for it does not use up: beyond it the transaction need not add up its
-# mailboxes. Nearer to the quota each message is decided inside its transaction (DESIGN §4).
-AMPLE_ROOM = 256 * 1024 * 1024
-HASH_INLINE = 64 * 1024  # octets; more is hashed in a thread
-HEADER_LIMIT = 256 * 1024  # octets searched for what identifies the message
 SORTED_TOGETHER = 20  # recipients with rules of their own that one message is sorted for at the same time
 PREFIX_LIMIT = 4096  # octets; DESIGN §4
-IDENTIFIED = 16 * 1024  # octets of a header in which the Message-ID of what is refused is looked for
-
-# How a look-up is counted that ended so; every other error is temporary.
-_FOUND = {NotFound: "unknown", AccountDisabled: "disabled", OverQuota: "full"}
 
 _logger = logging.getLogger("duckmail.delivery")
 _IMPERSONAL = (b"\r\nlist-", b"\r\nauto-submitted:", b"\r\nprecedence:")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _NO_MESSAGE = Envelope("")
-_RECEIVED_ID = re.compile(rb"[\s)]id\s+[^\s;]")
-
-
-class Accounts(Protocol):
-    """What is needed of `storage.users.Users`."""
-
-    async def many(self, users: Sequence[str], /) -> dict[str, User]: ...
-
-
-class Mailboxes(Protocol):
-    """What is needed of `storage.mailboxes.Mailboxes`."""
-
-    async def inboxes(self, users: Sequence[str], /) -> dict[str, Inbox]: ...
 
 
 class Contents(Protocol):
@@ -92,17 +58,8 @@ class Contents(Protocol):
     async def examine(self, raw: bytes | bytearray, /) -> Prepared: ...
 
 
-class MessageStore(Protocol):
+class MessageStore(RecipientStore, Protocol):
     """What delivery needs of `storage.store.Store`."""
-
-    @property
-    def addresses(self) -> AddressBook: ...
-
-    @property
-    def users(self) -> Accounts: ...
-
-    @property
-    def mailboxes(self) -> Mailboxes: ...
 
     @property
     def contents(self) -> Contents: ...
@@ -112,19 +69,10 @@ class MessageStore(Protocol):
     ) -> list[Appended | DuckmailError]: ...
 
 
-class Sorter(Protocol):
+class Sorter(RuleBook, Protocol):
     """What does more with a message than putting it into INBOX; `duckmail.services.sorting.Sorting` is one."""
 
-    async def rules(self, users: Mapping[str, User], /) -> dict[str, Rules]: ...
-
     async def deliver(self, mail: Arrived, recipient: Recipient, message: NewMessage, /) -> Appended | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    user: User
-    inbox: Inbox | None
-    rules: Rules | None = None
 
 
 class Delivery:
@@ -160,18 +108,14 @@ class Delivery:
     ) -> None:
         self._store = store
         self._sorter = sorter
-        self._received = received
         self._arrivals = arrivals
         self._register = register
-        self._srs = srs
         self._inspection = inspection
         self._tracing = tracing
         self._pool = pool
-        self._quota = quota
-        self._settings = settings or Settings()
-        self._resolver = Resolver(store.addresses, self._settings)
-        self._accounts: Batched[str, _Account] = Batched(self._load_accounts)
-        self._known: OrderedDict[str, tuple[float, Recipient]] = OrderedDict()
+        self._acceptance = Acceptance(
+            store, quota, received, settings or Settings(), rules=sorter, arrivals=arrivals, srs=srs
+        )
 
     async def recipient(self, address: str, size: int = 0, envelope: Envelope | None = None) -> Recipient:
         """Resolves a recipient and says whether a message of `size` octets (0: unknown) would be accepted now.
@@ -186,89 +130,11 @@ class Delivery:
             Unavailable: nobody can say now; or the address only forwards, to nobody that is written to here.
         """
         with told(self._tracing if envelope is not None else None, Stage.RECIPIENT, envelope or _NO_MESSAGE, address):
-            return await self._recipient(address, size)
-
-    async def _recipient(self, address: str, size: int) -> Recipient:
-        known = self._known.get(address)
-        if known is not None and known[0] > time.monotonic():
-            if self._arrivals is not None:
-                self._arrivals.check(known[1].account, known[1].received_max)
-            metrics.RECIPIENTS["accepted"].inc()
-            return known[1]
-        try:
-            async with asyncio.timeout(LOOKUP_SECONDS):
-                bounced = self._srs.recipient(address) if self._srs is not None else None
-                recipient = bounced or await self._look_up(address, size)
-        except TimeoutError:
-            metrics.RECIPIENTS["unavailable"].inc()
-            raise Unavailable(address=address, reason="look-up timed out") from None
-        except DuckmailError as error:
-            metrics.RECIPIENTS[_FOUND.get(type(error), "unavailable")].inc()
-            raise
-        metrics.RECIPIENTS["accepted"].inc()
-        if not recipient.quota:
-            self._remember(recipient)
-        return recipient
+            return await self._acceptance.recipient(address, size)
 
     def unread(self, envelope: Envelope, recipients: Sequence[Recipient], text: str) -> None:
         """A message was thrown away, or not looked at; the client was told `text`."""
         tell_unread(self._tracing, envelope, recipients, text)
-
-    def _remember(self, recipient: Recipient) -> None:
-        """Only who has ample room: nothing about him can then change that a message must not cross."""
-        self._known[recipient.address] = (time.monotonic() + RECIPIENT_SECONDS, recipient)
-        self._known.move_to_end(recipient.address)
-        if len(self._known) > RECIPIENTS:
-            self._known.popitem(last=False)
-
-    async def _look_up(self, address: str, size: int) -> Recipient:
-        record = await self._resolver.resolve(address)
-        if record is None:
-            raise NotFound("No such recipient here")
-        if record.forwarded_disabled:
-            raise AccountDisabled("This address receives no mail", account=record.user or "")
-        if not record.user:
-            return self._forwarded(address, record)
-        account = await self._accounts.get(record.user)
-        if account is None:
-            raise NotFound("No such recipient here")
-        if not account.user.active:
-            raise AccountDisabled("This account receives no mail", account=record.user)
-        if account.inbox is None:
-            raise Unavailable(account=record.user, reason="no INBOX")
-        quota, inbox = account.user.quota(self._quota), account.inbox
-        # Even a message that no size was declared of needs an octet.
-        if not quota.allows(inbox.used + max(size, 1), inbox.messages + 1):
-            raise OverQuota("Mailbox full", account=record.user)
-        if quota.octets - inbox.used >= AMPLE_ROOM:
-            quota = replace(quota, octets=0)
-        received = (account.user.limits.received_max or self._received) if self._received else 0
-        if self._arrivals is not None:
-            self._arrivals.check(record.user, received)
-        return Recipient(
-            address,
-            record.user,
-            account.inbox.mailbox,
-            quota,
-            rules=account.rules,
-            spam_level=account.user.spam_level,
-            received_max=received,
-        )
-
-    def _forwarded(self, address: str, record: AddressRecord) -> Recipient:
-        targets = tuple(filter(usable, record.targets))
-        if not targets or self._sorter is None:
-            # Mail is kept by the relay rather than lost.
-            raise Unavailable("Forwarding is not available now", address=address)
-        forwards = record.forwards or self._settings.limits.forwards or DEFAULT_LIMITS.forwards
-        rules = Rules(autoreply=record.autoreply, forwards=forwards, address=record.address, name=record.name)
-        return Recipient(address, record.id, targets=targets, rules=rules)
-
-    async def _load_accounts(self, ids: list[str]) -> dict[str, _Account]:
-        # Not a TaskGroup: it would wrap `Unavailable` into a group.
-        users, inboxes = await asyncio.gather(self._store.users.many(ids), self._store.mailboxes.inboxes(ids))
-        rules = await self._sorter.rules(users) if self._sorter is not None else {}
-        return {id_: _Account(user, inboxes.get(id_), rules.get(id_)) for id_, user in users.items()}
 
     async def deliver(
         self,
@@ -317,7 +183,7 @@ class Delivery:
         inspected: Inspected | None,
     ) -> list[Verdict]:
         header = header_of(raw)
-        digest = await self._digest(envelope, raw, header)
+        digest = await envelope_digest(envelope, raw, header, self._pool)
         if inspected is None and self._inspection is not None:
             content, found = await asyncio.gather(
                 self._prepared(raw, recipients), self._inspect(self._inspection, envelope, raw, recipients)
@@ -345,7 +211,7 @@ class Delivery:
                 items.append((account, recipient.inbox, message, recipient.quota))
             else:
                 sorted_.append((recipient, message))
-        outcomes: dict[str, Appended | DuckmailError | None] = {}
+        outcomes: dict[str, Outcome] = {}
         if items:
             stored = await self._store.append_many(items)
             outcomes |= {item[0]: outcome for item, outcome in zip(items, stored, strict=True)}
@@ -376,22 +242,18 @@ class Delivery:
         addresses = [recipient.address for recipient in recipients]
         return await inspection.inspect(envelope, addresses, raw, block_of(raw))
 
-    async def _count(
-        self, recipients: Mapping[str, Recipient], outcomes: Mapping[str, Appended | DuckmailError | None]
-    ) -> None:
+    async def _count(self, recipients: Mapping[str, Recipient], outcomes: Mapping[str, Outcome]) -> None:
         """What each account has received in this minute."""
         if self._arrivals is not None:
             for account, recipient in recipients.items():
                 if recipient.received_max and isinstance(outcomes[account], Appended):
                     await self._arrivals.add(account, recipient.received_max)
 
-    async def _sort(
-        self, mail: Arrived, each: Sequence[tuple[Recipient, NewMessage]]
-    ) -> dict[str, Appended | DuckmailError | None]:
+    async def _sort(self, mail: Arrived, each: Sequence[tuple[Recipient, NewMessage]]) -> dict[str, Outcome]:
         """By account; beside each other, so that what they store is committed together."""
         turns = asyncio.Semaphore(SORTED_TOGETHER)
 
-        async def one(recipient: Recipient, message: NewMessage) -> Appended | DuckmailError | None:
+        async def one(recipient: Recipient, message: NewMessage) -> Outcome:
             if self._sorter is None:
                 return Unavailable("Forwarding is not available now", address=recipient.address)
             async with turns:
@@ -408,7 +270,7 @@ class Delivery:
         content: Prepared,
         header: bytes,
         envelope: Envelope,
-        outcomes: Mapping[str, Appended | DuckmailError | None],
+        outcomes: Mapping[str, Outcome],
     ) -> None:
         """Who wrote to whom: people, no lists and no machines."""
         if self._register is None or not envelope.sender or any(mark in header for mark in _IMPERSONAL):
@@ -418,18 +280,8 @@ class Delivery:
                 if isinstance(outcome, Appended) and not outcome.duplicate:
                     self._register.note(account, address, name)
 
-    async def _digest(self, envelope: Envelope, raw: bytes | bytearray, header: bytes) -> bytes:
-        """The hash of the octets, b"" when equal octets need not be the same message (DESIGN §5 Delivery)."""
-        if envelope.key:
-            return hashlib.sha256(envelope.key).digest()
-        if not envelope.ident and not identifies_itself(header):
-            return b""
-        if len(raw) <= HASH_INLINE:
-            return hashlib.sha256(raw).digest()
-        return await self._pool.run(lambda: hashlib.sha256(raw).digest())
-
     @staticmethod
-    def _verdict(envelope: Envelope, recipient: Recipient, outcome: Appended | DuckmailError | None) -> Verdict:
+    def _verdict(envelope: Envelope, recipient: Recipient, outcome: Outcome) -> Verdict:
         if isinstance(outcome, NotFound):
             # The account was deleted since RCPT: the relay's next try will tell.
             return Verdict(recipient, error=Unavailable(account=recipient.account, reason="no INBOX"))
@@ -465,11 +317,6 @@ def _kind(verdict: Verdict) -> str:
     return "duplicate" if verdict.appended is not None and verdict.appended.duplicate else "stored"
 
 
-def delivery_key(account: str, sender: str, digest: bytes) -> bytes:
-    """The idempotence key: equal for the same octets from the same sender to the same account."""
-    return hashlib.sha256(b"\0".join((account.encode(), sender.encode(), digest))).digest()
-
-
 def prefix(envelope: Envelope, recipient: Recipient, checked: bytes = b"") -> bytes:
     """The header lines that final delivery puts before the message of this recipient.
 
@@ -485,39 +332,3 @@ def prefix(envelope: Envelope, recipient: Recipient, checked: bytes = b"") -> by
     if len(lines) > PREFIX_LIMIT:
         raise InvalidInput("Addresses too long")
     return lines + checked if len(lines) + len(checked) <= PREFIX_LIMIT else lines
-
-
-def block_of(raw: bytes | bytearray) -> bytes:
-    """The header block, as far as it is looked at."""
-    end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT)
-    return bytes(raw[: end if end >= 0 else HEADER_LIMIT])
-
-
-def header_of(raw: bytes | bytearray) -> bytes:
-    """The header block in lower case, with a line end ahead of each field: where to find what there is of one."""
-    return b"\r\n" + block_of(raw).lower()
-
-
-def message_id_of(raw: bytes | bytearray) -> str:
-    """Of a message that nobody has read: "" if it is not found quickly."""
-    return decode(Lookup(block_of(raw)[:IDENTIFIED]).first(b"message-id") or b"")
-
-
-def identifies_itself(header: bytes) -> bool:
-    """Whether equal octets are the same message: a Message-ID, or an id in the top Received line.
-
-    `header`: of `header_of`.
-    """
-    if (found := header.find(b"\r\nmessage-id:")) >= 0 and _value(header, found):
-        return True
-    received = header.find(b"\r\nreceived:")
-    return received >= 0 and _RECEIVED_ID.search(_value(header, received)) is not None
-
-
-def _value(header: bytes, start: int) -> bytes:
-    """The value of the field whose line break is at `start`, unfolded, without surrounding white space."""
-    begin = header.find(b":", start) + 1
-    end = header.find(b"\r\n", begin)
-    while end >= 0 and header[end + 2 : end + 3] in {b" ", b"\t"}:
-        end = header.find(b"\r\n", end + 2)
-    return header[begin : end if end >= 0 else len(header)].strip()

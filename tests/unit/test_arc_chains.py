@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from dkim.canonicalization import CanonicalizationPolicy
 
 from duckmail.clients.dns import Dns
+from duckmail.mime.headerblock import block_of
 from duckmail.model.envelope import Envelope
 from duckmail.runtime.threads import Pool
-from duckmail.services.delivery import block_of
 from duckmail.services.mailauth.verifier import Policy, Verifier
 from tests.support.dns_server import SERVFAIL, Zone, dns_server
 

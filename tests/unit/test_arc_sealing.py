@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from duckmail.clients.dns import Dns
 from duckmail.mime.arcseal import Chain, continued
+from duckmail.mime.headerblock import block_of
 from duckmail.model.address import view
 from duckmail.model.envelope import Envelope
 from duckmail.model.queue import State
 from duckmail.model.spam import FLAGGED, Spam
 from duckmail.runtime.threads import Pool
 from duckmail.services.access import SYSTEM
-from duckmail.services.delivery import block_of
 from duckmail.services.dkim import keys
 from duckmail.services.dkim.dkim import Dkim, NewKey
 from duckmail.services.mailauth.verifier import Policy, Verifier

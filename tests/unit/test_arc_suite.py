@@ -23,10 +23,10 @@ from duckmail.mime.arcseal import Chain, continued, sealed
 from duckmail.mime.dkim import BodyHash, Identity, read_header, relaxed
 from duckmail.mime.dkimverify import Key, Received, check_octets, read_key, read_signature, tags, unsigned, verify
 from duckmail.mime.header import Field, fields
+from duckmail.mime.headerblock import block_of
 from duckmail.mime.lineends import LineEnds
 from duckmail.model.envelope import Envelope
 from duckmail.runtime.threads import Pool
-from duckmail.services.delivery import block_of
 from duckmail.services.dkim import keys
 from duckmail.services.mailauth.verifier import Policy, Verifier
 from tests.support.dns_server import DnsServer, Zone, dns_server

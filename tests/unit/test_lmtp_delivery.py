@@ -13,12 +13,15 @@ from duckmail.errors import (
     OverQuota,
     Unavailable,
 )
+from duckmail.mime.headerblock import header_of
 from duckmail.model.account import Quota
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.threads import Pool
 from duckmail.services import delivery as module
-from duckmail.services.delivery import AMPLE_ROOM, Delivery, delivery_key, header_of, identifies_itself, prefix
+from duckmail.services.acceptance import AMPLE_ROOM
+from duckmail.services.delivery import Delivery, prefix
+from duckmail.services.idempotence import delivery_key, identifies_itself
 from duckmail.services.recipients import Resolver, wildcards
 from tests.support.postbox import Postbox
 
@@ -165,7 +168,7 @@ async def test_who_has_ample_room_is_remembered_for_a_second(
         for _ in range(3):
             await delivery.recipient(address)
         assert [name for name, _ in postbox.queries].count("users") == asked
-    monkeypatch.setattr("duckmail.services.delivery.RECIPIENT_SECONDS", 0.0)
+    monkeypatch.setattr("duckmail.services.acceptance.RECIPIENT_SECONDS", 0.0)
     later = Delivery(postbox, pool, quota=2 * AMPLE_ROOM)
     for _ in range(2):
         await later.recipient("ample@b.example")

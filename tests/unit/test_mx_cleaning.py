@@ -2,7 +2,7 @@
 
 import pytest
 
-from duckmail.services.delivery import HEADER_LIMIT
+from duckmail.mime.headerblock import HEADER_LIMIT
 from duckmail.services.reception.cleaning import cleaned, readable
 
 SERVER = "mx.example"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from duckmail.mime.header import Lookup
+from duckmail.mime.headerblock import block_of
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.model.message import Content
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient
@@ -16,7 +17,6 @@ from duckmail.services.queue.queue import NewMail
 
 # RFC 5321 §6.3: a loop is found by its Received lines; every round adds one.
 MOST_RECEIVED = 30
-HEADER_LIMIT = 256 * 1024  # octets in which they are counted
 # A shorter way to find one: what an account or address has sent on says so, by a mark that only this server makes.
 SEEN = b"X-Duckmail-Forwarded"
 
@@ -29,8 +29,7 @@ class Forwarding:
 
     def circles(self, raw: bytes | bytearray, owner: str) -> bool:
         """Whether the message has been sent on by `owner`, or many times by others."""
-        end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT)
-        header = Lookup(bytes(raw[: end if end >= 0 else HEADER_LIMIT]))
+        header = Lookup(block_of(raw))
         if self._mark(owner) in (value.strip() for value in header.all(SEEN.lower())):
             return True
         return sum(1 for _ in header.spans(b"received")) >= MOST_RECEIVED

@@ -3,7 +3,7 @@
 import re
 
 from duckmail.mime.header import Lookup, decode
-from duckmail.services.delivery import HEADER_LIMIT, block_of
+from duckmail.mime.headerblock import HEADER_LIMIT, block_of
 
 MAX_VALUE = 8192  # octets of one field that are looked at
 _COMMENT = re.compile(r"\([^()]*\)")

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from duckmail.mime import dsn
 from duckmail.mime.dsn import Action, Entry
+from duckmail.mime.headerblock import block_of
 from duckmail.model.message import Content
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueueRecipient
-from duckmail.services.delivery import block_of
 from duckmail.services.queue.queue import NewMail, Queue
 from duckmail.services.queue.reports import LARGEST_ORIGINAL
 

@@ -1,7 +1,6 @@
 """What the MX listener takes: `name` and `message` of a caller, `recipient` for each address, then `deliver` once."""
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import uuid
@@ -12,21 +11,16 @@ from datetime import UTC, datetime
 from duckmail.errors import DuckmailError, InvalidInput, NotFound, Unavailable
 from duckmail.mime import received
 from duckmail.mime.dsn import Action, Entry
+from duckmail.mime.headerblock import block_of, header_of, message_id_of
 from duckmail.model.address import split
 from duckmail.model.envelope import Envelope, Recipient, Verdict
 from duckmail.model.queue import NOTIFY_DEFAULT, Notify, OutboundEnvelope
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
-from duckmail.services.delivery import (
-    HASH_INLINE,
-    LOOKUP_SECONDS,
-    Delivery,
-    block_of,
-    header_of,
-    identifies_itself,
-    message_id_of,
-)
+from duckmail.services.acceptance import LOOKUP_SECONDS
+from duckmail.services.delivery import Delivery
 from duckmail.services.deliverytrace import tell_refused
+from duckmail.services.idempotence import identifies_itself, octets_digest
 from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.reception.blocklists import Blocklists
 from duckmail.services.reception.caller import Caller
@@ -193,9 +187,7 @@ class Reception:
         """Names the message, if equal octets are the same: of what came, before anything is added."""
         if not identifies_itself(header_of(raw)):
             return b""
-        if len(raw) <= HASH_INLINE:
-            return hashlib.sha256(raw).digest()
-        return await self._parts.threads.run(lambda: hashlib.sha256(raw).digest())
+        return await octets_digest(raw, self._parts.threads)
 
     async def _inspect(
         self, caller: Caller, envelope: Envelope, recipients: Sequence[Recipient], raw: bytes | bytearray
