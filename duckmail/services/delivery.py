@@ -32,11 +32,11 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.acceptance import Acceptance, RecipientStore, RuleBook
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrivals import Arrivals
+from duckmail.services.arrived import Arrived, Contents, Prepared
 from duckmail.services.deliverytrace import Outcome, arrival, tell_delivered, tell_refused
 from duckmail.services.idempotence import delivery_key, envelope_digest
 from duckmail.services.inspection import Inspected, Inspection
 from duckmail.services.refusals import Stage, tell_unread, told
-from duckmail.services.sorting import Arrived, Prepared
 from duckmail.services.srs import Srs
 from duckmail.services.tracing import Tracing
 
@@ -48,14 +48,6 @@ _logger = logging.getLogger("duckmail.delivery")
 _IMPERSONAL = (b"\r\nlist-", b"\r\nauto-submitted:", b"\r\nprecedence:")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _NO_MESSAGE = Envelope("")
-
-
-class Contents(Protocol):
-    """What is needed of `storage.contents.Contents`."""
-
-    async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
-
-    async def examine(self, raw: bytes | bytearray, /) -> Prepared: ...
 
 
 class MessageStore(RecipientStore, Protocol):

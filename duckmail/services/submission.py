@@ -39,13 +39,13 @@ from duckmail.runtime.batch import Batched
 from duckmail.runtime.log import event
 from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
+from duckmail.services.arrived import Contents
 from duckmail.services.encryption import Encryption
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.refusals import Stage, tell_unread, told
 from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import Counters, SendingLimit
-from duckmail.services.sorting import Prepared
 from duckmail.services.tracing import Tracing
 
 LOOKUP_SECONDS = 8.0
@@ -71,14 +71,6 @@ class Mailboxes(Protocol):
     """What is needed of `storage.mailboxes.Mailboxes`."""
 
     async def by_special_use(self, user: str, special_use: str, /) -> Mailbox: ...
-
-
-class Contents(Protocol):
-    """What is needed of `storage.contents.Contents`."""
-
-    async def prepare(self, raw: bytes | bytearray, /) -> Prepared: ...
-
-    async def examine(self, raw: bytes | bytearray, /) -> Content: ...
 
 
 class SubmissionStore(Protocol):
