@@ -12,6 +12,7 @@ from tests.faults.actors import Actor, Relay, Worker
 from tests.faults.ledger import BLOCKED_SECONDS, MAILBOXES, Gate, Ledger, Violation, compare, make_message
 from tests.faults.observers import Observer
 from tests.faults.rig import PASSWORD, Rig, rig
+from tests.faults.steps import at_work, recorded, work
 from tests.faults.wire import fetched, imap
 
 COMPARE_EVERY = 10  # kills
@@ -91,16 +92,8 @@ class Campaign:
         """Raises: Violation and other assertion errors."""
         begun = time.monotonic()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                actors = [tasks.create_task(actor.run()) for actor in (*self._actors, *self._observers)]
+            async with at_work((*self._actors, *self._observers)):
                 await self._kill_and_compare()
-                for actor in actors:
-                    actor.cancel()
-        except* AssertionError as group:
-            errors = group
-            while isinstance(errors.exceptions[0], BaseExceptionGroup):
-                errors = errors.exceptions[0]
-            raise Violation(str(errors.exceptions[0])) from errors.exceptions[0]
         finally:
             ledger, result = self._ledger, self.result
             result.seconds = time.monotonic() - begun
@@ -116,20 +109,13 @@ class Campaign:
         self._chance.shuffle(victims)
         await asyncio.sleep(1)
         for number, victim in enumerate(victims, 1):
-            await self._work()
+            await work(lambda: len(self._ledger.waits), self._chance, plan.work, WORK_SECONDS)
             if victim == "mongod":
                 await self._kill_mongod()
             else:
                 await self._kill_serve(late=plan.processes > 1 and number % LATE_EVERY == LATE_EVERY // 2)
             if number % COMPARE_EVERY == 0 or number == len(victims):
                 await self._compare(last=number == len(victims))
-
-    async def _work(self) -> None:
-        """Waits until a random number of operations is done, so that no kill meets idle clients."""
-        enough = len(self._ledger.waits) + self._chance.randint(3, self.plan.work)
-        begun = time.monotonic()
-        while len(self._ledger.waits) < enough and time.monotonic() - begun < WORK_SECONDS:
-            await asyncio.sleep(self._chance.uniform(0.001, 0.02))
 
     async def _kill_serve(self, *, late: bool) -> None:
         serve = self._chance.choice(self._rig.serves)
@@ -191,10 +177,6 @@ async def run(plan: Plan, logs: Path | None = None) -> Result:
     """The result; its `violation` is empty when all promises were kept; else the logs go to the folder `logs`."""
     async with rig(plan.processes, accounts=plan.accounts, redis=plan.redis) as servers:
         campaign = Campaign(plan, servers)
-        try:
+        with recorded(campaign.result, plan.seed, servers.serves, logs, "faults"):
             await campaign.run()
-        except AssertionError as error:
-            campaign.result.violation = f"seed {plan.seed}: {error}"
-            for serve in servers.serves if logs else ():
-                (logs / f"faults-{plan.seed}-{serve.folder.name}.log").write_text(serve.tail(1 << 20))
         return campaign.result

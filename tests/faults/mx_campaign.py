@@ -20,14 +20,14 @@ from tests.faults.ledger import Gate, Violation
 from tests.faults.mx_world import ANSWERS, AWAY, FAR, RECIPIENTS, MxLedger, Remote, Sent, onward
 from tests.faults.queue_actors import LeaseWatch
 from tests.faults.queue_ledger import Doubles, doubles
-from tests.faults.rig import DATABASE, HOST, Rig, Serve, rig
+from tests.faults.rig import DATABASE, HOST, Rig, rig
+from tests.faults.steps import at_work, recorded, work
 from tests.support.dns_server import dns_server
 from tests.support.ports import free_ports
 
 COMPARE_EVERY = 25  # kills
 WORK_SECONDS = 4.0  # between two kills, at most
 MOMENT_SECONDS = 2.0
-DRAIN_SECONDS = 180.0
 CONCURRENCY = 5
 # Messages in work, some of which the relay has already: so many a kill can make come again. How many transactions there
 # are is no bound, since the next one begins while what came of the last is still being recorded.
@@ -113,28 +113,15 @@ class Campaign:
         """Raises: Violation and other assertion errors."""
         begun = time.monotonic()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                actors: list[Actor | LeaseWatch] = [*self._actors, self._watch]
-                running = [tasks.create_task(one.run()) for one in actors]
+            async with at_work((*self._actors, self._watch)):
                 for number in range(1, self._plan.count + 1):
-                    await self._work()
+                    await work(lambda: self._ledger.operations, self._chance, self._plan.work, WORK_SECONDS)
                     await self._kill()
                     if number % COMPARE_EVERY == 0 or number == self._plan.count:
                         await self._compare(look)
-                for one in running:
-                    one.cancel()
-        except* AssertionError as group:
-            raise Violation(str(_first(group))) from _first(group)
         finally:
             self.result.seconds = time.monotonic() - begun
             self.result.outcomes = self._ledger.outcomes
-
-    async def _work(self) -> None:
-        """Until a random number of operations is done, so that no kill meets idle clients."""
-        enough = self._ledger.operations + self._chance.randint(3, self._plan.work)
-        begun = time.monotonic()
-        while self._ledger.operations < enough and time.monotonic() - begun < WORK_SECONDS:
-            await asyncio.sleep(self._chance.uniform(0.001, 0.02))
 
     async def _kill(self) -> None:
         (serve,) = self._rig.serves
@@ -152,23 +139,10 @@ class Campaign:
 
     async def _compare(self, look: Database) -> None:
         await self._gate.close()
-        begun = time.monotonic()
-        looked = self._watch.looks
-        while self._ledger.open or self._watch.looks < looked + 2:
-            if time.monotonic() - begun > DRAIN_SECONDS:
-                raise Violation(f"{self._ledger.open} messages are in the queue after {DRAIN_SECONDS:.0f} s")
-            await asyncio.sleep(0.1)
-        self.result.drains.append(time.monotonic() - begun)
+        self.result.drains.append(await self._watch.drained())
         async with self._rig.store() as store:
             await compare(store, look, self._ledger, self.result)
         self._gate.open()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def compare(store: Store, look: Database, ledger: MxLedger, result: Result) -> None:
@@ -245,15 +219,6 @@ async def run(plan: Plan, logs: Path | None = None) -> Result:
             ]
             async with onward(relay, ledger, plan.seed):
                 campaign = Campaign(plan, servers, ledger, LeaseWatch(look, ledger), actors)
-                try:
+                with recorded(campaign.result, plan.seed, servers.serves, logs, "faults-mx"):
                     await campaign.run(look)
-                except AssertionError as error:
-                    campaign.result.violation = f"seed {plan.seed}: {error}"
-                    _keep_logs(servers.serves, plan.seed, logs)
                 return campaign.result
-
-
-def _keep_logs(serves: list[Serve], seed: int, logs: Path | None) -> None:
-    for serve in serves if logs else ():
-        assert logs is not None
-        (logs / f"faults-mx-{seed}-{serve.folder.name}.log").write_text(serve.tail(1 << 20))

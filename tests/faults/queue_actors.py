@@ -26,6 +26,7 @@ PACE_SECONDS = 0.1  # a sender's longest rest between two messages
 MOST_OPEN = 150  # messages in the queue, until senders wait
 SETTLE_SECONDS = 1.0  # after which what a dead process has sent to MongoDB is done
 LOOK_SECONDS = 0.5
+DRAIN_SECONDS = 180.0  # until the queue is empty: a lease, a message that was put off, the schedule
 LEASE_SECONDS = 60.0
 LEASE_SLACK_SECONDS = 30.0
 IN_USE_SECONDS = 10.0  # P6: a maildrop is blocked no longer by a dead process
@@ -284,7 +285,7 @@ class LeaseWatch:
     """Looks at the queue again and again: how much is in it, and that no lease lasts longer than it may."""
 
     def __init__(self, database: Database, ledger: QueueLedger) -> None:
-        self.looks = 0
+        self._looks = 0
         self._queue = database["queue"]
         self._ledger = ledger
         self._since: dict[tuple[object, object], float] = {}  # (message, token) -> monotonic
@@ -296,11 +297,20 @@ class LeaseWatch:
                 await self._look()
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def drained(self) -> float:
+        """Waits until the queue is empty; the seconds that took. Raises: Violation."""
+        begun, looked = time.monotonic(), self._looks
+        while self._ledger.open or self._looks < looked + 2:
+            if time.monotonic() - begun > DRAIN_SECONDS:
+                raise Violation(f"{self._ledger.open} messages are in the queue after {DRAIN_SECONDS:.0f} s")
+            await asyncio.sleep(0.1)
+        return time.monotonic() - begun
+
     async def _look(self) -> None:
         rows = await self._queue.find({"ended": None}, {"lease": 1}).to_list(None)
         now = time.monotonic()
         self._ledger.open = len(rows)
-        self.looks += 1
+        self._looks += 1
         leased = {(row["_id"], row["lease"]["token"]): row["lease"] for row in rows if "lease" in row}
         self._since = {key: self._since.get(key, now) for key in leased}
         for key, since in self._since.items():

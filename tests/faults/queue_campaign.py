@@ -10,19 +10,19 @@ from pathlib import Path
 
 from storage.mongo.client import connect, database
 from tests.faults.actors import Actor
-from tests.faults.ledger import Gate, Violation
+from tests.faults.ledger import Gate
 from tests.faults.queue_actors import Fetcher, LeaseWatch, Sender
 from tests.faults.queue_check import Found, compare
 from tests.faults.queue_ledger import QueueLedger
 from tests.faults.queue_relay import listening
 from tests.faults.rig import DATABASE, Rig, Serve, rig
+from tests.faults.steps import at_work, recorded, work
 from tests.support.ports import free_ports
 
 COMPARE_EVERY = 25  # kills
 WORK_SECONDS = 4.0  # between two kills, at most
 MOMENT_SECONDS = 2.0
 STARTING = 0.1  # how often a process is killed once more while it starts
-DRAIN_SECONDS = 180.0  # until the queue is empty: a lease, a message that was put off, the schedule
 CONFIG = """
 [outbound]
 relay = "smtp://127.0.0.1:{port}"
@@ -116,16 +116,8 @@ class Campaign:
     async def run(self) -> None:
         """Raises: Violation and other assertion errors."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(one.run()) for one in (*self._actors, self._watch)]
+            async with at_work((*self._actors, self._watch)) as tasks:
                 await self._kill_and_compare(tasks)
-                for one in running:
-                    one.cancel()
-        except* AssertionError as group:
-            errors = group
-            while isinstance(errors.exceptions[0], BaseExceptionGroup):
-                errors = errors.exceptions[0]
-            raise Violation(str(errors.exceptions[0])) from errors.exceptions[0]
         finally:
             ledger, result = self._ledger, self.result
             result.seconds = self.seconds
@@ -142,7 +134,7 @@ class Campaign:
         self._chance.shuffle(victims)
         for number, victim in enumerate(victims, 1):
             last = number == len(victims)
-            await self._work()
+            await work(lambda: self._ledger.operations, self._chance, plan.work, WORK_SECONDS)
             if victim == "mongod":
                 await self._kill_mongod()
             else:
@@ -158,13 +150,6 @@ class Campaign:
     def _late(self) -> bool:
         """At every second comparison."""
         return self.plan.late and self.plan.processes > 1 and len(self.result.drains) % 2 == 0
-
-    async def _work(self) -> None:
-        """Waits until a random number of operations is done, so that no kill meets idle clients."""
-        enough = self._ledger.operations + self._chance.randint(3, self.plan.work)
-        begun = time.monotonic()
-        while self._ledger.operations < enough and time.monotonic() - begun < WORK_SECONDS:
-            await asyncio.sleep(self._chance.uniform(0.001, 0.02))
 
     async def _kill_serve(self, moment: str) -> Serve:
         """Kills one that is up, at the next such moment; which one."""
@@ -214,7 +199,7 @@ class Campaign:
         if late:
             await self._kill_serve("relayed")
         await self._gate.close()
-        await self._drained()
+        self.result.drains.append(await self._watch.drained())
         async with self._rig.store() as store:
             self.result.found = await compare(store, self._ledger, copying=set(self.plan.copying), deep=last)
         for serve in self._rig.serves:
@@ -226,16 +211,6 @@ class Campaign:
         there = f"{found.messages} messages, {found.states.total()} recipients"
         print(f"{self.seconds:.0f} s: {kills}, {there}: all as it should be", file=sys.stderr, flush=True)
         self._gate.open()
-
-    async def _drained(self) -> None:
-        """Until the queue is empty. Raises: Violation."""
-        begun = time.monotonic()
-        looked = self._watch.looks
-        while self._ledger.open or self._watch.looks < looked + 2:
-            if time.monotonic() - begun > DRAIN_SECONDS:
-                raise Violation(f"{self._ledger.open} messages are in the queue after {DRAIN_SECONDS:.0f} s")
-            await asyncio.sleep(0.1)
-        self.result.drains.append(time.monotonic() - begun)
 
 
 async def run(plan: Plan, logs: Path | None = None) -> Result:
@@ -259,10 +234,6 @@ async def run(plan: Plan, logs: Path | None = None) -> Result:
             ]
             actors += [Fetcher(f"pop3.{account}", *common, account, look) for account in plan.accounts]
             campaign = Campaign(plan, servers, ledger, LeaseWatch(look, ledger), actors)
-            try:
+            with recorded(campaign.result, plan.seed, servers.serves, logs, "faults-queue"):
                 await campaign.run()
-            except AssertionError as error:
-                campaign.result.violation = f"seed {plan.seed}: {error}"
-                for serve in servers.serves if logs else ():
-                    (logs / f"faults-queue-{plan.seed}-{serve.folder.name}.log").write_text(serve.tail(1 << 20))
             return campaign.result
