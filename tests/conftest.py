@@ -1,4 +1,4 @@
-"""Fixtures for every test: real database servers, started once per run when the first test asks for them."""
+"""Fixtures for every test: real database servers, started once per run when the first test asks for them; a store."""
 
 import os
 import shutil
@@ -11,9 +11,13 @@ import pytest
 from hypothesis import settings
 from redis import Redis
 
+from duckmail.model.account import Principal
+from duckmail.services.mail import Mail
 from storage.embedded.servers import Embedded
+from storage.store import Store
 from tests.support.databases import Databases
 from tests.support.servers import new_data_folder
+from tests.support.stores import new_account, open_store
 
 # The programs that tests start are compiled once, not each time, as some images have it.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -76,3 +80,19 @@ def new_database_name(request: pytest.FixtureRequest, databases: Databases) -> I
 def redis_prefix() -> str:
     """What all keys and channels of this test begin with: the Valkey is shared by all tests of the run."""
     return f"t{uuid.uuid4().hex[:12]}:"
+
+
+@pytest.fixture
+async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
+    async with open_store(mongo_uri, database_name) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def principal(store: Store) -> Principal:
+    return await new_account(store)
+
+
+@pytest.fixture
+async def mail(store: Store, principal: Principal) -> Mail:
+    return Mail(store, principal)

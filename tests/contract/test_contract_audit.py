@@ -1,20 +1,10 @@
 """The tag Audit against the contract: requests, answers, and each failure it documents."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from api.schemas.audit import CreateAudit, OneAudit
 from tests.contract.driving import Drive
 from tests.contract.schema import parameters, request_schema
-from tests.support.house import House, open_house
+from tests.support.house import House
 from tests.support.posted import NOBODY
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 def test_requests_take_what_the_contract_names() -> None:

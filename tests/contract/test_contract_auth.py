@@ -1,21 +1,13 @@
 """Users beyond their CRUD, ApplicationPasswords, TwoFactorAuth and the authlog, against the contract."""
 
 import time
-from collections.abc import AsyncIterator
 
 import pyotp
-import pytest
 
 from tests.contract.driving import Drive
-from tests.support.house import House, open_house
+from tests.support.house import House
 
 NOBODY = "0" * 24
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def test_logout(house: House) -> None:

@@ -1,6 +1,5 @@
 """Answers and requests of the tag Certs, against the contract, and each documented failure."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from api.schemas import certs
 from api.schemas.base import Request
 from tests.contract.schema import load_deviations, mismatches, parameters, request_schema, response_schema
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 from tests.support.net import make_certificate
 
 _MODELS: dict[str, type[Request]] = {
@@ -18,12 +17,6 @@ _MODELS: dict[str, type[Request]] = {
     "GET /certs/{cert}": certs.OneCertificate,
     "DELETE /certs/{cert}": certs.OneCertificate,
 }
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 def given(folder: Path, name: str, servername: str = "", **more: object) -> dict[str, object]:

@@ -1,14 +1,12 @@
 """Answers and requests of what decides about incoming mail, against the contract."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from api.schemas import addresses, autoreplies, domainaccess, domainaliases, filters
 from api.schemas.base import Request
 from tests.contract.models import check_model
 from tests.contract.schema import Mismatch, load_deviations, mismatches, parameters, request_schema, response_schema
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 
 _MODELS: dict[str, type[Request]] = {
     "GET /addresses": addresses.ListAddresses,
@@ -46,12 +44,6 @@ _MODELS: dict[str, type[Request]] = {
 }
 # The contract forgets that a request without it makes no sense.
 _REQUIRED = {"POST /users/{user}/addresses": {"address"}}
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("operation", _MODELS, ids=str)

@@ -1,7 +1,6 @@
 """Answers and requests of the tag DKIM, against the contract, and each documented failure."""
 
 from base64 import b64encode
-from collections.abc import AsyncIterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from api.schemas import dkim
 from api.schemas.base import Request
 from tests.contract.schema import load_deviations, mismatches, parameters, request_schema, response_schema
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 
 _MODELS: dict[str, type[Request]] = {
     "GET /dkim": dkim.ListKeys,
@@ -20,12 +19,6 @@ _MODELS: dict[str, type[Request]] = {
 }
 # Of our own; and the contract's prose has a description that its schema lost.
 _MORE = {"POST /dkim": {"algorithm", "overlap", "description"}}
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("operation", _MODELS, ids=str)

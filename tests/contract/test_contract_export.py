@@ -1,19 +1,9 @@
 """The tag Export against the contract: requests, and the answer, which is nested as the reference server sends it."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from api.schemas.export import CreateExport
 from tests.contract.driving import Drive
 from tests.contract.schema import request_schema
-from tests.support.house import House, open_house
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.house import House
 
 
 def test_requests_take_what_the_contract_names() -> None:

@@ -1,14 +1,12 @@
 """The tag Mailboxes against the contract."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from api.schemas.base import Request
 from api.schemas.mailboxes import CreateMailbox, ListMailboxes, OneMailbox, ReadMailbox, UpdateMailbox
 from tests.contract.answers import Answers
 from tests.contract.schema import parameters, request_schema
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 
 _MODELS: dict[str, type[Request]] = {
     "GET /users/{user}/mailboxes": ListMailboxes,
@@ -17,12 +15,6 @@ _MODELS: dict[str, type[Request]] = {
     "PUT /users/{user}/mailboxes/{mailbox}": UpdateMailbox,
     "DELETE /users/{user}/mailboxes/{mailbox}": OneMailbox,
 }
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("operation", _MODELS, ids=str)

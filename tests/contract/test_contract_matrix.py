@@ -4,11 +4,9 @@ be refused before it is asked who may) fails the control at the end, and gets it
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
 
 import bson
 import orjson
-import pytest
 from bson.objectid import ObjectId
 
 from api.app import ROUTES
@@ -30,7 +28,7 @@ from tests.contract.intruding import (
 )
 from tests.support.api import Reply
 from tests.support.authenticator import Authenticator
-from tests.support.house import House, open_house
+from tests.support.house import House
 from tests.support.posted import PICTURE
 
 MARK = "zebra"  # in everything that is the victim's
@@ -54,12 +52,6 @@ _ELSEWISE = {
     "POST /users/{user}/2fa/webauthn/authentication-assertion": "ChallengeNotFound",
     "POST /users/{user}/mailboxes/{mailbox}/messages/{message}/submit": "MessageNotDraft",
 }
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def _id(house: House, method: str, path: str, body: object, token: str = "") -> str:

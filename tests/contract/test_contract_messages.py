@@ -1,7 +1,5 @@
 """The tags Messages (what reads and changes) and Archive against the contract."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from api.schemas.archive import ListArchived, RestoreOne, RestoreRange
@@ -18,7 +16,7 @@ from api.schemas.messages import (
 )
 from tests.contract.answers import Answers
 from tests.contract.schema import parameters, request_schema
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 from tests.support.posted import PICTURE, open_posted
 from tests.support.stores import message
 
@@ -40,12 +38,6 @@ _MODELS: dict[str, type[Request]] = {
 }
 # Of the version of the reference server that is newer than its contract.
 _NEWER = {"GET /users/{user}/search": {"seen"}, "POST /users/{user}/search": {"seen"}}
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("operation", _MODELS, ids=str)

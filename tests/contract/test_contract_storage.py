@@ -1,14 +1,12 @@
 """The tag Storage against the contract."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from api.schemas.base import Request
 from api.schemas.storage import DeleteFile, DownloadFile, ListFiles, UploadFile
 from tests.contract.answers import Answers
 from tests.contract.schema import parameters, request_schema
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 from tests.support.posted import NOBODY
 
 _FILES = "/users/{user}/storage"
@@ -19,12 +17,6 @@ _MODELS: dict[str, type[Request]] = {
     f"GET {_FILE}": DownloadFile,
     f"DELETE {_FILE}": DeleteFile,
 }
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("operation", _MODELS, ids=str)

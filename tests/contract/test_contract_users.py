@@ -1,7 +1,5 @@
 """Answers and requests of the operations that exist, against the contract; differences are listed, not hidden."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from api.app import ROUTES
@@ -18,7 +16,7 @@ from tests.contract.schema import (
     request_schema,
     response_schema,
 )
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 
 _MODELS: dict[str, type[Request]] = {
     "POST /users": CreateUser,
@@ -31,12 +29,6 @@ _MODELS: dict[str, type[Request]] = {
     "POST /authenticate": Authenticate,
     "POST /preauth": PreAuth,
 }
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 def test_every_route_is_in_the_contract() -> None:

@@ -1,7 +1,6 @@
 """Security keys: whole ceremonies with a software authenticator, against the contract, and every way they fail."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,17 +8,11 @@ import pytest
 
 from tests.contract.driving import Drive
 from tests.support.authenticator import Authenticator
-from tests.support.house import House, open_house
+from tests.support.house import House
 
 NOBODY = "0" * 24
 _BASE = "/users/{user}/2fa/webauthn"
 ASK = {"origin": "https://webmail.example.com/login", "sess": "s", "ip": "192.0.2.1"}
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def _post(house: House, user: str, step: str, body: object, token: str = "") -> Any:

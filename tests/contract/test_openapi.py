@@ -12,7 +12,7 @@ from api.app import ROUTES
 from api.openapi.document import document
 from api.openapi.operations import OPERATIONS
 from tests.contract.schema import CONTRACT, Mismatch, load_deviations
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 
 OURS: dict[str, Any] = orjson.loads(orjson.dumps(document(ROUTES)))
 ANY = frozenset({"object", "array", "string", "boolean", "number", "null"})
@@ -184,12 +184,6 @@ def test_what_is_referred_to_is_there_and_nothing_else() -> None:
 def test_the_comparison_finds_differences(broken: dict[str, Any], found: set[Mismatch]) -> None:
     kind = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "string"}}, "required": ["a"]}
     assert set(_different(Schema(OURS, kind), Schema(OURS, broken))) == found
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> Any:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def test_the_pages_are_served_without_a_token(api: Api) -> None:

@@ -1,11 +1,27 @@
-"""`duckmail serve` on the run's databases, for tests of the running process."""
+"""Servers on the run's databases, in the test's process or as `duckmail serve`, and what they send mail to."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.api import Api, open_api
+from tests.support.house import House, open_house
+from tests.support.queued import Queued, queued
+from tests.support.relay import Relay
 from tests.support.server_process import Databases, ServerProcess
+
+
+@pytest.fixture
+async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
+    async with open_api(mongo_uri, database_name) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
+    async with open_house(mongo_uri, database_name) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -16,3 +32,23 @@ def process(
     made = ServerProcess(tmp_path, Databases(mongo_uri, database_name, redis_url, redis_prefix))
     yield made
     made.kill()
+
+
+@pytest.fixture(scope="module")
+def module_databases(request: pytest.FixtureRequest, mongo_uri: str, redis_url: str) -> Databases:
+    """For a server that all tests of a module share."""
+    name = request.module.__name__.rpartition(".")[2].replace("test_", "t_", 1)
+    return Databases(mongo_uri, name, redis_url, f"{name}:")
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Relay]:
+    with Relay(dsn=True, options={"enable_SMTPUTF8": True}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def queue(server: ServerProcess, module_databases: Databases) -> Iterator[Queued]:
+    """Of the module's server."""
+    with queued(server, module_databases.mongo_uri, module_databases.name) as found:
+        yield found

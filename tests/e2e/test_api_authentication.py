@@ -1,18 +1,11 @@
 """The tag Authentication over HTTP: sign-in, tokens, throttles."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from duckmail.services.access import SYSTEM
-from tests.support.api import Api, open_api
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.api import Api
 
 
 async def _sign_in(api: Api, **fields: object) -> Any:

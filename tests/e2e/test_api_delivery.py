@@ -3,29 +3,19 @@
 import imaplib
 import smtplib
 from collections.abc import Iterator
-from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
 
 from tests.support.net import client_context
-from tests.support.queued import Queued, queued
+from tests.support.queued import Queued
 from tests.support.server_process import Databases, ServerProcess, deliver, make_message, wait_until
 
-DATABASE = "t_api_delivery"
-
 
 @pytest.fixture(scope="module")
-def server(mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
-    with ServerProcess(tmp_path_factory.mktemp("delivery"), databases) as running:
+def server(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("delivery"), module_databases) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def queue(server: ServerProcess, mongo_uri: str) -> Iterator[Queued]:
-    with queued(server, mongo_uri, DATABASE) as found:
-        yield found
 
 
 def rcpt(server: ServerProcess, address: str) -> int:
@@ -241,10 +231,9 @@ def test_correspondents_are_noted(server: ServerProcess) -> None:
     assert found("news@") == []
 
 
-def test_limits_of_what_is_received(mongo_uri: str, redis_url: str, tmp_path: Path) -> None:
-    databases = Databases(mongo_uri, f"{DATABASE}_limits", redis_url, f"{DATABASE}_limits:")
-    sections = {"limits": {"received": 5}, "lmtp": {"over_quota": "defer", "spam_peers": []}}
-    with ServerProcess(tmp_path, databases, sections) as server:
+def test_limits_of_what_is_received(process: ServerProcess) -> None:
+    process.configure({"limits": {"received": 5}, "lmtp": {"over_quota": "defer", "spam_peers": []}})
+    with process as server:
         anna, bert = server.add_account("anna"), server.add_account("bert", receivedMax=2)
         full = server.add_account("full", quota=1000)
         server.deliver(make_message("fills", "x" * 600), full.address)

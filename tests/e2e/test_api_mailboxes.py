@@ -1,22 +1,14 @@
 """The tag Mailboxes over HTTP, and IMAP sessions beside it."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from duckmail.services.access import SYSTEM
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 from tests.support.sessions import imap_session
 
 NOBODY = "0123456789abcdef01234567"
 _BAD = "InputValidationError"
 _NOT = "DisallowedMailboxMethod"
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def _listed(api: Api, user: str, query: str = "") -> list[dict[str, object]]:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,16 +13,10 @@ from duckmail.model.listing import MailboxQuery, Place
 from duckmail.model.message import NewMessage
 from duckmail.services.access import SYSTEM
 from storage.mongo.client import Document
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 from tests.support.posted import NOBODY, PICTURE, Posted, open_posted
 from tests.support.sessions import imap_session
 from tests.support.stores import message
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.fixture

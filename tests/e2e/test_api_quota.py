@@ -1,20 +1,10 @@
 """The limit of messages: set by the API, for one account and for all, and kept on every way in."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from duckmail.app.listeners import LMTP
 from duckmail.services.access import SYSTEM
-from tests.support.house import House, Lines, open_house
+from tests.support.house import House, Lines
 
 NOBODY = "0123456789abcdef01234567"
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def append(lines: Lines, mailbox: str = "INBOX") -> str:

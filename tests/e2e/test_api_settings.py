@@ -1,7 +1,6 @@
 """Settings: each key is in force without a restart, in this process at once and in every other within seconds."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,12 +17,6 @@ from storage.housekeeping import Housekeeping
 from tests.contract.driving import Drive
 from tests.support.house import House, open_house
 from tests.support.stores import message
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def put(house: House, key: str, value: object) -> None:

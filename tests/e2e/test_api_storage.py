@@ -1,7 +1,6 @@
 """The tag Storage over HTTP: what goes in comes out, to its owner alone; nothing is left of what was deleted."""
 
 import hashlib
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,13 +8,7 @@ from aiohttp import FormData
 
 from duckmail.services import files as service
 from storage.blobs.files import CHUNK
-from tests.support.api import Api, open_api
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.api import Api
 
 
 @pytest.fixture

@@ -7,33 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.queued import Queued, queued
+from tests.support.queued import Queued
 from tests.support.relay import Relay
 from tests.support.server_process import Account, Databases, ServerProcess, wait_until
-
-DATABASE = "t_api_submission"
-
-
-@pytest.fixture(scope="module")
-def relay() -> Iterator[Relay]:
-    with Relay(dsn=True, options={"enable_SMTPUTF8": True}) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
 def server(
-    relay: Relay, mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    relay: Relay, module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     outbound = {"relay": f"smtp://127.0.0.1:{relay.port}", "schedule": ["300 ms", 1]}
-    with ServerProcess(tmp_path_factory.mktemp("api"), databases, {"outbound": outbound}) as running:
+    with ServerProcess(tmp_path_factory.mktemp("api"), module_databases, {"outbound": outbound}) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def queue(server: ServerProcess, mongo_uri: str) -> Iterator[Queued]:
-    with queued(server, mongo_uri, DATABASE) as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-from collections.abc import AsyncIterator
 from io import BytesIO
 
 import pytest
@@ -13,12 +12,6 @@ from api.services import ApiSettings
 from tests.support.api import TOKEN, Api, open_api
 
 INVALID = {"code": "InvalidToken", "message": "Invalid accessToken value"}
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize(

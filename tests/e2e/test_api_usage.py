@@ -1,21 +1,12 @@
 """What an account uses of its limits, as the API tells it; where mail was sent on to."""
 
-from collections.abc import AsyncIterator
 from email.message import EmailMessage
-
-import pytest
 
 from duckmail.model.account import Principal
 from duckmail.model.envelope import Envelope
 from duckmail.model.message import NewMessage
-from tests.support.house import House, open_house
+from tests.support.house import House
 from tests.support.stores import message
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def deliver(house: House, address: str, html: str = "") -> None:

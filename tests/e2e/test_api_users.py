@@ -1,22 +1,15 @@
 """The tag Users over HTTP."""
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from duckmail.model.account import User
 from duckmail.services.access import SYSTEM
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 
 NOBODY = "0123456789abcdef01234567"
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def _user_token(api: Api, user: str) -> str:

@@ -3,7 +3,6 @@
 import base64
 import email
 import email.policy
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
@@ -13,17 +12,11 @@ import pytest
 
 from duckmail.model.queue import Origin, QueuedMessage
 from storage.addressrecords import AddressRecord
-from tests.support.api import Api, Reply, open_api
+from tests.support.api import Api, Reply
 from tests.support.posted import PICTURE, Posted, open_posted
 from tests.support.stores import message
 
 TO = [{"name": "Jörg", "address": "x@remote.example"}]
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,22 +3,16 @@
 import asyncio
 import plistlib
 from base64 import b64decode
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from duckmail.app.listeners import POP3
-from tests.support.house import PASSWORD, House, open_house
+from tests.support.house import PASSWORD, House
 
 _LOGINS = {"imap": "a OK", "pop3": "+OK", "submission": "235"}
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def _make(house: House, user: str, **fields: object) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Audits: what was there, and what comes by every way, is copied; by who may, for as long as it lasts."""
 
 import mailbox
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,15 +16,9 @@ from storage import audits as records
 from storage.fsck import check
 from storage.mongo.client import object_id
 from storage.sweep import DAY, Sweep
-from tests.support.house import PASSWORD, House, open_house
+from tests.support.house import PASSWORD, House
 from tests.support.letterbox import read_mbox
 from tests.support.stores import Ears, message
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.fixture

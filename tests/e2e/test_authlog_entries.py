@@ -1,18 +1,11 @@
 """The authlog of where mail was told to go: by forwarding and by filters, without the logins of relays."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from duckmail.services.authlog import shown_target
-from tests.support.house import House, open_house
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.house import House
 
 
 async def _entries(house: House, user: str, query: str = "") -> list[Any]:

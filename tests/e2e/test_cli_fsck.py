@@ -8,17 +8,14 @@ from bson.int64 import Int64
 
 from tests.support.server_process import Databases, ServerProcess, make_message
 
-DATABASE = "t_cli_fsck"
-
 
 @pytest.fixture(scope="module")
-def server(mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
-    with ServerProcess(tmp_path_factory.mktemp("fsck"), databases) as running:
+def server(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("fsck"), module_databases) as running:
         yield running
 
 
-def test_differences_are_told_repaired_and_gone(server: ServerProcess, mongo_uri: str) -> None:
+def test_differences_are_told_repaired_and_gone(server: ServerProcess, module_databases: Databases) -> None:
     anna = server.add_account("anna")
     server.deliver(make_message("one"), anna.address)
     sound = server.run("fsck", "--deep")
@@ -28,8 +25,8 @@ def test_differences_are_told_repaired_and_gone(server: ServerProcess, mongo_uri
     )
     assert "no differences, in " in sound.stdout
 
-    with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
-        client[DATABASE]["mailboxes"].update_one({"path": "INBOX"}, {"$set": {"unseen": Int64(9)}})
+    with pymongo.MongoClient[dict[str, object]](module_databases.mongo_uri) as client:
+        client[module_databases.name]["mailboxes"].update_one({"path": "INBOX"}, {"$set": {"unseen": Int64(9)}})
     found = server.run("fsck")
     assert found.returncode == 1
     assert "anna@mail.test INBOX: unseen: 9, should be 1\n" in found.stdout
@@ -43,17 +40,17 @@ def test_differences_are_told_repaired_and_gone(server: ServerProcess, mongo_uri
         assert session.folder_status("INBOX", ["UNSEEN"])[b"UNSEEN"] == 1
 
 
-def test_names_do_not_reach_the_terminal_raw(server: ServerProcess, mongo_uri: str) -> None:
+def test_names_do_not_reach_the_terminal_raw(server: ServerProcess, module_databases: Databases) -> None:
     bert = server.add_account("bert")
-    with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
-        users, mailboxes = client[DATABASE]["users"], client[DATABASE]["mailboxes"]
+    with pymongo.MongoClient[dict[str, object]](module_databases.mongo_uri) as client:
+        users, mailboxes = client[module_databases.name]["users"], client[module_databases.name]["mailboxes"]
         user = users.find_one({"username": bert.address})
         assert user is not None
         mailboxes.update_one({"user": user["_id"], "path": "Trash"}, {"$set": {"path": "\x1b[2Jx", "size": Int64(1)}})
         found = server.run("fsck")
         mailboxes.delete_many({"user": user["_id"]})
         users.delete_one({"_id": user["_id"]})
-        client[DATABASE]["addresses"].delete_many({"user": user["_id"]})
+        client[module_databases.name]["addresses"].delete_many({"user": user["_id"]})
     assert found.returncode == 1
     assert "\x1b" not in found.stdout
     assert "\\x1b[2Jx: size: 1, should be 0" in found.stdout

@@ -3,21 +3,12 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from storage.tasks import new_document
 from tests.support.commands import duckmail
-from tests.support.house import PASSWORD, House, open_house
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.house import PASSWORD, House
 
 
 async def make(house: House, kind: str, later: bool = False) -> str:

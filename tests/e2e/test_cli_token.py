@@ -3,21 +3,15 @@
 import asyncio
 import re
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.api import Api, open_api
+from tests.support.api import Api
 from tests.support.commands import duckmail
 
 Token = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.fixture

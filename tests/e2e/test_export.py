@@ -23,12 +23,6 @@ PLAIN = ("addresses", "asps", "autoreplies", "filters", "addressregister", "weba
 
 
 @pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
 async def other(mongo_uri: str, house: House) -> AsyncIterator[House]:
     """Another server, with a database of its own."""
     name = f"{house.services.config.mongo.database}_o"

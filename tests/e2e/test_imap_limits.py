@@ -19,12 +19,6 @@ from tests.support.waiting import redis_has_time
 WAIT = 15.0
 
 
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
-
-
 async def limits(house: House, user: str) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = (await house.call("GET", f"/users/{user}")).json["limits"]
     return found

@@ -26,7 +26,6 @@ from tests.support.server_process import (
     wait_until,
 )
 
-DATABASE = "t_mx_e2e"
 BALANCER = "127.0.0.2"
 
 
@@ -45,9 +44,8 @@ class Proxied(smtplib.SMTP):
 
 @pytest.fixture(scope="module")
 async def world(
-    mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[tuple[ServerProcess, Account]]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     folder = tmp_path_factory.mktemp("mx")
     async with dns_server(ZONE) as dns:
         sections: dict[str, dict[str, Any]] = {
@@ -56,7 +54,7 @@ async def world(
             "outbound": {"nameservers": [dns.address]},
             "mailauth": {"timeout": 60},
         }
-        server = ServerProcess(folder, databases, sections)
+        server = ServerProcess(folder, module_databases, sections)
         await asyncio.to_thread(server.start)
         try:
             yield server, await asyncio.to_thread(server.add_account, "anna.mx")

@@ -1,13 +1,11 @@
 """Mail that is encrypted to its owner's key: stored, uploaded and sent on, and read with the key alone."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from pysequoia import Tsk
 
 from duckmail.app.listeners import LMTP
 from duckmail.mime.pgp import enclosed, is_encrypted
-from tests.support.house import House, open_house
+from tests.support.house import House
 from tests.support.pgp import opened, public
 
 TEXT = "the secret is héron\r\n"
@@ -16,12 +14,6 @@ MAIL = (
     "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + TEXT
 )
 ARMORED = b"-----BEGIN PGP MESSAGE-----\r\n\r\nx\r\n-----END PGP MESSAGE-----\r\n"
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -11,32 +11,18 @@ from tests.support.queued import Queued, queued
 from tests.support.relay import Relay
 from tests.support.server_process import Account, Databases, ServerProcess, make_message, wait_until
 
-DATABASE = "t_queue_by_hand"
 LOOK = 5.0  # seconds in which a server would hear of another process's doing: it looks every 2 s
 REFUSED = "451 4.7.1 Come back later"
 
 
 @pytest.fixture(scope="module")
-def relay() -> Iterator[Relay]:
-    with Relay() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def server(
-    relay: Relay, mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    relay: Relay, module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """By itself it tries each message once an hour."""
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     sections = {"outbound": {"relay": f"smtp://127.0.0.1:{relay.port}", "schedule": ["1 h", "1 h"]}}
-    with ServerProcess(tmp_path_factory.mktemp("by-hand"), databases, sections) as running:
+    with ServerProcess(tmp_path_factory.mktemp("by-hand"), module_databases, sections) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def queue(server: ServerProcess, mongo_uri: str) -> Iterator[Queued]:
-    with queued(server, mongo_uri, DATABASE) as found:
-        yield found
 
 
 @pytest.fixture

@@ -10,25 +10,16 @@ from bson.objectid import ObjectId
 
 from duckmail.model.address import view
 from storage.addresses import new_document
-from tests.support.queued import Queued, queued
+from tests.support.queued import Queued
 from tests.support.server_process import DOMAIN, Account, Databases, ServerProcess, make_message
-
-DATABASE = "t_submission_local"
 
 Give = Callable[[Account, str], object]
 
 
 @pytest.fixture(scope="module")
-def server(mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
-    with ServerProcess(tmp_path_factory.mktemp("local"), databases) as running:
+def server(module_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("local"), module_databases) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def queue(server: ServerProcess, mongo_uri: str) -> Iterator[Queued]:
-    with queued(server, mongo_uri, DATABASE) as found:
-        yield found
 
 
 @pytest.fixture
@@ -38,10 +29,10 @@ def new(server: ServerProcess, request: pytest.FixtureRequest) -> Callable[..., 
 
 
 @pytest.fixture
-def give(mongo_uri: str) -> Iterator[Give]:
+def give(module_databases: Databases) -> Iterator[Give]:
     """Gives an account another address; by the database, there being no other way yet."""
-    with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
-        addresses = client[DATABASE]["addresses"]
+    with pymongo.MongoClient[dict[str, object]](module_databases.mongo_uri) as client:
+        addresses = client[module_databases.name]["addresses"]
         yield lambda account, address: addresses.insert_one(new_document(address, view(address), ObjectId(account.id)))
 
 

@@ -6,28 +6,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.queued import Queued, queued
+from tests.support.queued import Queued
 from tests.support.relay import DIE, Relay
 from tests.support.server_process import DOMAIN, Account, Databases, ServerProcess, make_message, wait_until
 
 # Seconds between attempts: with its four attempts a message is at its end after about two seconds.
 SCHEDULE = ["300 ms", "700 ms", 1]
-DATABASE = "t_submission_relay"
-
-
-@pytest.fixture(scope="module")
-def relay() -> Iterator[Relay]:
-    with Relay(dsn=True, options={"enable_SMTPUTF8": True}) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
 def server(
-    relay: Relay, mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    relay: Relay, module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     outbound = {"relay": f"smtp://127.0.0.1:{relay.port}", "schedule": SCHEDULE}
-    with ServerProcess(tmp_path_factory.mktemp("relay"), databases, {"outbound": outbound}) as running:
+    with ServerProcess(tmp_path_factory.mktemp("relay"), module_databases, {"outbound": outbound}) as running:
         yield running
 
 
@@ -41,12 +33,6 @@ def address(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Addresses elsewhere that no other test uses."""
     domain = re.sub(r"\W+", "-", request.node.name.lower().replace("_", "-"))[:40].strip("-")
     return lambda name: f"{name}@{domain}.example"
-
-
-@pytest.fixture(scope="module")
-def queue(server: ServerProcess, mongo_uri: str) -> Iterator[Queued]:
-    with queued(server, mongo_uri, DATABASE) as found:
-        yield found
 
 
 LONG_LINE = b"x" * 998

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.net import client_context
-from tests.support.queued import Queued, queued
+from tests.support.queued import Queued
 from tests.support.relay import Relay
 from tests.support.server_process import Account, Databases, ServerProcess, wait_until
 
-DATABASE = "t_submission_smuggling"
 HIDDEN = (
     b"MAIL FROM:<admin@mail.test>\r\nRCPT TO:<victim@hidden.example>\r\nDATA\r\nFrom: admin@mail.test\r\n\r\nhidden\r\n"
 )
@@ -23,25 +22,12 @@ BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 @pytest.fixture(scope="module")
-def relay() -> Iterator[Relay]:
-    with Relay() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def server(
-    relay: Relay, mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    relay: Relay, module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     sections = {"outbound": {"relay": f"smtp://127.0.0.1:{relay.port}"}}
-    with ServerProcess(tmp_path_factory.mktemp("smuggling"), databases, sections) as running:
+    with ServerProcess(tmp_path_factory.mktemp("smuggling"), module_databases, sections) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def queue(server: ServerProcess, mongo_uri: str) -> Iterator[Queued]:
-    with queued(server, mongo_uri, DATABASE) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

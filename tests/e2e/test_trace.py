@@ -11,25 +11,17 @@ import pytest
 from tests.support.relay import Relay
 from tests.support.server_process import HOST, Account, Databases, ServerProcess, make_message, wait_until
 
-DATABASE = "t_trace"
 WAIT = 20.0
 AWAY = "far@away.example"
 REFUSED = "450 4.2.0 Mailbox is busy\x1b[31m"
 
 
 @pytest.fixture(scope="module")
-def relay() -> Iterator[Relay]:
-    with Relay() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def server(
-    relay: Relay, mongo_uri: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    relay: Relay, module_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
-    databases = Databases(mongo_uri, DATABASE, redis_url, f"{DATABASE}:")
     sections = {"outbound": {"relay": f"smtp://127.0.0.1:{relay.port}", "schedule": ["0.1 s", "1 h"]}}
-    with ServerProcess(tmp_path_factory.mktemp("trace"), databases, sections) as running:
+    with ServerProcess(tmp_path_factory.mktemp("trace"), module_databases, sections) as running:
         yield running
 
 

@@ -5,17 +5,10 @@ import hmac
 import struct
 import time
 from base64 import b32decode
-from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.house import PASSWORD, House, open_house
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.house import PASSWORD, House
 
 
 def code(seed: str, steps: int = 0) -> str:

@@ -1,11 +1,9 @@
 """The end of a removed account: nothing of it is left, whoever is killed on the way, and nothing of others goes."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from bson.binary import Binary
 from bson.objectid import ObjectId
 
@@ -19,17 +17,11 @@ from storage.mongo.client import object_id
 from storage.removals import LEFT, OWNED
 from storage.store import INDEXES
 from storage.urlkeys import UrlKeys
-from tests.support.house import House, open_house
+from tests.support.house import House
 from tests.support.stores import Ears, message
 
 # Brought to its end by the removal itself, or by other means than a deletion by account.
 AT_ONCE = {"users", "deletedusers", "addresses", "mailboxes", "messages"}
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def one_of_everything(house: House, username: str) -> str:

@@ -1,6 +1,5 @@
 """Removed accounts and how they come back; temporary passwords; counting anew. Seen through the protocols."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,14 +9,8 @@ from duckmail.services import quotas
 from duckmail.services.access import SYSTEM
 from duckmail.services.mail import Mail
 from storage.mongo.client import object_id
-from tests.support.house import PASSWORD, House, open_house
+from tests.support.house import PASSWORD, House
 from tests.support.stores import message
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def _with_mail(house: House, username: str = "anna") -> str:

@@ -15,7 +15,7 @@ from duckmail.services.mail import Mail
 from storage.mongo import transactions
 from storage.store import Store
 from tests.support.proxy import Loss, Proxy, proxy
-from tests.support.stores import Ears, message, new_account, open_store, put
+from tests.support.stores import Ears, message, open_store, put
 from tests.support.waiting import transactions_stand
 
 ALL = Ranges(((1, 4_294_967_295),))
@@ -34,16 +34,6 @@ async def store(wire: Proxy, database_name: str) -> AsyncIterator[Store]:
     async with open_store(wire.uri, database_name) as opened:
         yield opened
         wire.lose_nothing_more()
-
-
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
 
 
 @pytest.fixture

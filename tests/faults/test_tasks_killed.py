@@ -2,24 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-
-import pytest
 
 from duckmail.model.task import TaskState
 from duckmail.services.tasks.runner import TaskRunner
 from storage.store import Store
 from storage.tasks import new_document
-from tests.support.stores import open_store
 from tests.support.task_process import counting
 
 STEPS = 40
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def told(process: asyncio.subprocess.Process, step: int) -> None:

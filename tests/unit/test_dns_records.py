@@ -25,12 +25,6 @@ OFFERED = Offered("mail.example.com", 993, 0, 465)
 HOST = "mail.example.com. IN A 192.0.2.1\n"
 
 
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
 async def keyed(store: Store, domain: str, selector: str, **more: object) -> None:
     await Dkim(store.dkim, SEALER, Pool("keys", 1)).put(NewKey(domain, selector, **more), SYSTEM)  # type: ignore[arg-type]
 

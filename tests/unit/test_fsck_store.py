@@ -27,12 +27,6 @@ class Silent:
     def view_changed(self, expunged: Sequence[int]) -> None: ...
 
 
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
 @dataclass(frozen=True)
 class Filled:
     store: Store

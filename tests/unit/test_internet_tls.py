@@ -15,7 +15,6 @@ from storage.store import Store
 from storage.stspolicies import StsRecord
 from tests.support.internet import Host, Internet, Naming, internet
 from tests.support.letters import Pieces
-from tests.support.stores import open_store
 
 OCTETS = b"From: a@here.test\r\nSubject: hello\r\n\r\nhello\r\n"
 POLICY = "version: STSv1\nmode: {}\nmx: {}\nmax_age: 86400\n"
@@ -115,12 +114,6 @@ async def net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Interne
     async with internet(tmp_path_factory.mktemp("internet"), zone, hosts(), policies=POLICIES) as opened:
         opened.dns.validated |= VALIDATED
         opened.dns.broken.add(f"_{opened.port}._tcp.mx.servfail.test")
-        yield opened
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
         yield opened
 
 

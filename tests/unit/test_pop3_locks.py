@@ -1,7 +1,6 @@
 """One session has a maildrop, over all processes, for as long as it and its process live."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,15 +11,8 @@ from storage import maildrops
 from storage.maildrops import LEASE_MS, Lock, MaildropLocks
 from storage.mongo.client import Database
 from storage.store import Store
-from tests.support.stores import open_store
 
 USER = str(ObjectId())
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,25 +1,16 @@
 """A new key takes the place of the old one in everything that is sealed."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from bson.objectid import ObjectId
 
 from duckmail.runtime.sealer import KeyFile, Sealer, open_sealer
 from duckmail.runtime.targetpasswords import TargetPasswords
 from storage.sealed import SECRETS, TARGETS, SealedFields, value_at
 from storage.store import Store
-from tests.support.stores import open_store
 
 OLD, NEW = bytes(32), bytes(range(32))
 URL = "smtps://u:secret@relay.test:465"
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def test_everything_in_the_list_is_sealed_anew(store: Store) -> None:

@@ -1,7 +1,6 @@
 """Message documents stay small whoever has written the message, and what is not in them is found all the same."""
 
 import base64
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import bson
@@ -17,26 +16,10 @@ from storage.changes import base
 from storage.documents import ATTACHMENTS, LISTED, message_document
 from storage.fsck import check
 from storage.store import Store
-from tests.support.stores import Ears, message, new_account, open_store, put
+from tests.support.stores import Ears, message, put
 
 ALL = Ranges(((1, 4_294_967_295),))
 FACE = "\N{GRINNING FACE}"
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
 
 
 def word(text: str) -> str:

@@ -23,23 +23,6 @@ from storage.mongo.client import object_id
 from storage.store import Store, key
 from tests.support.stores import Ears, message, new_account, open_store, put
 
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
-
-
 Item = tuple[str, str, NewMessage, Quota]
 
 

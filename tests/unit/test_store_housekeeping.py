@@ -1,7 +1,6 @@
 """What is brought to its end after a crash, and what ages; none of it is stopped by something that fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -18,26 +17,10 @@ from storage.changes.copy import Copy
 from storage.fsck import check
 from storage.housekeeping import KEEP_ARCHIVED, KEEP_TOMBSTONES
 from storage.store import Store, key
-from tests.support.stores import Ears, message, new_account, open_store, put
+from tests.support.stores import Ears, message, open_store, put
 
 ALL = Ranges(((1, 4_294_967_295),))
 DELETE = FlagChange(FlagOperation.ADD, ("\\Deleted",))
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
 
 
 async def fill(mail: Mail, path: str, count: int) -> None:

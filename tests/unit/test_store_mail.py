@@ -37,16 +37,6 @@ async def store(mongo_uri: str, database_name: str, redis_url: str) -> AsyncIter
         yield opened
 
 
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
-
-
 async def read(mail: Mail, view: View, needs: Needs = Needs.META | Needs.CONTENT) -> list[bytes]:
     octets = []
     async for batch in mail.fetch(view, list(view.uids), needs):

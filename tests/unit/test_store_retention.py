@@ -1,6 +1,5 @@
 """Mail that has been in its mailbox for longer than the mailbox keeps it goes to the archive, and no other."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -13,26 +12,10 @@ from storage import retention
 from storage.changes import base
 from storage.fsck import check
 from storage.store import Store
-from tests.support.stores import Ears, new_account, open_store, put
+from tests.support.stores import Ears, new_account, put
 
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
 
 
 async def age(store: Store, by: timedelta) -> None:

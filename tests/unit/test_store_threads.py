@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -10,13 +9,7 @@ from duckmail.mime.subject import base_subject
 from duckmail.model.message import NewMessage
 from duckmail.services.mail import Mail
 from storage.store import Store
-from tests.support.stores import new_account, open_store
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
+from tests.support.stores import new_account
 
 
 def letter(number: str, subject: str = "plans", references: str = "", answers: str = "") -> bytes:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from array import array
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -18,23 +17,7 @@ from storage import viewcache, views
 from storage.store import Store
 from storage.viewcache import Key, ViewCache
 from storage.views import Rows, View
-from tests.support.stores import Ears, new_account, open_store, put
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def principal(store: Store) -> Principal:
-    return await new_account(store)
-
-
-@pytest.fixture
-async def mail(store: Store, principal: Principal) -> Mail:
-    return Mail(store, principal)
+from tests.support.stores import Ears, put
 
 
 async def test_what_nobody_uses_goes_least_recently_used_first(

@@ -1,6 +1,6 @@
 """The sweep knows everybody who names a content, found by looking at all that the store has stored."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -14,18 +14,12 @@ from storage.queue import new_document
 from storage.store import Store
 from storage.sweep import DAY, REFERRERS, Sweep
 from tests.support.referrers import referring_collections
-from tests.support.stores import message, new_account, open_store, put
+from tests.support.stores import message, new_account, put
 
 
 class Deaf:
     def view_changed(self, expunged: Sequence[int]) -> None:
         pass
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
 
 
 async def use_everything(store: Store) -> None:

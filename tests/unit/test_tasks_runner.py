@@ -1,7 +1,7 @@
 """Tasks: one process at a time, tried again when that can help, seen by who may."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,13 +14,6 @@ from duckmail.services.tasks.runner import LONGEST_WAIT, Handler, Jobs, Run, Tas
 from duckmail.services.tasks.tasks import TaskList
 from storage.store import Store
 from storage.tasks import TaskLost, new_document
-from tests.support.stores import open_store
-
-
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
 
 
 def runner(store: Store, handler: Handler, name: str = "test", every: timedelta | None = None) -> TaskRunner:

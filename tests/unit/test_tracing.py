@@ -33,12 +33,6 @@ class Away:
         raise Unavailable
 
 
-@pytest.fixture
-async def store(mongo_uri: str, database_name: str) -> AsyncIterator[Store]:
-    async with open_store(mongo_uri, database_name) as opened:
-        yield opened
-
-
 def dropped() -> float:
     return float(metrics.TRACES["dropped"]._value.get())
 
