@@ -53,9 +53,7 @@ class Asked:
 
 
 class Unanswerable(InvalidInput):
-    """`code`: of [MS-OXDSCLI]."""
-
-    code = INVALID
+    """A request that says nothing that can be answered."""
 
 
 def autoconfig(setup: Setup) -> bytes:

@@ -38,6 +38,7 @@ class Session(SmtpSession[Recipient]):
         self._own_rows: Rows = {OverQuota: (settings.over_quota, "5.2.2" if settings.over_quota >= 500 else "4.2.2")}
         self._ident = ""
         self._client: dict[str, str] = {}  # of this transaction
+        self._envelope = Envelope("")  # of this transaction: nothing of it changes behind MAIL
         self._override: dict[str, str] = {}  # XCLIENT: of all to come on this connection
 
     @property
@@ -104,8 +105,9 @@ class Session(SmtpSession[Recipient]):
     async def mail(self, argument: str) -> Reply:
         given = command.parse_mail(argument, LMTP_MAIL)
         answer = self._begin(given)
+        self._envelope = self._described(given)
         if not answer.positive:
-            self._delivery.unread(self._envelope(given), (), answer.lines[0])
+            self._delivery.unread(self._envelope, (), answer.lines[0])
         return answer
 
     async def rcpt(self, argument: str) -> Reply:
@@ -115,10 +117,10 @@ class Session(SmtpSession[Recipient]):
         if len(transaction.recipients) >= self._settings.max_recipients:
             # RFC 5321 §4.5.3.1.10: 452, and the relay sends the rest in another transaction.
             return reply(452, "4.5.3", "Too many recipients")
-        address, envelope = self._complete(given.recipient), self._envelope(transaction.mail)
+        address = self._complete(given.recipient)
         refusal: Reply
         try:
-            transaction.recipients.append(await self._delivery.recipient(address, parameters.size, envelope))
+            transaction.recipients.append(await self._delivery.recipient(address, parameters.size, self._envelope))
             return reply(250, "2.1.5", "Recipient OK")
         except DuckmailError as error:
             refusal = error_reply(error, self._own_rows)
@@ -149,9 +151,7 @@ class Session(SmtpSession[Recipient]):
         ids: list[str] = []
         if fault is not None:
             replies: Sequence[Reply] = [FAULTS[fault]] * len(transaction.recipients)
-            self._delivery.unread(
-                replace(self._envelope(transaction.mail), size=size), transaction.recipients, replies[0].lines[0]
-            )
+            self._delivery.unread(replace(self._envelope, size=size), transaction.recipients, replies[0].lines[0])
         else:
             verdicts = await self._deliver(transaction)
             replies = [_verdict_reply(verdict, self._own_rows) for verdict in verdicts]
@@ -176,9 +176,8 @@ class Session(SmtpSession[Recipient]):
         await self._forget_transaction()
 
     async def _deliver(self, transaction: Transaction[Recipient]) -> Sequence[Verdict]:
-        envelope = self._envelope(transaction.mail)
         try:
-            return await self._delivery.deliver(envelope, transaction.collector.take(), transaction.recipients)
+            return await self._delivery.deliver(self._envelope, transaction.collector.take(), transaction.recipients)
         except DuckmailError as error:
             event(
                 _logger,
@@ -193,7 +192,7 @@ class Session(SmtpSession[Recipient]):
             failure = DuckmailError(LOCAL_ERROR.lines[0])
         return [Verdict(recipient, error=failure) for recipient in transaction.recipients]
 
-    def _envelope(self, mail: Mail) -> Envelope:
+    def _described(self, mail: Mail) -> Envelope:
         parameters = mail.parameters
         client = self._named()
         return Envelope(
