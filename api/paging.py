@@ -6,11 +6,13 @@ Clients treat them as opaque. A cursor gives no access: it only says where in th
 import binascii
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import orjson
 
+from api.answer import Json
 from api.errors import ValidationFailed
 from api.schemas.base import Lenient
 from api.schemas.types import EMPTY_IS_ABSENT, cursor, number
@@ -55,6 +57,26 @@ def cursors(page: int, ids: list[str], has_previous: bool, has_next: bool) -> di
         "page": number,
         "previousCursor": _encode(ids[0], max(number - 1, 0)) if has_previous and ids else False,
         "nextCursor": _encode(ids[-1], number + 1) if has_next and ids else False,
+    }
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+V = TypeVar("V", bound=_Identified)
+
+
+def forwards(limit: int, at: Position, found: Sequence[V], row: Callable[[V], Json]) -> Json:
+    """The answer of a listing that is read forwards only. `found`: behind `at`, one more than `limit` if there is."""
+    page = found[:limit]
+    return {
+        "success": True,
+        "page": at.page,
+        "previousCursor": False,
+        "nextCursor": _encode(page[-1].id, at.page + 1) if len(found) > len(page) else False,
+        "results": [row(each) for each in page],
     }
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from api.answer import Json, iso
 from api.errors import Rows
-from api.paging import cursors, position
+from api.paging import forwards, position
 from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.queue import HoldQueued, ListQueue, OneQueued, RemoveQueued
@@ -15,12 +15,7 @@ from duckmail.model.queue import QueuedMessage
 async def list_queue(call: Call, request: ListQueue) -> Json:
     at = position(request)
     found = await call.services.queue.page(request.limit + 1, call.by, at.after, ended=request.ended)
-    page = found[: request.limit]
-    return {
-        "success": True,
-        **cursors(at.page, [each.id for each in page], False, len(found) > len(page)),
-        "results": [_row(each) for each in page],
-    }
+    return forwards(request.limit, at, found, _row)
 
 
 async def read(call: Call, request: OneQueued) -> Json:

@@ -2,7 +2,7 @@
 
 from api.answer import Json, iso
 from api.errors import Rows
-from api.paging import cursors, position
+from api.paging import forwards, position
 from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.reports import ListReports, OneReport
@@ -15,12 +15,7 @@ async def list_reports(call: Call, request: ListReports) -> Json:
     found = await call.services.reports.page(
         request.limit + 1, call.by, at.after, kind=request.type, domain=request.domain.lower()
     )
-    page = found[: request.limit]
-    return {
-        "success": True,
-        **cursors(at.page, [each.id for each in page], False, len(found) > len(page)),
-        "results": [_row(each) for each in page],
-    }
+    return forwards(request.limit, at, found, _row)
 
 
 async def read(call: Call, request: OneReport) -> Json:

@@ -2,7 +2,7 @@
 
 from api.answer import Json, iso, without_none
 from api.errors import Rows
-from api.paging import cursors, position
+from api.paging import forwards, position
 from api.permissions import Permission, Reach
 from api.route import Call, Route, route
 from api.schemas.tasks import ListTasks, OneTask
@@ -13,12 +13,7 @@ from duckmail.model.task import Task
 async def list_tasks(call: Call, request: ListTasks) -> Json:
     at = position(request)
     found = await call.services.tasks.page(request.limit + 1, call.by, at.after, ended=request.ended)
-    tasks = found[: request.limit]
-    return {
-        "success": True,
-        **cursors(at.page, [task.id for task in tasks], False, len(found) > len(tasks)),
-        "results": [_row(task) for task in tasks],
-    }
+    return forwards(request.limit, at, found, _row)
 
 
 async def read(call: Call, request: OneTask) -> Json:

@@ -37,6 +37,7 @@ async def test_what_is_done_by_hand(api: Api) -> None:
     assert [each["id"] for each in page["results"]] == [first]
     rest = (await api.call("GET", f"/duckmail/queue?limit=1&next={page['nextCursor']}")).json
     assert ([each["id"] for each in rest["results"]], rest["nextCursor"]) == ([second], False)
+    assert (page["page"], rest["page"], rest["previousCursor"]) == (1, 2, False)
     found = await one(api, first)
     assert (found["user"], found["origin"], found["held"], found["ended"]) == (anna, "api", False, False)
     assert [(each["address"], each["state"]) for each in found["recipients"]] == [("b@away.example", "waiting")]
