@@ -56,8 +56,8 @@ class Entrance:
         self._in_flight = 0
 
     async def put(self, document: Document, content: PreparedContent) -> str:
-        """Puts a message (`storage.queue.new_document`) with its content into the queue, durably; its id, or that of
-        the message that has its key already.
+        """Puts a message (`storage.queuedocuments.new_document`) with its content into the queue, durably; its id, or
+        that of the message that has its key already.
 
         Raises: Unavailable: it is not in the queue. CommitUnknown: nobody knows.
         """

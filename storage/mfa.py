@@ -15,7 +15,8 @@ from duckmail.model.account import User
 from duckmail.model.events import Event
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
-from storage.users import Users, to_user
+from storage.userdocuments import to_user
+from storage.users import Users
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("totpcodes", [("expires", 1)], {"expireAfterSeconds": 0}),

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bson.binary import Binary
-from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import DuckmailError, InUse, NotFound
-from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
+from duckmail.model.queue import QueuedMessage, QueueRecipient, State
 from storage.endings import Endings
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
+from storage.queuedocuments import from_recipient, to_message
 
 LEASE_MS = 60_000
 KEPT_SECONDS = 3 * 86_400  # that a message at its end can still be looked at
@@ -77,107 +77,6 @@ class Group:
     oldest: datetime
 
 
-def new_document(
-    *,
-    user: str,
-    origin: Origin,
-    envelope: OutboundEnvelope,
-    recipients: Sequence[QueueRecipient],
-    content: str,
-    size: int,
-    prefix: bytes = b"",
-    due: datetime | None = None,
-    key: bytes | None = None,
-    vouched: bool = False,
-) -> Document:
-    """A message, ready to insert. `size`: octets, with the prefix. `due`: when it is sent first, at once when None."""
-    now = datetime.now(UTC)
-    first = due or now
-    document: Document = {
-        "_id": ObjectId(),
-        "user": object_id(user) if user else None,
-        "origin": origin.value,
-        "envelope": {
-            "sender": envelope.sender,
-            "body": envelope.body,
-            "smtputf8": envelope.smtputf8,
-            "requiretls": envelope.requiretls,
-            "ret": envelope.ret,
-            "envid": envelope.envid,
-        },
-        "recipients": [_from_recipient(recipient, recipient.due or first) for recipient in recipients],
-        "content": object_id(content),
-        "size": Int64(size),
-        "created": now,
-        "due": first,
-        "held": False,
-    }
-    if prefix:
-        document["prefix"] = Binary(prefix)
-    if key is not None:
-        document["key"] = Binary(key)
-    if vouched:
-        document["vouched"] = True
-    return document
-
-
-def _from_recipient(recipient: QueueRecipient, due: datetime | None) -> Document:
-    """Without what is as it is at first."""
-    document: Document = {
-        "address": recipient.address,
-        "notify": recipient.notify.value,
-        "state": recipient.state.value,
-        "attempts": recipient.attempts,
-    }
-    optional = {
-        "orcpt": recipient.orcpt,
-        "due": due,
-        "tried": recipient.tried,
-        "reply": recipient.reply,
-        "status": recipient.status,
-        "host": recipient.host,
-        "delayed": recipient.delayed,
-        "via": recipient.via,
-    }
-    return document | {name: value for name, value in optional.items() if value}
-
-
-def _to_recipient(document: Document) -> QueueRecipient:
-    return QueueRecipient(
-        address=document["address"],
-        notify=Notify(document["notify"]),
-        orcpt=document.get("orcpt", ""),
-        state=State(document["state"]),
-        attempts=int(document["attempts"]),
-        due=document.get("due"),
-        tried=document.get("tried"),
-        reply=document.get("reply", ""),
-        status=document.get("status", ""),
-        host=document.get("host", ""),
-        delayed=bool(document.get("delayed", False)),
-        via=document.get("via", ""),
-    )
-
-
-def to_message(document: Document) -> QueuedMessage:
-    user = document.get("user")
-    return QueuedMessage(
-        id=str(document["_id"]),
-        user=str(user) if user is not None else "",
-        origin=Origin(document["origin"]),
-        envelope=OutboundEnvelope(**document["envelope"]),
-        recipients=tuple(map(_to_recipient, document["recipients"])),
-        content=str(document.get("content", "")),
-        prefix=bytes(document.get("prefix", b"")),
-        size=int(document["size"]),
-        created=document["created"],
-        held=bool(document["held"]),
-        runner=document.get("lease", {}).get("runner", ""),
-        ended=document.get("ended"),
-        vouched=bool(document.get("vouched", False)),
-    )
-
-
 class QueueRecords:
     def __init__(self, database: Database, transactions: Transactions) -> None:
         self._queue = database["queue"]
@@ -185,7 +84,7 @@ class QueueRecords:
         self._endings = Endings(self._queue)
 
     async def put(self, document: Document) -> str:
-        """Inserts a message (`new_document`) whose content is in the database; its id.
+        """Inserts a message (`storage.queuedocuments.new_document`) whose content is in the database; its id.
 
         Raises: Unavailable, CommitUnknown.
         """
@@ -417,4 +316,4 @@ def _held_by(claims: Sequence[Claim]) -> Document:
 
 
 def _recipients(changed: Mapping[int, QueueRecipient]) -> Document:
-    return {f"recipients.{position}": _from_recipient(each, each.due) for position, each in changed.items()}
+    return {f"recipients.{position}": from_recipient(each, each.due) for position, each in changed.items()}

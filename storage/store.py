@@ -347,8 +347,8 @@ class Store:
         await self.contents.insert_many([_prepared(content)])
 
     async def enqueue(self, document: Document, content: Content) -> str:
-        """Puts a message (`storage.queue.new_document`) and its content into the outbound queue; its id, or that of the
-        message that has its key already.
+        """Puts a message (`storage.queuedocuments.new_document`) and its content into the outbound queue; its id, or
+        that of the message that has its key already.
 
         Raises: Unavailable, CommitUnknown.
         """

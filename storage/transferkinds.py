@@ -18,7 +18,7 @@ from duckmail.model.userfile import FileFields
 from storage.blobs.files import CHUNK, NewFile
 from storage.documents import message_document
 from storage.mongo.client import Document, operation
-from storage.queue import to_message
+from storage.queuedocuments import to_message
 from storage.store import Store
 
 ARCHIVED, QUEUED, FILES = "archived", "queue", "files"

@@ -16,7 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from duckmail.errors import AddressTaken, NotFound, UsernameTaken
-from duckmail.model.account import Limits, Standing, User, UserQuery
+from duckmail.model.account import Standing, User, UserQuery
 from duckmail.model.credentials import ScramVerifier
 from duckmail.model.events import Event, Told, nobody
 from duckmail.model.settings import Settings
@@ -24,7 +24,7 @@ from storage import addresses, mailboxes
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 from storage.removals import Removals, end_task
-from storage.scram import to_scram, to_scram_fields
+from storage.userdocuments import FIELDS, LIMITS, LISTS, STANDING_FIELDS, to_fields, to_standing, to_user, username_view
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
     ("users", [("unameview", 1)], {"unique": True}),
@@ -34,63 +34,8 @@ INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
 
 RESTORABLE = timedelta(days=14)
 
-# Attribute of `User` -> field of the document, for all that is stored as it is.
-_FIELDS: Mapping[str, str] = {
-    "username": "username",
-    "name": "name",
-    "address": "address",
-    "language": "language",
-    "password_hash": "password",
-    "retention": "retention",
-    "spam_level": "spamLevel",
-    "activated": "activated",
-    "disabled": "disabled",
-    "suspended": "suspended",
-    "auth_version": "authVersion",
-    "session_version": "sessionVersion",
-    "logout_reason": "logoutReason",
-    "created": "created",
-    "last_login": "lastLogin",
-    "temp_password_hash": "tempPassword",
-    "temp_password_expires": "tempPasswordExpires",
-    "temp_password_starts": "tempPasswordStarts",
-    "upload_sent_messages": "uploadSentMessages",
-    "indexing": "indexing",
-    "filtered": "filtered",
-    "autoreply": "autoreply",
-    "pub_key": "pubKey",
-    "mta_relay": "mtaRelay",
-    "encrypt_messages": "encryptMessages",
-    "encrypt_forwarded": "encryptForwarded",
-    "meta_data": "metaData",
-    "internal_data": "internalData",
-}
-_LISTS: Mapping[str, str] = {
-    "tags": "tags",
-    "disabled_scopes": "disabledScopes",
-    "targets": "targets",
-    "from_whitelist": "fromWhitelist",
-    "enabled_2fa": "enabled2fa",
-    "key_info": "keyInfo",
-}
-_LIMITS: Mapping[str, str] = {
-    "quota": "quota",
-    "messages": "maxMessages",
-    "recipients": "recipients",
-    "forwards": "forwards",
-    "filters": "filters",
-    "imap_max_upload": "imapMaxUpload",
-    "imap_max_download": "imapMaxDownload",
-    "imap_max_connections": "imapMaxConnections",
-    "pop3_max_download": "pop3MaxDownload",
-    "pop3_max_messages": "pop3MaxMessages",
-    "received_max": "receivedMax",
-}
-
-
 # What open sessions depend on, beside `auth_version`.
 _STANDING = frozenset({"disabled", "suspended", "disabled_scopes"})
-_STANDING_FIELDS = ("disabled", "suspended", "authVersion", "sessionVersion", "disabledScopes", "logoutReason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,39 +64,6 @@ class Removal:
     id: str
     existed: bool
     addresses: int
-
-
-def username_view(username: str) -> str:
-    """The comparison form of a user name: lower case, without dots."""
-    return username.lower().replace(".", "")
-
-
-def to_user(document: Document, defaults: Limits | None = None) -> User:
-    values: Document = {name: document[key] for name, key in _FIELDS.items() if key in document}
-    values |= {name: tuple(document[key]) for name, key in _LISTS.items() if key in document}
-    limits = Limits(**{name: int(document[key]) for name, key in _LIMITS.items() if key in document})
-    values["scram"] = to_scram(document)
-    for name in ("retention", "auth_version", "session_version"):
-        values[name] = int(values.get(name, 0))
-    return User(id=str(document["_id"]), limits=limits, defaults=defaults or Limits(), **values)
-
-
-def to_fields(changes: Mapping[str, object]) -> Document:
-    """The document fields of changed `User` and `Limits` attributes. Raises: KeyError for another name."""
-    fields: Document = {}
-    for name, value in changes.items():
-        if name == "scram":
-            fields[name] = to_scram_fields(value) if isinstance(value, ScramVerifier) else None
-        elif name in _LISTS:
-            fields[_LISTS[name]] = list(value) if isinstance(value, tuple | list) else []
-        else:
-            key = _LIMITS[name] if name in _LIMITS else _FIELDS[name]
-            fields[key] = Int64(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if "tags" in fields:
-        fields["tagsview"] = [tag.lower() for tag in fields["tags"]]
-    if "username" in fields:
-        fields["unameview"] = username_view(fields["username"])
-    return fields
 
 
 class Users:
@@ -187,8 +99,8 @@ class Users:
         """
         owner = ObjectId()
         uidvalidity = int(time.time())
-        changes = {name: getattr(user, name) for name in (*_FIELDS, *_LISTS, "scram") if name != "created"}
-        changes |= {name: getattr(user.limits, name) for name in _LIMITS}
+        changes = {name: getattr(user, name) for name in (*FIELDS, *LISTS, "scram") if name != "created"}
+        changes |= {name: getattr(user.limits, name) for name in LIMITS}
         fields = {key: value for key, value in to_fields(changes).items() if value not in (None, "", [])}
         document = {
             **fields,
@@ -325,8 +237,8 @@ class Users:
         """What the sessions of these accounts depend on; what does not exist is absent."""
         query = {"_id": {"$in": [object_id(user) for user in users]}}
         async with operation(5):
-            documents = await self._users.find(query, dict.fromkeys(_STANDING_FIELDS, 1)).to_list(None)
-        return {str(document["_id"]): _standing(document) for document in documents}
+            documents = await self._users.find(query, dict.fromkeys(STANDING_FIELDS, 1)).to_list(None)
+        return {str(document["_id"]): to_standing(document) for document in documents}
 
     async def renew(self, user: str, old: str, new: str, scram: ScramVerifier | None) -> None:
         """Stores the same password's stronger hash, and its verifier (None leaves it), unless the password was changed
@@ -373,16 +285,6 @@ class Users:
         removed: Removal = await self._transactions.run(run, lambda done: told(user) if done.existed else ())
         self.changed(user)
         return removed
-
-
-def _standing(document: Document) -> Standing:
-    return Standing(
-        active=not (document.get("disabled") or document.get("suspended")),
-        auth_version=int(document.get("authVersion", 0)),
-        session_version=int(document.get("sessionVersion", 0)),
-        disabled_scopes=tuple(document.get("disabledScopes", ())),
-        logout_reason=document.get("logoutReason", ""),
-    )
 
 
 def _query(query: UserQuery) -> Document:

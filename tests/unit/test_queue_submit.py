@@ -13,7 +13,7 @@ from duckmail.model.message import NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.services.queue.queue import NewMail, SentCopy
 from storage.fsck import check
-from storage.queue import new_document
+from storage.queuedocuments import new_document
 from tests.support.outbound import Outbound, World, outbound
 from tests.support.stores import message
 

@@ -10,7 +10,7 @@ from duckmail.model.message import FlagChange, FlagOperation, NewMessage
 from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
-from storage.queue import new_document
+from storage.queuedocuments import new_document
 from storage.store import Store
 from storage.sweep import DAY, REFERRERS, Sweep
 from tests.support.referrers import referring_collections

@@ -17,7 +17,7 @@ from duckmail.runtime import metrics
 from duckmail.services.queue.reports import Reports
 from duckmail.services.tracing import LONGEST_LIST, Tracing
 from storage.mongo.client import Document
-from storage.queue import new_document
+from storage.queuedocuments import new_document
 from storage.store import Store
 
 # Of one message. With what is recorded of each (less than 1,000 octets) they fit MongoDB's 16 MB.

@@ -9,7 +9,7 @@ from duckmail.mime.dsn import Action, Entry
 from duckmail.model.queue import Notify, Origin, OutboundEnvelope, QueuedMessage, QueueRecipient, State
 from duckmail.services.queue.schedule import EXPIRED, Schedule
 from storage.mongo.client import Document
-from storage.queue import new_document
+from storage.queuedocuments import new_document
 from storage.store import Store
 
 LARGEST_ORIGINAL = 1 << 20  # octets of a message that goes back whole
