@@ -39,24 +39,20 @@ from storage import (
     positions,
     queue,
     receivedreports,
-    removals,
     retention,
-    rows,
     settings,
     stspolicies,
     tasks,
     textindex,
-    threads,
     tlsresults,
     tokens,
     traces,
-    urlkeys,
     userfiles,
     users,
     webauthn,
     webhooks,
 )
-from storage.changes import append as append_change
+from storage.catalog import COLLECTIONS, INDEXES, MIGRATIONS
 from storage.changes.append import Append
 from storage.changes.base import Key
 from storage.changes.copy import undo_query
@@ -69,15 +65,12 @@ from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
 from storage.entrance import Entrance
 from storage.health import Health
-from storage.housekeeping import INDEXES as HOUSEKEEPING_INDEXES
 from storage.housekeeping import Housekeeping, new_undo, take_back
-from storage.leases import INDEXES as LEASE_INDEXES
 from storage.leases import Lease, Slot
-from storage.listing import INDEXES as LISTING_INDEXES
 from storage.listing import Listing
 from storage.messages import Messages
 from storage.mongo.client import Document, close, connect, database, object_id, operation
-from storage.mongo.schema import IndexSpec, Migration, Schema
+from storage.mongo.schema import Schema
 from storage.mongo.transactions import Transactions
 from storage.redis.client import connect as connect_redis
 from storage.redis.client import connect_subscriber
@@ -93,50 +86,6 @@ log = logging.getLogger("duckmail.storage")
 
 DRAIN_SECONDS = 5.0
 TAKE_BACK_SECONDS = 2.0
-
-INDEXES: tuple[IndexSpec, ...] = (
-    *rows.INDEXES,
-    *archived.INDEXES,
-    *mailboxes.INDEXES,
-    *append_change.INDEXES,
-    *users.INDEXES,
-    *addresses.INDEXES,
-    *addressregister.INDEXES,
-    *annotations.INDEXES,
-    *asps.INDEXES,
-    *audits.INDEXES,
-    *authlog.INDEXES,
-    *acme.INDEXES,
-    *certs.INDEXES,
-    *dkim.INDEXES,
-    *filters.INDEXES,
-    *threads.INDEXES,
-    *removals.INDEXES,
-    *retention.INDEXES,
-    *tokens.INDEXES,
-    *traces.INDEXES,
-    *positions.INDEXES,
-    *userfiles.INDEXES,
-    *LEASE_INDEXES,
-    *LISTING_INDEXES,
-    *maildrops.INDEXES,
-    *mfa.INDEXES,
-    *queue.INDEXES,
-    *stspolicies.INDEXES,
-    *tlsresults.INDEXES,
-    *dmarcresults.INDEXES,
-    *receivedreports.INDEXES,
-    *webhooks.INDEXES,
-    *tasks.INDEXES,
-    *webauthn.INDEXES,
-    *textindex.INDEXES,
-    *urlkeys.INDEXES,
-    *HOUSEKEEPING_INDEXES,
-    *Contents.INDEXES,
-)
-# Written inside transactions, so they must exist before.
-COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "scramkeys", "health")
-MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS)
 
 
 class Store:

@@ -12,10 +12,10 @@ from duckmail.model.queue import Origin, OutboundEnvelope, QueueRecipient
 from duckmail.model.ranges import Ranges
 from duckmail.model.trace import Step
 from duckmail.services.queue.queue import NewMail
+from storage.catalog import INDEXES
 from storage.fsck import check
 from storage.mongo.client import object_id
 from storage.removals import LEFT, OWNED
-from storage.store import INDEXES
 from storage.urlkeys import UrlKeys
 from tests.support.house import House
 from tests.support.stores import Ears, message

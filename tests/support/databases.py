@@ -10,7 +10,7 @@ from typing import Any
 import pymongo
 from redis import Redis
 
-from storage.store import COLLECTIONS, INDEXES, MIGRATIONS
+from storage.catalog import COLLECTIONS, INDEXES, MIGRATIONS
 
 MOST_FILES = 14_000  # of mongod: many systems let a process open 20,000
 MOST_DOCUMENTS = 20_000  # in one collection: more are faster dropped than deleted

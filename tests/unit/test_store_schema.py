@@ -8,7 +8,7 @@ import pytest
 from bson.objectid import ObjectId
 
 from duckmail.errors import Unavailable
-from storage import store
+from storage import catalog
 from storage.mongo import schema
 from storage.mongo.client import Database, connect, database
 from storage.mongo.schema import Migration, Schema
@@ -123,4 +123,4 @@ async def test_a_server_at_rest_has_no_collection_but_those_of_the_schema(mongo_
     serve again."""
     async with open_house(mongo_uri, database_name) as house:
         found = await house.services.store.database.list_collection_names()
-    assert set(found) == {*store.COLLECTIONS, *(collection for collection, _, _ in store.INDEXES)}
+    assert set(found) == {*catalog.COLLECTIONS, *(collection for collection, _, _ in catalog.INDEXES)}

@@ -1,0 +1,87 @@
+"""All indexes, collections and migrations that there are: what every process makes sure of as it starts."""
+
+from storage import (
+    acme,
+    addresses,
+    addressregister,
+    annotations,
+    archived,
+    asps,
+    audits,
+    authlog,
+    certs,
+    dkim,
+    dmarcresults,
+    filters,
+    mailboxes,
+    maildrops,
+    mfa,
+    positions,
+    queue,
+    receivedreports,
+    removals,
+    retention,
+    rows,
+    stspolicies,
+    tasks,
+    textindex,
+    threads,
+    tlsresults,
+    tokens,
+    traces,
+    urlkeys,
+    userfiles,
+    users,
+    webauthn,
+    webhooks,
+)
+from storage.changes import append as append_change
+from storage.contents.contents import Contents
+from storage.housekeeping import INDEXES as HOUSEKEEPING_INDEXES
+from storage.leases import INDEXES as LEASE_INDEXES
+from storage.listing import INDEXES as LISTING_INDEXES
+from storage.mongo.schema import IndexSpec, Migration
+
+INDEXES: tuple[IndexSpec, ...] = (
+    *rows.INDEXES,
+    *archived.INDEXES,
+    *mailboxes.INDEXES,
+    *append_change.INDEXES,
+    *users.INDEXES,
+    *addresses.INDEXES,
+    *addressregister.INDEXES,
+    *annotations.INDEXES,
+    *asps.INDEXES,
+    *audits.INDEXES,
+    *authlog.INDEXES,
+    *acme.INDEXES,
+    *certs.INDEXES,
+    *dkim.INDEXES,
+    *filters.INDEXES,
+    *threads.INDEXES,
+    *removals.INDEXES,
+    *retention.INDEXES,
+    *tokens.INDEXES,
+    *traces.INDEXES,
+    *positions.INDEXES,
+    *userfiles.INDEXES,
+    *LEASE_INDEXES,
+    *LISTING_INDEXES,
+    *maildrops.INDEXES,
+    *mfa.INDEXES,
+    *queue.INDEXES,
+    *stspolicies.INDEXES,
+    *tlsresults.INDEXES,
+    *dmarcresults.INDEXES,
+    *receivedreports.INDEXES,
+    *webhooks.INDEXES,
+    *tasks.INDEXES,
+    *webauthn.INDEXES,
+    *textindex.INDEXES,
+    *urlkeys.INDEXES,
+    *HOUSEKEEPING_INDEXES,
+    *Contents.INDEXES,
+)
+# Written inside transactions, so they must exist before.
+COLLECTIONS = ("contents", "texts", "undos", "leases", "schema", "scramkeys", "health")
+MIGRATIONS: tuple[Migration, ...] = (*addresses.MIGRATIONS, *removals.MIGRATIONS)
