@@ -1,16 +1,15 @@
-"""What looks at incoming mail, and what the MX listener takes of it."""
+"""What looks at incoming mail, who gets it, and what the MX listener takes of it."""
 
-from collections.abc import Callable
-
-from duckmail.app.outside import Outside
+from duckmail.app.ground import Ground
 from duckmail.clients.rspamd import Rspamd
 from duckmail.config.schema import Config
-from duckmail.model.dmarcreport import Evaluated
-from duckmail.runtime.threads import Pool
+from duckmail.services.addressregister import AddressRegister
+from duckmail.services.arrivals import Arrivals
 from duckmail.services.delivery import Delivery
 from duckmail.services.inspection import Inspection
 from duckmail.services.mailauth.verifier import Policy as MailauthPolicy
 from duckmail.services.mailauth.verifier import Verifier
+from duckmail.services.queue.forward import Forwarding
 from duckmail.services.queue.queue import Queue
 from duckmail.services.receivedreports import ReportReader
 from duckmail.services.reception.blocklists import Blocklists, Zone
@@ -19,61 +18,49 @@ from duckmail.services.reception.greylist import Greylist
 from duckmail.services.reception.notices import Notices
 from duckmail.services.reception.reception import POSTMASTER, Parts, Policy, Reception
 from duckmail.services.recipients import Resolver
+from duckmail.services.sorting import Sorting
+from duckmail.services.srs import KEYS as SRS_KEYS
+from duckmail.services.srs import Srs
 from duckmail.services.tracing import Tracing
-from storage.receivedreports import ReportRecords
-from storage.store import Store
 
 
-def make_inspection(
-    config: Config,
-    outside: Outside,
-    threads: Pool,
-    hostname: str,
-    *,
-    note: Callable[[Evaluated], None],
-    reports: ReportRecords,
-) -> Inspection | None:
-    """None where nobody looks. `note`: counts what came of DMARC. `reports`: where those of others are kept."""
+def make_inspection(ground: Ground) -> Inspection | None:
+    """None where nobody looks."""
+    config = ground.config
     relayed = config.mailauth.enabled
-    verifier = _verifier(config, outside, threads, hostname) if relayed or config.mx.listen else None
+    verifier = _verifier(ground) if relayed or config.mx.listen else None
     url, seconds = config.mx.rspamd_url, config.mx.rspamd_timeout
-    spam = Rspamd(outside.named, url, seconds, hostname) if url else None
+    spam = Rspamd(ground.outside.named, url, seconds, ground.hostname) if url else None
     addresses = config.mailauth.report_addresses
-    reader = ReportReader(reports, addresses, threads) if addresses else None
+    reader = ReportReader(ground.store.report_records, addresses, ground.threads) if addresses else None
     if verifier is None and spam is None and reader is None:
         return None
     return Inspection(
         verifier,
         relayed=relayed,
         spam=spam,
-        note=note if config.mailauth.dmarc_reports else None,
+        note=ground.dmarc.note if config.mailauth.dmarc_reports else None,
         direct=config.mx.dmarc,
         reader=reader,
     )
 
 
-def _verifier(config: Config, outside: Outside, threads: Pool, hostname: str) -> Verifier:
-    settings = config.mailauth
-    policy = MailauthPolicy(settings.server or hostname, settings.timeout, settings.junk, sealers(config))
-    return Verifier(outside.dns, threads, policy)
+def _verifier(ground: Ground) -> Verifier:
+    settings = ground.config.mailauth
+    policy = MailauthPolicy(
+        settings.server or ground.hostname, settings.timeout, settings.junk, _sealers(ground.config)
+    )
+    return Verifier(ground.outside.dns, ground.threads, policy)
 
 
-def sealers(config: Config) -> frozenset[str]:
+def _sealers(config: Config) -> frozenset[str]:
     return frozenset(domain.lower() for domain in config.mailauth.arc_sealers)
 
 
 def make_reception(
-    *,
-    config: Config,
-    store: Store,
-    outside: Outside,
-    threads: Pool,
-    hostname: str,
-    delivery: Delivery,
-    inspection: Inspection | None,
-    queue: Queue,
-    tracing: Tracing,
+    ground: Ground, delivery: Delivery, inspection: Inspection | None, queue: Queue, tracing: Tracing
 ) -> Reception:
+    config, store, outside, hostname = ground.config, ground.store, ground.outside, ground.hostname
     settings = config.mx
     parts = Parts(
         delivery=delivery,
@@ -87,7 +74,7 @@ def make_reception(
         greylist=Greylist(store.counters, settings.greylist, settings.greylist_keep),
         blocklists=Blocklists(outside.dns, map(Zone.parse, settings.blocklists)),
         notices=Notices(queue, store.contents, hostname),
-        threads=threads,
+        threads=ground.threads,
         tracing=tracing,
     )
     return Reception(
@@ -97,6 +84,30 @@ def make_reception(
             config.mailauth.server or hostname,
             config.lmtp.postmaster or f"{POSTMASTER}@{hostname}",
             settings.dmarc,
-            sealers(config),
+            _sealers(config),
         ),
     )
+
+
+def make_delivery(
+    ground: Ground, queue: Queue, register: AddressRegister, inspection: Inspection | None, tracing: Tracing
+) -> Delivery:
+    store, limits, threads = ground.store, ground.config.limits, ground.threads
+    return Delivery(
+        store,
+        threads,
+        limits.quota,
+        received=limits.received,
+        sorter=Sorting(store, queue, Forwarding(ground.hostname), threads, ground.hostname),
+        arrivals=Arrivals(store.counters),
+        register=register,
+        settings=store.settings,
+        srs=make_srs(ground),
+        inspection=inspection,
+        tracing=tracing,
+    )
+
+
+def make_srs(ground: Ground) -> Srs | None:
+    domain = ground.config.outbound.srs_domain
+    return Srs(domain, lambda: ground.sealer.derived(SRS_KEYS)) if domain else None

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from duckmail.app.services import Databases
+from duckmail.app.ground import Databases
 from duckmail.config.schema import Config
 from storage.embedded.servers import Addresses, Embedded, running
 from storage.mongo.client import require_answer

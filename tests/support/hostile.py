@@ -14,9 +14,10 @@ from typing import Any, Self
 import pymongo
 from aiohttp import ClientSession
 
+from duckmail.app.ground import Databases
 from duckmail.app.listeners import API, IMAP, LMTP, open_listeners
 from duckmail.app.server import Server
-from duckmail.app.services import Databases, Services, open_services
+from duckmail.app.services import Services, open_services
 from duckmail.config.schema import Config
 from duckmail.runtime.tasks import Tasks
 from duckmail.services.access import SYSTEM

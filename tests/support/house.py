@@ -14,9 +14,10 @@ from aiohttp import ClientSession, web
 from api.app import make_app, make_runner
 from api.services import ApiSettings
 from duckmail.app.edges import mail_edges
+from duckmail.app.ground import Databases
 from duckmail.app.listeners import IMAP, POP3, SUBMISSION
 from duckmail.app.server import api_services
-from duckmail.app.services import Databases, Services, open_services
+from duckmail.app.services import Services, open_services
 from duckmail.config.schema import Config, Imap, Mongo, Pop3, Server, Submission
 from duckmail.services.access import SYSTEM
 from duckmail.services.tasks.runner import TaskRunner
