@@ -48,10 +48,11 @@ from duckmail.services.encryption import Encryption
 from duckmail.services.files import UserFiles
 from duckmail.services.messages.access import owned_mailbox
 from duckmail.services.messages.changing import Changing, MessageChanges
+from duckmail.services.modifications import needed
 from duckmail.services.queue.queue import NewMail, Queue, SentCopy
 from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import SendingLimit
-from duckmail.services.submission import checked_domain, needed
+from duckmail.services.submission import checked_domain
 from storage.contents.prepared import PreparedContent
 from storage.documents import to_details
 from storage.mongo.client import Document

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Protocol
 
 from duckmail.errors import (
@@ -26,8 +25,7 @@ from duckmail.errors import (
     OverQuota,
     Unavailable,
 )
-from duckmail.mime import outgoing, received
-from duckmail.mime.outgoing import Malformed, Outgoing
+from duckmail.mime import received
 from duckmail.model import address as addresses
 from duckmail.model.account import Principal, User
 from duckmail.model.envelope import Envelope, Recipient
@@ -41,6 +39,7 @@ from duckmail.runtime.threads import Pool
 from duckmail.services.addressregister import AddressRegister
 from duckmail.services.arrived import Contents
 from duckmail.services.encryption import Encryption
+from duckmail.services.modifications import Modifications, needed
 from duckmail.services.queue.queue import NewMail, SentCopy
 from duckmail.services.recipients import AddressBook, Resolver
 from duckmail.services.refusals import Stage, tell_unread, told
@@ -50,13 +49,10 @@ from duckmail.services.tracing import Tracing
 
 LOOKUP_SECONDS = 8.0
 SUBMIT_SECONDS = 300.0  # a client waits 10 minutes for the answer (RFC 5321 §4.5.3.2.6)
-INLINE = 64 * 1024  # octets of a message that is read on the event loop; larger ones in a thread (H7)
 # RFC 5321 §4.5.3.1.1, §4.5.3.1.2: 64 octets of local part, 255 of domain; real local parts are longer, so only the
 # sum is held to.
 MAX_RECIPIENT = 64 + 1 + 255
 SCOPE = "smtp"
-
-_DROPPED = frozenset({b"bcc", b"resent-bcc", b"return-path"})
 
 _logger = logging.getLogger("duckmail.submission")
 
@@ -164,7 +160,7 @@ class Submission:
         self._store = store
         self._local = local
         self._queue = queue
-        self._pool = pool
+        self._modifications = Modifications(pool, policy.hostname)
         self._policy = policy
         self._limit = SendingLimit(store.counters)
         self._encryption: Encryption[Content] = Encryption(store.contents, pool)
@@ -267,14 +263,14 @@ class Submission:
         raw: bytes | bytearray,
         arrival: Arrival,
     ) -> str:
-        message = await self._read(raw)
+        message = await self._modifications.read(raw)
         replaced = {
             name: lines
             for name in (b"from", b"sender")
             if (lines := await self._senders.replacement(sender.user, sender.address, message, name))
         }
         envelope = needed(envelope, sender.address, recipients, message, replaced)
-        content = await self._store.contents.prepare(await self._edited(raw, message, replaced))
+        content = await self._store.contents.prepare(await self._modifications.edited(raw, message, replaced))
         mail = NewMail(
             user=sender.user.id,
             origin=Origin.SUBMISSION,
@@ -296,27 +292,6 @@ class Submission:
             for recipient in recipients:
                 self._register.note(sender.user.id, recipient.address)
         return identifier
-
-    async def _read(self, raw: bytes | bytearray) -> Outgoing:
-        try:
-            return outgoing.read(raw) if len(raw) <= INLINE else await self._pool.run(outgoing.read, raw)
-        except Malformed as error:
-            raise InvalidInput(str(error)) from None
-
-    async def _edited(
-        self, raw: bytes | bytearray, message: Outgoing, replaced: dict[bytes, bytes]
-    ) -> bytes | bytearray:
-        """RFC 6409 §8: what may be added and taken out."""
-        drop, add = set(_DROPPED), b""
-        if not any(message.bodies(b"date")):
-            drop.add(b"date")
-            add += f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode()
-        if not any(message.bodies(b"message-id")):
-            drop.add(b"message-id")
-            add += f"Message-ID: <{uuid.uuid4()}@{self._policy.hostname}>\r\n".encode()
-        if len(raw) <= INLINE:
-            return outgoing.edit(raw, message, frozenset(drop), replaced, add)
-        return await self._pool.run(outgoing.edit, raw, message, frozenset(drop), replaced, add)
 
     def _received(self, arrival: Arrival) -> bytes:
         """RFC 5321 §4.4. Where the client is concerns nobody else (§7.6): unless configured, neither its address nor
@@ -381,27 +356,3 @@ def checked_domain(address: str) -> str:
     if name.rpartition(".")[2].isdigit():
         raise InvalidInput("The domain is no host name")
     return domain
-
-
-def needed(
-    envelope: OutboundEnvelope,
-    sender: str,
-    recipients: Sequence[QueueRecipient],
-    message: Outgoing,
-    replaced: dict[bytes, bytes],
-) -> OutboundEnvelope:
-    """The envelope with what the octets need of the next server, whatever the client announced.
-
-    RFC 6531 §3.4: SMTPUTF8 is for non-ASCII addresses and header fields; a client may ask for it in vain, and servers
-    without it need not be kept from an ASCII message.
-    """
-    lines = b"".join(replaced.values())
-    plain = message.ascii and lines.isascii()
-    named = sender.isascii() and all(recipient.address.isascii() for recipient in recipients)
-    wanted = envelope.smtputf8 or not lines.isascii()
-    return replace(
-        envelope,
-        sender=sender,
-        body="7BIT" if plain else "8BITMIME",
-        smtputf8=not named or (wanted and not plain),
-    )
