@@ -1,11 +1,12 @@
 """Contents against the parts they name, and against their own sizes."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from duckmail.errors import Unavailable
 from storage import sweep
 from storage.blobs.framing import Framing
-from storage.checks.difference import Counts, Difference, snapshot
+from storage.checks.difference import Counts, Difference, snapshot, walk
 from storage.contents.contents import Contents
 from storage.mongo.client import Database, Document
 
@@ -29,21 +30,9 @@ _OUTLINE: Document = {
 }
 
 
-async def examine(database: Database, contents: Contents, counts: Counts, *, deep: bool) -> AsyncIterator[Difference]:
+def examine(database: Database, contents: Contents, counts: Counts, *, deep: bool) -> AsyncIterator[Difference]:
     """All contents. `deep`: reads every octet of them. Raises: Unavailable."""
-    last: object = None
-    while True:
-        differences, rows = await _batch(database, counts, last)
-        damaged = {difference.where for difference in differences}
-        for difference in differences:
-            yield difference
-        if deep:
-            for row in rows:
-                if _where(row) not in damaged and (found := await _read(contents, row)) is not None:
-                    yield found
-        if len(rows) < BATCH:
-            return
-        last = rows[-1]["_id"]
+    return walk(partial(_batch, database, counts), BATCH, _where, partial(_read, contents) if deep else None)
 
 
 async def _batch(database: Database, counts: Counts, last: object) -> tuple[list[Difference], list[Document]]:

@@ -1,12 +1,12 @@
 """What a check finds, and what it counts on its way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from storage.mongo.client import Database, operation
+from storage.mongo.client import Database, Document, operation
 
 # MongoDB keeps the past of a snapshot for 5 minutes (minSnapshotHistoryWindowInSeconds).
 SNAPSHOT_SECONDS = 290.0
@@ -44,6 +44,34 @@ class Counts:
     unnamed_texts: int = 0
     unnamed_parts: int = 0
     unnamed_files: int = 0
+
+
+async def walk(
+    batch: Callable[[object], Awaitable[tuple[list[Difference], list[Document]]]],
+    size: int,
+    where: Callable[[Document], str],
+    read: Callable[[Document], Awaitable[Difference | None]] | None,
+) -> AsyncIterator[Difference]:
+    """Of a whole collection, in order of its ids.
+
+    Args:
+        batch: what is wrong with the next documents, and these: at most `size`, behind an id, from the start for None.
+        where: the name of a document in a `Difference`.
+        read: finds out whether all octets are there, of those that nothing else is wrong with; None: nobody does.
+    """
+    last: object = None
+    while True:
+        differences, rows = await batch(last)
+        damaged = {difference.where for difference in differences}
+        for difference in differences:
+            yield difference
+        if read is not None:
+            for row in rows:
+                if where(row) not in damaged and (found := await read(row)) is not None:
+                    yield found
+        if len(rows) < size:
+            return
+        last = rows[-1]["_id"]
 
 
 @asynccontextmanager

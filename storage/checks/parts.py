@@ -1,34 +1,23 @@
 """Parts against their files, files against their chunks, and, deep, the octets against the hash that names them."""
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from hashlib import sha256
 
 from bson.objectid import ObjectId
 
 from storage import sweep
 from storage.blobs.files import BUCKET, CHUNK, WINDOW
-from storage.checks.difference import Counts, Difference, snapshot
+from storage.checks.difference import Counts, Difference, snapshot, walk
 from storage.mongo.client import Database, Document, operation
 
 BATCH = 500
 WALK_SECONDS = 3600.0
 
 
-async def examine(database: Database, counts: Counts, *, deep: bool) -> AsyncIterator[Difference]:
+def examine(database: Database, counts: Counts, *, deep: bool) -> AsyncIterator[Difference]:
     """All parts. `deep`: reads and hashes every octet of them. Raises: Unavailable."""
-    last: object = None
-    while True:
-        differences, rows = await _batch(database, counts, last)
-        damaged = {difference.where for difference in differences}
-        for difference in differences:
-            yield difference
-        if deep:
-            for row in rows:
-                if _where(row) not in damaged and (found := await _hash(database, row)) is not None:
-                    yield found
-        if len(rows) < BATCH:
-            return
-        last = rows[-1]["_id"]
+    return walk(partial(_batch, database, counts), BATCH, _where, partial(_hash, database) if deep else None)
 
 
 async def _batch(database: Database, counts: Counts, last: object) -> tuple[list[Difference], list[Document]]:
