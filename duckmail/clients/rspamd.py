@@ -8,7 +8,6 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Sequence
-from ipaddress import ip_address
 from urllib.parse import quote
 
 from multidict import CIMultiDict
@@ -16,6 +15,7 @@ from multidict import CIMultiDict
 from duckmail.clients.http import Http, Octets
 from duckmail.errors import Unavailable
 from duckmail.model.envelope import Envelope
+from duckmail.model.network import is_address
 from duckmail.model.spam import Judgement
 
 LARGEST = 256 * 1024  # octets of an answer: it names every rule that matched
@@ -52,7 +52,7 @@ def _headers(envelope: Envelope, recipients: Sequence[str], hostname: str) -> CI
     found = CIMultiDict({"MTA-Name": hostname, "Queue-Id": envelope.connection, "From": _field(envelope.sender)})
     for recipient in recipients[:MOST_RECIPIENTS]:
         found.add("Rcpt", _field(recipient))
-    if _is_address(address):
+    if is_address(address):
         found["IP"] = address
     if helo:
         found["Helo"] = _field(helo)
@@ -70,14 +70,6 @@ def _pieces(raw: bytes | bytearray) -> Octets:
             yield bytes(raw[start : start + PIECE])
 
     return pieces
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _judgement(body: bytes) -> Judgement:

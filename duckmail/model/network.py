@@ -17,6 +17,15 @@ def wide_network(address: str) -> str:
     return str(ip_network(f"{parsed}/{24 if isinstance(parsed, IPv4Address) else 64}", strict=False))
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, without brackets."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_public(address: str) -> bool:
     """Whether `address` belongs to a host of the public Internet.
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from duckmail.errors import NotFound, Unavailable
 from duckmail.model.address import ascii_domain
+from duckmail.model.network import is_address
 from duckmail.services.reception.caller import Caller
 from duckmail.services.reception.errors import BadName, TooFast
 from storage.redis.counters import Count
@@ -75,7 +76,7 @@ class Gate:
             name = ascii_domain(given)
         except ValueError:
             raise BadName("EHLO needs a host name") from None
-        if "." not in name or _is_address(name):
+        if "." not in name or is_address(name):
             raise BadName("EHLO needs a full host name")
         if name.lower() == policy.hostname.lower():
             raise BadName("EHLO was given the name of this server")
@@ -100,13 +101,5 @@ def _require_literal(given: str, address: str) -> None:
     """RFC 5321 §4.1.3: the client's own address. Raises: BadName."""
     text = given[1:].removesuffix("]")
     text = text[5:] if text[:5].lower() == "ipv6:" else text
-    if not given.endswith("]") or not _is_address(text) or ip_address(text) != ip_address(address):
+    if not given.endswith("]") or not is_address(text) or ip_address(text) != ip_address(address):
         raise BadName("EHLO was given an address literal that is not your address")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
