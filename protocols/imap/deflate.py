@@ -7,6 +7,8 @@ LEVEL = 1  # 256 KiB of text in some 2 ms: the loop waits for it
 WINDOW = -13  # raw deflate (RFC 4978 §3), 8 KiB of window: with MEMORY 64 KiB for a connection
 MEMORY = 6
 LARGEST_WINDOW = -15  # what the client may use
+# RFC 1951 §3.2.4: a stored block without octets, as every flush ends with one; more of them behind it say nothing more.
+NOTHING = b"\x00\x00\x00\xff\xff"
 
 
 class BadStream(Exception):
@@ -18,18 +20,26 @@ class Deflate:
 
     def __init__(self) -> None:
         self._stream = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY)
-        self._held = False
+        self._added = self._given = 0  # octets since the last flush
 
     def add(self, data: bytes) -> bytes:
-        self._held = True
-        return self._stream.compress(data)
+        octets = self._stream.compress(data)
+        self._added += len(data)
+        self._given += len(octets)
+        return octets
 
-    def flush(self) -> bytes:
-        """What is still held back: after it the client can read all that was added."""
-        if not self._held:
+    def flush(self, *, filled: bool = False) -> bytes:
+        """What is still held back: after it the client can read all that was added.
+
+        Args:
+            filled: what was given since the last flush gets at least as long as what was added.
+        """
+        if not self._added:
             return b""
-        self._held = False
-        return self._stream.flush(zlib.Z_SYNC_FLUSH)
+        octets = self._stream.flush(zlib.Z_SYNC_FLUSH)
+        short = self._added - self._given - len(octets) if filled else 0
+        self._added = self._given = 0
+        return octets + NOTHING * -(-short // len(NOTHING))
 
 
 class Inflate:

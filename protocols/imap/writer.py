@@ -31,6 +31,7 @@ class Writer:
         self._undrained = 0  # octets written since the client was last waited for
         self.octets = 0  # written in all, for the log
         self.torn = False  # half a response is out
+        self.filled = False  # what is pushed is not to get shorter by being compressed
 
     def write(self, data: bytes) -> None:
         self.octets += len(data)
@@ -65,16 +66,22 @@ class Writer:
         self.torn = False
 
     def push(self) -> None:
-        """Hands over what is gathered, without waiting; the client can read all of it."""
-        self._hand_over()
-        if self._deflate is not None and (rest := self._deflate.flush()):
-            self._connection.write(rest)
+        """Hands over what is gathered, in one piece and without waiting; the client can read all of it."""
+        data = self._taken()
+        if self._deflate is not None:
+            data += self._deflate.flush(filled=self.filled)
+        if data:
+            self._connection.write(data)
 
     def _hand_over(self) -> None:
-        if self._gathered:
-            data = bytes(self._gathered)
-            self._connection.write(data if self._deflate is None else self._deflate.add(data))
-            self._gathered.clear()
+        if data := self._taken():
+            self._connection.write(data)
+
+    def _taken(self) -> bytes:
+        """What is gathered, as it goes out."""
+        data = bytes(self._gathered)
+        self._gathered.clear()
+        return data if self._deflate is None else self._deflate.add(data)
 
     @property
     def compressed(self) -> bool:

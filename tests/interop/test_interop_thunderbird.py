@@ -61,6 +61,10 @@ class Bird:
         """All lines that IMAP servers sent to it, those within messages too."""
         return re.findall(r"CreateNewLineFromSocket: (.*)", self._log.read_text("utf-8", "replace"))
 
+    def idles(self) -> bool:
+        """What it said last where it has INBOX selected is IDLE."""
+        return re.findall(r":S-INBOX:SendData: (?:\d+ )?(.*)", self._log.read_text("utf-8", "replace"))[-1] == "IDLE"
+
 
 @pytest.fixture(scope="module")
 def bird(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bird]:
@@ -145,9 +149,11 @@ def test_thunderbird(bird: Bird, server: ServerProcess, account: Account) -> Non
     bird.do("pushed", user, "letter 0", "letter 1", "pushed")
     with server.imap(account) as other:
         other.select_folder("INBOX")
+        other.delete_messages(other.search(["SUBJECT", "letter 1"]))
         other.add_flags(other.search(["SUBJECT", "pushed"]), [b"\\Seen"])
         bird.do("isRead", user, "pushed")
-        other.delete_messages(other.search(["SUBJECT", "letter 1"]))
+        # An EXPUNGE that is told with the answer to its UID FETCH it shows with its next look only.
+        wait_until(bird.idles, 60, "IDLE")
         other.expunge()
     bird.do("pushed", user, "letter 0", "pushed")
 

@@ -17,13 +17,15 @@ def raw(data: bytes, *, finish: bool = False) -> bytes:
     return stream.compress(data) + stream.flush(zlib.Z_FINISH if finish else zlib.Z_SYNC_FLUSH)
 
 
-def test_all_that_was_flushed_can_be_read() -> None:
+@pytest.mark.parametrize("filled", [False, True], ids=["short", "filled"])
+def test_all_that_was_flushed_can_be_read(filled: bool) -> None:
     deflate, reader = Deflate(), zlib.decompressobj(-15)
-    for size in (1, 10, 100_000, 3):
+    for size in (1, 10, 10_000, 3):
         data = bytes(range(256)) * size
-        octets = deflate.add(data) + deflate.flush()
+        octets = deflate.add(data[:100]) + deflate.add(data[100:]) + deflate.flush(filled=filled)
         assert reader.decompress(octets) == data
-    assert deflate.flush() == b""
+        assert (len(octets) >= len(data)) is (filled or size == 1)
+    assert deflate.flush(filled=filled) == b""
 
 
 def test_a_bomb_comes_in_small_pieces() -> None:

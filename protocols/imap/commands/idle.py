@@ -49,13 +49,19 @@ class _Push:
 
 async def _run(session: Session, _: None) -> Reply:
     push = _Push(session)
-    session.writer.continuation(b"idling")
-    await session.write_updates(expunge=True)
-    if session.selected is not None:
-        session.wake = push.wake
+    # Thunderbird (153) takes the number of compressed octets that have come for that of what they say, and in IDLE it
+    # does not look for the rest before something new comes: so what is told in IDLE is as long as it is uncompressed.
+    session.writer.filled = True
     try:
+        session.writer.continuation(b"idling")
+        await session.write_updates(expunge=True)
+        if session.selected is not None:
+            session.wake = push.wake
+            if session.lost or session.selected.has_updates():  # changed while the client was waited for
+                push.wake()
         line = await _done(session)
     finally:
+        session.writer.filled = False
         push.stop()
         session.wake = None
     if line.upper() != b"DONE":
