@@ -1,9 +1,10 @@
 // What a person does in Thunderbird, by its own interfaces; run as chrome code. `parameters`: a step's name, and what
-// it takes. Nothing here waits for a time: only for what is to be seen, and then at most SECONDS.
+// it takes. Nothing here waits for a time: only for what is to be seen, and then at most SECONDS: longer than the two
+// minutes behind which the server says in IDLE that it is still there, which wakes whoever has left something unread.
 
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
 const { setTimeout } = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
-const SECONDS = 60;
+const SECONDS = 150;
 const Flags = Ci.nsMsgFolderFlags;
 
 async function until(what, condition) {
