@@ -55,6 +55,6 @@ class Marionette:
         found = self.call("WebDriver:ExecuteAsyncScript", script=body, args=[list(arguments)], sandbox="system")[
             "value"
         ]
-        assert found is not None, f"no end of {arguments[0]} within {SCRIPT_SECONDS:.0f} s"
+        assert found is not None, f"no end of {arguments[0]}: what it waited for is gone"
         assert "error" not in found, found["error"]
         return found["value"]

@@ -70,7 +70,8 @@ function write(user, subject, body) {
     const how = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
     const format = Ci.nsIMsgCompFormat.PlainText;
     Object.assign(how, { composeFields: fields, identity: identity(user), format, type: Ci.nsIMsgCompType.New });
-    return MailServices.compose.initCompose(how, null, null);
+    // The window holds it: else it may be collected as garbage while it is sent, and with it who waits for that.
+    return (window.writing = MailServices.compose.initCompose(how, null, null));
 }
 
 const steps = {
