@@ -54,7 +54,7 @@ async def test_imaplib_with_starttls(house: ImapHouse) -> None:
             assert client.append("INBOX", "\\Flagged", imaplib.Time2Internaldate(0), MESSAGE)[0] == "OK"
             client.noop()
             assert client.response("EXISTS")[1][-1] == b"1"
-            assert client.search("UTF-8", "SUBJECT", '"GRÜSSE"'.encode())[1] == [b"1"]
+            assert client.search("UTF-8", "SUBJECT", '"GRÜßE"'.encode())[1] == [b"1"]
             assert client.fetch("1", "(RFC822)")[1][0][1] == MESSAGE
             assert client.store("1", "+FLAGS", "(\\Deleted)")[0] == "OK"
             assert client.expunge()[1] == [b"1"]

@@ -288,9 +288,8 @@ async def test_one_that_is_gone_is_removed(api: Api) -> None:
         for _ in range(5):
             await api.services.webhooks.emit("user.created", NOBODY)
         async with asyncio.timeout(40):
-            while await api.store.webhooks.get(gone):
+            while await api.store.webhooks.get(gone) or await waiting(api):
                 await asyncio.sleep(0.01)
-        assert await waiting(api) == []
 
 
 async def test_a_slow_one_delays_nobody(api: Api) -> None:
