@@ -59,7 +59,7 @@ class Dns:
         deadline: float = DEADLINE,
     ) -> None:
         self._given = [parse_server(text) for text in nameservers]
-        self._nameservers = [_server(text) for text in nameservers]
+        self._nameservers = [_server(*each) for each in self._given]
         self._timeout, self._tries, self._deadline = timeout, tries, deadline
         self._turns = asyncio.Semaphore(CONCURRENCY)
         self._resolver: aiodns.DNSResolver | None = None
@@ -302,8 +302,7 @@ def parse_server(text: str) -> tuple[str, int]:
     return str(address), int(port or 0)
 
 
-def _server(text: str) -> str:
-    """A name server as c-ares reads it."""
-    host, port = parse_server(text)
+def _server(host: str, port: int) -> str:
+    """A name server as c-ares reads it. `port`: 0 for the usual one."""
     bracketed = f"[{host}]" if ":" in host else host
     return f"{bracketed}:{port}" if port else bracketed

@@ -39,12 +39,18 @@ class Modifications:
         if not any(message.bodies(b"date")):
             drop.add(b"date")
             add += f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode()
-        if not any(message.bodies(b"message-id")):
+        if identifier := self.identified(message):
             drop.add(b"message-id")
-            add += f"Message-ID: <{uuid.uuid4()}@{self._hostname}>\r\n".encode()
+            add += identifier
         if len(raw) <= INLINE:
             return outgoing.edit(raw, message, frozenset(drop), replaced, add)
         return await self._pool.run(outgoing.edit, raw, message, frozenset(drop), replaced, add)
+
+    def identified(self, message: Outgoing) -> bytes:
+        """RFC 6409 §8.3: the line of a Message-ID where there is none, else nothing."""
+        if any(message.bodies(b"message-id")):
+            return b""
+        return f"Message-ID: <{uuid.uuid4()}@{self._hostname}>\r\n".encode()
 
 
 def needed(

@@ -30,7 +30,7 @@ from duckmail.errors import (
 from duckmail.mime import outgoing
 from duckmail.mime.address import addresses as address_list
 from duckmail.mime.header import decode
-from duckmail.mime.outgoing import Malformed, Outgoing
+from duckmail.mime.outgoing import Outgoing
 from duckmail.model.account import NO_QUOTA, Principal, Quota, User
 from duckmail.model.composition import Action, Composition
 from duckmail.model.flags import DRAFT, to_names
@@ -48,7 +48,7 @@ from duckmail.services.encryption import Encryption
 from duckmail.services.files import UserFiles
 from duckmail.services.messages.access import owned_mailbox
 from duckmail.services.messages.changing import Changing, MessageChanges
-from duckmail.services.modifications import needed
+from duckmail.services.modifications import Modifications, needed
 from duckmail.services.queue.queue import NewMail, Queue, SentCopy
 from duckmail.services.senders import Senders
 from duckmail.services.sendinglimit import SendingLimit
@@ -152,6 +152,7 @@ class Sending:
         self._policy = policy
         self._register = register
         self._limit = SendingLimit(store.counters)
+        self._modifications = Modifications(threads, policy.hostname)
 
     # -- a new message ---------------------------------------------------------------------------------------------
 
@@ -229,7 +230,7 @@ class Sending:
         due, details = _later(due), to_details(document)
         async with self._budget.reserve(3 * int(document["size"]), BUDGET_SECONDS):
             raw = await self._octets(document)
-            message = await self._read(raw)
+            message = await self._modifications.read(raw)
             recipients = [each for each in _recipients(message) if await self._senders.reachable(each)]
             if not recipients:
                 return None
@@ -284,7 +285,7 @@ class Sending:
         if not (mail.sender or account.address):
             raise InvalidInput("The account has no address")
         sender = await self._senders.reverse_path(account, mail.sender or account.address)
-        message = await self._read(mail.raw)
+        message = await self._modifications.read(mail.raw)
         replaced = {
             name: lines
             for name in (b"from", b"sender")
@@ -292,7 +293,8 @@ class Sending:
         }
         kept = mail.raw
         # A bytearray is changed in place.
-        await self._threads.run(outgoing.edit, kept, message, _unnamed(message), replaced, self._identified(message))
+        added = self._modifications.identified(message)
+        await self._threads.run(outgoing.edit, kept, message, _unnamed(message), replaced, added)
         if len(kept) > self._policy.largest:
             raise TooLarge
         content = kept_content = await self._store.contents.examine(kept)
@@ -331,18 +333,6 @@ class Sending:
         except DuckmailError:
             await self._limit.give_back(account, len(mail.recipients))
             raise
-
-    async def _read(self, raw: bytearray) -> Outgoing:
-        try:
-            return await self._threads.run(outgoing.read, raw)
-        except Malformed as error:
-            raise InvalidInput(str(error)) from None
-
-    def _identified(self, message: Outgoing) -> bytes:
-        """RFC 6409 §8.3: a Message-ID where there is none."""
-        if any(message.bodies(b"message-id")):
-            return b""
-        return f"Message-ID: <{uuid.uuid4()}@{self._policy.hostname}>\r\n".encode()
 
     def _received(self) -> bytes:
         """RFC 5321 §4.4."""

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 def replace_parts() -> None:
     """For the whole process; more than once is no harm."""
+    # To be ignored: the modules only import these names, and a checker takes them for nobody else's.
     pool.async_sendall = _send  # type: ignore[attr-defined]
     pool.async_receive_message = _receive  # type: ignore[attr-defined]
     if sys.version_info < (3, 12):
