@@ -12,6 +12,7 @@ from hypothesis import settings
 from redis import Redis
 
 from duckmail.model.account import Principal
+from duckmail.runtime.tasks import Tasks
 from duckmail.services.mail import Mail
 from storage.embedded.servers import Embedded
 from storage.store import Store
@@ -80,6 +81,13 @@ def new_database_name(request: pytest.FixtureRequest, databases: Databases) -> I
 def redis_prefix() -> str:
     """What all keys and channels of this test begin with: the Valkey is shared by all tests of the run."""
     return f"t{uuid.uuid4().hex[:12]}:"
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[Tasks]:
+    """The owner of what runs beside the test, and is cancelled behind it."""
+    async with Tasks("test") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,20 +1,5 @@
 """The API over each test's own database: alone, or with all that a server is."""
 
-from collections.abc import AsyncIterator
+from tests.support.fixtures import api, house
 
-import pytest
-
-from tests.support.api import Api, open_api
-from tests.support.house import House, open_house
-
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
+__all__ = ["api", "house"]

@@ -1,27 +1,16 @@
 """Servers on the run's databases, in the test's process or as `duckmail serve`, and what they send mail to."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.api import Api, open_api
-from tests.support.house import House, open_house
+from tests.support.fixtures import api, house
 from tests.support.queued import Queued, queued
 from tests.support.relay import Relay
 from tests.support.server_process import Databases, ServerProcess
 
-
-@pytest.fixture
-async def api(mongo_uri: str, database_name: str) -> AsyncIterator[Api]:
-    async with open_api(mongo_uri, database_name) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def house(mongo_uri: str, database_name: str) -> AsyncIterator[House]:
-    async with open_house(mongo_uri, database_name) as opened:
-        yield opened
+__all__ = ["api", "house", "module_databases", "process", "queue", "relay"]
 
 
 @pytest.fixture

@@ -36,12 +36,6 @@ async def client(wire: Proxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await opened.close()
 
 
-@pytest.fixture
-async def tasks() -> AsyncIterator[Tasks]:
-    async with Tasks("test") as opened:
-        yield opened
-
-
 async def _ping(client: Client) -> Document:
     return await client.admin.command("ping")
 

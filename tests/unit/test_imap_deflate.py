@@ -2,13 +2,16 @@
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from duckmail.model.message import NewMessage
+from duckmail.runtime.tasks import Tasks
 from protocols.imap.deflate import INFLATED, BadStream, Deflate, Inflate
 from protocols.imap.settings import ImapSettings
-from tests.support.imap import open_imap
+from tests.support.imap import ImapHouse, open_imap
 from tests.support.memory import MemoryClient, MemoryConnection
 
 
@@ -76,13 +79,27 @@ class Compressed:
         return head
 
 
+SETTINGS = ImapSettings(plaintext_login=True)
+SPEAKING = ImapSettings(plaintext_login=True, progress_interval=0.0001)
+
+
+@asynccontextmanager
+async def served(
+    house: ImapHouse, settings: ImapSettings = SETTINGS
+) -> AsyncIterator[tuple[MemoryConnection, MemoryClient]]:
+    """A session that has greeted; it must end by itself behind the block."""
+    connection = MemoryConnection()
+    serve = house.serve(settings)
+    async with Tasks("test") as tasks:
+        session = tasks.start(serve(connection), "session")  # type: ignore[arg-type]  # it behaves as a Connection
+        client = MemoryClient(connection)
+        await client.line(20)
+        yield connection, client
+        await asyncio.wait_for(session, 20)
+
+
 async def test_a_session(mongo_uri: str, database_name: str) -> None:
-    async with open_imap(mongo_uri, database_name) as house:
-        connection = MemoryConnection()
-        serve = house.serve(ImapSettings(plaintext_login=True))
-        task = asyncio.get_running_loop().create_task(serve(connection))  # type: ignore[arg-type]
-        plain = MemoryClient(connection)
-        await plain.line(20)
+    async with open_imap(mongo_uri, database_name) as house, served(house) as (connection, plain):
         await plain.send(b"a COMPRESS DEFLATE\r\nb LOGIN anna secret\r\n")
         assert (await plain.line(20)).startswith(b"a BAD")
         assert b"COMPRESS=DEFLATE" in await plain.line(20)
@@ -111,17 +128,11 @@ async def test_a_session(mongo_uri: str, database_name: str) -> None:
         await client.send(b"DONE\r\n")
         await client.until(connection, b"j OK")
         await plain.send(b"\xff\xff\xff\xff\xff\xff")  # the stream is broken: the session ends
-        await asyncio.wait_for(task, 20)
 
 
 async def test_who_is_logged_out_stays_compressed(mongo_uri: str, database_name: str) -> None:
     """RFC 8437 §3: UNAUTHENTICATE leaves the compression as it is; it is not offered to the next one either."""
-    async with open_imap(mongo_uri, database_name) as house:
-        connection = MemoryConnection()
-        serve = house.serve(ImapSettings(plaintext_login=True))
-        task = asyncio.get_running_loop().create_task(serve(connection))  # type: ignore[arg-type]
-        plain = MemoryClient(connection)
-        await plain.line(20)
+    async with open_imap(mongo_uri, database_name) as house, served(house) as (connection, plain):
         await plain.send(b"a LOGIN anna secret\r\n")
         await plain.line(20)
         await plain.send(b"b COMPRESS DEFLATE\r\n")
@@ -137,17 +148,11 @@ async def test_who_is_logged_out_stays_compressed(mongo_uri: str, database_name:
         await client.send(b"g COMPRESS DEFLATE\r\nh LOGOUT\r\n")
         await client.until(connection, b"g NO [COMPRESSIONACTIVE]")
         await client.until(connection, b"h OK")
-        await asyncio.wait_for(task, 20)
 
 
 async def test_a_long_command_says_that_it_goes_on(mongo_uri: str, database_name: str) -> None:
     """RFC 9585: with the command's tag; not in IDLE, which only waits."""
-    async with open_imap(mongo_uri, database_name) as house:
-        connection = MemoryConnection()
-        serve = house.serve(ImapSettings(plaintext_login=True, progress_interval=0.0001))
-        task = asyncio.get_running_loop().create_task(serve(connection))  # type: ignore[arg-type]
-        client = MemoryClient(connection)
-        await client.line(20)
+    async with open_imap(mongo_uri, database_name) as house, served(house, SPEAKING) as (_, client):
         await client.send(b'a" LOGIN anna secret\r\nb LOGIN anna secret\r\n')
         lines = [await client.line(20)]
         while not lines[-1].startswith(b"b OK"):
@@ -161,4 +166,3 @@ async def test_a_long_command_says_that_it_goes_on(mongo_uri: str, database_name
         await client.send(b"DONE\r\n")
         assert await client.line(20) == b"c OK IDLE completed\r\n"
         client.end()
-        await asyncio.wait_for(task, 20)

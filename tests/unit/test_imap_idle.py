@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from duckmail.model.message import NewMessage
+from duckmail.runtime.tasks import Tasks
 from duckmail.services.mail import Mail
 from protocols.imap import session as session_module
 from protocols.imap import writer as writer_module
@@ -63,7 +64,7 @@ async def append(mail: Mail, path: str = "INBOX") -> None:
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
-async def test_what_arrives_as_idle_begins(tls: bool, house: ImapHouse) -> None:
+async def test_what_arrives_as_idle_begins(tls: bool, house: ImapHouse, tasks: Tasks) -> None:
     """Before it, behind it, with it: told by what the server sends of itself, of which nothing is held back."""
     mail = await house.mail("anna")
     context = client_context() if tls else None
@@ -75,7 +76,7 @@ async def test_what_arrives_as_idle_begins(tls: bool, house: ImapHouse) -> None:
         await reader.begin()
         for number in range(1, ROUNDS + 1):
             reader.cut = number % 7 + 1
-            arrival = asyncio.get_running_loop().create_task(append(mail))
+            arrival = tasks.start(append(mail), "append")
             for _ in range(number % 25):  # turns of the loop
                 await asyncio.sleep(0)
             reader.send(b"d IDLE")

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from duckmail.errors import LimitReached
+from duckmail.runtime.tasks import Tasks
 from duckmail.services.connections import BATCH, Connections
 from protocols.net.limits import Limits
 from protocols.net.peer import Networks, Peer
@@ -78,20 +79,16 @@ async def test_what_is_told_is_in_order(two: tuple[Connections, Connections]) ->
     assert await there.used("u") == 0
 
 
-async def test_it_is_told_by_itself_who_has_left(two: tuple[Connections, Connections]) -> None:
+async def test_it_is_told_by_itself_who_has_left(two: tuple[Connections, Connections], tasks: Tasks) -> None:
     here, there = two
-    keeping = asyncio.get_running_loop().create_task(here.keep())
-    try:
-        place = await here.take("u", 1)
-        with pytest.raises(LimitReached):
-            await there.take("u", 1)
-        place.close()
-        async with asyncio.timeout(PATIENCE):
-            while await there.used("u"):
-                await asyncio.sleep(0.01)
-    finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+    tasks.start(here.keep(), "keep")
+    place = await here.take("u", 1)
+    with pytest.raises(LimitReached):
+        await there.take("u", 1)
+    place.close()
+    async with asyncio.timeout(PATIENCE):
+        while await there.used("u"):
+            await asyncio.sleep(0.01)
 
 
 async def test_all_that_is_there_is_told_again(
