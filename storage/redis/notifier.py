@@ -3,6 +3,9 @@
 A hint only: losing one costs the delay until the next poll (`ViewCache.poll`), never correctness. Publishing goes
 through a bounded queue that drops the oldest; nothing waits for it. The channel is the user's; a process subscribes
 for the owners of the mailboxes it has open and looks at everything after a reconnect.
+
+A process that is alone says nothing of mailboxes: that would be a call of Redis for each delivery. It asks now and then
+how many there are, and one that comes says so to all.
 """
 
 import asyncio
@@ -21,7 +24,9 @@ log = logging.getLogger("duckmail.storage")
 
 QUEUE = 10_000
 RECONNECT_SECONDS = 1.0
+COUNT_SECONDS = 5.0  # between two looks whether another process is there
 _ACCOUNT = "account"  # in place of a mailbox
+_HERE = "here"  # on the channel of all, from who comes
 
 Changed = Callable[[str, str, int], None]  # user, mailbox, modseq
 
@@ -38,12 +43,16 @@ class Notifier:
         self._outgoing = asyncio.Event()
         self._watched: Counter[str] = Counter()
         self._resubscribe = asyncio.Event()
+        self._alone = False  # as far as is known; in doubt not
+        self._arrivals = 0  # of other processes
         self.changed: Changed = lambda _user, _mailbox, _modseq: None
         self.account_changed: Callable[[str], None] = lambda _user: None
         self.reconnected: Callable[[], None] = lambda: None
 
     def publish(self, delta: Delta) -> None:
         """Queues the news of a committed change; returns at once."""
+        if self._alone:
+            return
         mailbox = delta.mailbox
         self._outbox.append((self._channel(mailbox.user), f"{self._origin} {mailbox.id} {mailbox.modseq}"))
         self._outgoing.set()
@@ -67,9 +76,13 @@ class Notifier:
     def _channel(self, user: str) -> str:
         return f"{self._prefix}u:{user}"
 
+    @property
+    def _all(self) -> str:
+        """The channel that every process listens on."""
+        return f"{self._prefix}all"
+
     async def send(self) -> None:
         """Publishes what is queued, in pipelines; until cancelled."""
-        task = asyncio.current_task()
         while True:
             await self._outgoing.wait()
             self._outgoing.clear()
@@ -83,8 +96,7 @@ class Notifier:
                     log.debug("publish failed", extra={"fields": {"error": type(error).__name__}})
                     self._outbox.clear()
                     await asyncio.sleep(RECONNECT_SECONDS)
-                # redis-py loses a cancellation that comes in the middle of `execute`: nobody would cancel us again.
-                if task is not None and task.cancelling():
+                if _cancelled():
                     return
 
     async def listen(self) -> None:
@@ -95,7 +107,10 @@ class Notifier:
                 async with self._subscriber.pubsub(ignore_subscribe_messages=True) as pubsub:
                     # Before anybody looks at the database again: a change from now on is heard.
                     subscribed = {self._channel(user) for user in self._watched}
-                    await pubsub.subscribe(f"{self._prefix}all", *subscribed)
+                    await pubsub.subscribe(self._all, *subscribed)
+                    await self._commands.publish(self._all, f"{self._origin} {_HERE}")
+                    if _cancelled():
+                        return
                     if down:
                         log.info("Redis is back")
                     down = False
@@ -112,11 +127,29 @@ class Notifier:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._keep_subscribed(pubsub, subscribed))
+                tasks.create_task(self._keep_count())
                 async for message in pubsub.listen():
                     self._hear(message)
                 raise ConnectionError("the subscription ended")
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
+        finally:
+            self._alone = False  # who comes now is not heard
+
+    async def _keep_count(self) -> None:
+        """Looks whether there is another process; until cancelled."""
+        while True:
+            known = self._arrivals
+            try:
+                [(_, listeners)] = await self._commands.pubsub_numsub(self._all)
+            except (RedisError, OSError):
+                self._alone = False
+            else:
+                # The answer may be older than what was heard since the question.
+                self._alone = listeners == 1 and self._arrivals == known
+            if _cancelled():
+                return
+            await asyncio.sleep(COUNT_SECONDS)
 
     async def _keep_subscribed(self, pubsub: PubSub, subscribed: set[str]) -> None:
         while True:
@@ -140,7 +173,16 @@ class Notifier:
             origin, what, *modseq = data.decode("ascii").split(" ")
             if origin == self._origin:
                 return
-            if what == _ACCOUNT:
+            if what == _HERE:
+                self._arrivals += 1
+                self._alone = False
+            elif what == _ACCOUNT:
                 self.account_changed(user)
             else:
                 self.changed(user, what, int(*modseq))
+
+
+def _cancelled() -> bool:
+    """redis-py loses a cancellation that comes in the middle of a command: nobody would cancel the task again."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

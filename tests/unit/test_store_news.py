@@ -103,3 +103,44 @@ async def test_subscriptions_are_those_of_the_views_in_use(mongo_uri: str, datab
         for _, view, ears in held:
             store.views.release(view, ears)  # type: ignore[arg-type]
         await until(lambda: not subscribed(redis_url, store))
+
+
+async def test_who_is_alone_says_nothing_until_another_comes(
+    mongo_uri: str, database_name: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.redis.notifier.COUNT_SECONDS", 0.02)
+    async with open_store(mongo_uri, database_name, redis_url, slot="one") as here:
+        speaker = here.notifier
+        assert speaker is not None
+        principal = await new_account(here)
+        await until(lambda: speaker._alone)
+        with redis.Redis.from_url(redis_url) as client, client.pubsub() as listener:
+            listener.subscribe(speaker._channel(principal.user))
+            assert listener.get_message(timeout=20) is not None  # of the subscription itself
+            await put(Mail(here, principal), "INBOX", [1])
+            speaker.publish_account(principal.user)
+            told = await asyncio.to_thread(listener.get_message, timeout=20)
+            assert told is not None
+            assert told["data"].split()[1:] == [b"account"]  # and the message before it was not told
+        async with open_store(mongo_uri, database_name, redis_url, slot="two") as there:
+            without_polling(there)
+            view = await Mail(there, principal).open("INBOX", Ears())
+            await until(lambda: principal.user in subscribed(redis_url, there) and not speaker._alone)
+            await put(Mail(here, principal), "INBOX", [2])
+            await until(lambda: len(view.uids) == 2)
+        await until(lambda: speaker._alone)
+
+
+async def test_who_lost_redis_takes_itself_for_one_of_many(
+    mongo_uri: str, database_name: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would not hear who comes."""
+    monkeypatch.setattr("storage.redis.notifier.RECONNECT_SECONDS", 0.5)
+    async with open_store(mongo_uri, database_name, redis_url) as store:
+        speaker = store.notifier
+        assert speaker is not None
+        await until(lambda: speaker._alone)
+        with redis.Redis.from_url(redis_url) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: not speaker._alone)
+        await until(lambda: speaker._alone)
