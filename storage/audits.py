@@ -17,7 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from duckmail.errors import NotFound
 from duckmail.model.audit import Audit, AuditedMessage
 from duckmail.model.flags import DRAFT
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.transactions import Transactions
 from storage.tasks import new_document
@@ -81,7 +81,7 @@ async def copy_queued(database: Database, queued: Sequence[Document], session: A
         )
     ]
     if updates:
-        await commands.update(database, "auditmails", updates, session)
+        await pipeline.run(database, [commands.update("auditmails", updates, session)])
 
 
 class Audits:

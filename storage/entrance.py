@@ -1,7 +1,7 @@
 """The way into the outbound queue: messages that come together are committed together.
 
 What comes while a commit is under way goes with the next one: alone, a message waits for nothing; among many, each
-costs a fraction of a commit. A message and its content are one commit (see `Contents.insert_before_commit`).
+costs a fraction of a commit. A message and its content are one commit (see `Contents.insertions`).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from duckmail.runtime.tasks import Tasks
 from storage.audits import copy_queued
 from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 from storage.mongo.client import Database, Document, operation
 from storage.mongo.transactions import Transactions
 from storage.queue import QueueRecords
@@ -138,10 +138,11 @@ class Entrance:
 
         async def body(session: AsyncClientSession) -> None:
             queued = [item.document for item in group]
-            await commands.insert(self._database, "queue", queued, session)
-            await copy_queued(self._database, queued, session)
             unique = {item.content.id: item.content for item in group if not item.content.inserted}
-            await self._contents.insert_before_commit(list(unique.values()))
+            await self._contents.keep(unique.values())
+            insertions = [commands.insert("queue", queued, session), *self._contents.insertions(list(unique.values()))]
+            await pipeline.run(self._database, insertions)
+            await copy_queued(self._database, queued, session)
 
         try:
             await self._transactions.run(body)

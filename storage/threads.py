@@ -17,6 +17,7 @@ from bson.objectid import ObjectId
 from duckmail.mime.subject import base_subject
 from storage.mongo import commands
 from storage.mongo.client import Database, Document, operation
+from storage.mongo.pipeline import Command
 
 REFERENCES = 10  # of a message that are looked at, the nearest
 INDEXES: tuple[tuple[str, list[tuple[str, int]], Document], ...] = (
@@ -90,11 +91,9 @@ class Threads:
             rows = await self._database["threads"].find(query, {"thread": 1}).to_list(None)
         return {row["_id"]: row["thread"] for row in rows}
 
-    async def remember(self) -> None:
-        """May be repeated. Raises: Unavailable."""
-        if self.rows:
-            async with operation():
-                await commands.insert_new(self._database, "threads", self.rows, {"w": 1})
+    def insertions(self) -> list[Command]:
+        """What remembers them. May be repeated."""
+        return [commands.insert_new("threads", self.rows, {"w": 1})] if self.rows else []
 
 
 def _ids(user: ObjectId, summary: Named) -> list[ObjectId]:

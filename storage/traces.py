@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from bson.objectid import ObjectId
 
 from duckmail.model.trace import Step, TraceEntry, Wanted
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 from storage.mongo.client import MAJORITY, Database, Document, object_id, operation
 
 INDEXES: tuple[tuple[str, list[tuple[str, int]], dict[str, object]], ...] = (
@@ -27,7 +27,7 @@ class Traces:
         """`entries` in the order in which it happened, their `id` is not looked at. Raises: Unavailable."""
         documents = [_document(entry, entry.at + kept) for entry in entries]
         async with operation(WRITE_SECONDS):
-            await commands.insert_new(self._database, "traces", documents, MAJORITY.document)
+            await pipeline.run(self._database, [commands.insert_new("traces", documents, MAJORITY.document)])
 
     async def find(self, wanted: Wanted, limit: int, user: str = "") -> list[TraceEntry]:
         """The latest, in the order in which it happened. `user`: only what is this account's; "": all.

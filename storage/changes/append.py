@@ -1,6 +1,5 @@
 """Appending messages: many mailboxes in one transaction of four round trips (DESIGN §5 Write)."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ from bson.objectid import ObjectId
 
 from duckmail.errors import DuckmailError, LimitReached, NotFound, OverQuota
 from duckmail.model.account import Quota
-from duckmail.model.flags import to_mask
+from duckmail.model.flags import missing_keywords, to_mask
 from duckmail.model.message import Appended, NewMessage
 from storage.audits import copies, copy_queued
 from storage.changes.base import Change, Held, Key, Outcome, Tx, keywords_to_add, tally
@@ -19,8 +18,9 @@ from storage.contents.contents import Contents
 from storage.contents.prepared import PreparedContent
 from storage.documents import message_document
 from storage.mailboxes import to_mailbox
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 from storage.mongo.client import Document
+from storage.mongo.pipeline import Command
 from storage.threads import Threads
 from storage.views import Delta
 
@@ -95,21 +95,29 @@ class AppendGroup:
         threads = Threads(tx.database)
         messages = [(append.key.user, content.summary) for append in self._in_order() for _, content in append.messages]
         self._threads = await threads.assign(messages)
-        found = await self._count(tx)
+        found, counting = await self._count(tx)
         self._reject(found)
         await tx.alone(self._nearly_full(found))
         await self._add_keywords(tx, found)
         documents, deliveries, outcomes = self._build(found)
-        # Contents go beside the transaction, yet after its first command: what that primary takes from now on is
-        # before the commit in its log, so the majority that has the commit has them too.
+        new, queued = self._new_contents(), [document for append in self.appends for document in append.queued]
+        audited = self._audited(found, documents)
+        inserted = (("messages", documents), ("deliveries", deliveries), ("queue", queued))
+        await self._contents.keep(new)
+        writes = [
+            *counting,
+            *self._contents.insertions(new),
+            *(commands.insert(name, each, tx.session) for name, each in inserted if each),
+            *([commands.update("auditmails", audited, tx.session)] if audited else ()),
+            *threads.insertions(),
+        ]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._contents.insert_before_commit(self._new_contents()))
-                tasks.create_task(self._insert(tx, documents, deliveries, self._audited(found, documents)))
-                if threads.rows:
-                    tasks.create_task(threads.remember())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+            await pipeline.run(tx.database, writes)
+        except pipeline.Unmatched:
+            self._remembered.distrust(list(found))
+            raise Outdated from None
+        if audited:  # then what the account sends is looked at too
+            await copy_queued(tx.database, queued, tx.session)
         for key in self._by_mailbox:
             self._remembered.put(found[key.mailbox])
         return [outcomes[append] for append in self.appends]
@@ -128,31 +136,32 @@ class AppendGroup:
         unique = {content.id: content for append in self.appends for _, content in append.messages}
         return [content for content in unique.values() if not content.inserted]
 
-    async def _count(self, tx: Tx) -> dict[ObjectId, Document]:
-        """Increments the counters; the mailboxes after it, and with them all others of the users with a quota."""
+    async def _count(self, tx: Tx) -> tuple[dict[ObjectId, Document], list[Command]]:
+        """Increments the counters; the mailboxes after it, and with them all others of the users with a quota. What is
+        remembered need not be read: then the increments are still to be carried out."""
         increments = {key: self._increment(appends) for key, appends in self._by_mailbox.items()}
         known = self._remembered.take([key.mailbox for key in increments])
-        if known is None or any(append.quota for append in self.appends):
+        if known is None or any(append.quota for append in self.appends) or self._new_keywords(known):
             updates = [
                 {"q": {"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}, "u": {"$inc": amounts}}
                 for key, amounts in increments.items()
             ]
-            await commands.update(tx.database, "mailboxes", updates, tx.session)
-            return await self._mailboxes(tx)
+            await pipeline.run(tx.database, [commands.update("mailboxes", updates, tx.session)])
+            return await self._mailboxes(tx), []
         # The hint: the other fields are in indexes too, and MongoDB would try each of those as well.
         updates = [
             {"q": known[key.mailbox], "u": {"$inc": amounts}, "hint": {"_id": 1}} for key, amounts in increments.items()
         ]
-        if await commands.update(tx.database, "mailboxes", updates, tx.session) < len(updates):
-            self._remembered.distrust(list(known))
-            raise Outdated
         for key, amounts in increments.items():
             document = known[key.mailbox]
             known[key.mailbox] = {
                 **document,
                 **{name: Int64(document[name] + amount) for name, amount in amounts.items()},
             }
-        return known
+        return known, [commands.update("mailboxes", updates, tx.session, required=len(updates))]
+
+    def _new_keywords(self, known: dict[ObjectId, Document]) -> bool:
+        return any(missing_keywords(append.flags, known[append.key.mailbox]["keywords"]) for append in self.appends)
 
     def _build(self, found: dict[ObjectId, Document]) -> tuple[list[Document], list[Document], dict[Append, Outcome]]:
         """What to insert into `messages` and `deliveries`, and the outcomes."""
@@ -189,23 +198,6 @@ class AppendGroup:
             for mailbox in [found[document["mailbox"]]]
             for statement in copies(mailbox, document, mailbox["path"], document["savedate"])
         ]
-
-    async def _insert(
-        self,
-        tx: Tx,
-        documents: Sequence[Document],
-        deliveries: Sequence[Document],
-        audited: Sequence[Document],
-    ) -> None:
-        await commands.insert(tx.database, "messages", documents, tx.session)
-        if audited:
-            await commands.update(tx.database, "auditmails", audited, tx.session)
-        if deliveries:
-            await commands.insert(tx.database, "deliveries", deliveries, tx.session)
-        if queued := [document for append in self.appends for document in append.queued]:
-            await commands.insert(tx.database, "queue", queued, tx.session)
-            if audited:  # then what the account sends is looked at too
-                await copy_queued(tx.database, queued, tx.session)
 
     @staticmethod
     def _give_delta(

@@ -7,7 +7,7 @@ from bson.objectid import ObjectId
 
 from storage.audits import copies
 from storage.changes.base import Tx
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 from storage.mongo.client import Document
 from storage.threads import Referring, Threads
 
@@ -16,10 +16,10 @@ _OWN = ("meta", "outbound", "files", "forwarded", "reference", "thread")
 
 
 async def given(tx: Tx, user: ObjectId, messages: Sequence[Document]) -> list[Document]:
-    """The documents as the account `user` is to have them: in threads of its own. Raises: Unavailable."""
+    """The documents as the account `user` is to have them: in threads of its own. Raises: Unavailable, PyMongoError."""
     threads = Threads(tx.database)
     found = await threads.assign([(user, _referring(message)) for message in messages])
-    await threads.remember()
+    await pipeline.run(tx.database, threads.insertions())
     made = []
     for message, thread in zip(messages, found, strict=True):
         kept = {name: value for name, value in message.items() if name not in _OWN}
@@ -37,4 +37,4 @@ async def audit(tx: Tx, mailbox: Document, messages: Sequence[Document], moment:
     """What comes in is copied for the audits of the account that it comes to."""
     statements = [each for message in messages for each in copies(mailbox, message, mailbox["path"], moment)]
     if statements:
-        await commands.update(tx.database, "auditmails", statements, tx.session)
+        await pipeline.run(tx.database, [commands.update("auditmails", statements, tx.session)])

@@ -14,8 +14,9 @@ from storage.blobs.parts import FRESH, Parts, now_in_milliseconds
 from storage.contents.prepared import PreparedContent, analyse
 from storage.contents.stored import StoredContent
 from storage.contents.texts import SearchText, load_source
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 from storage.mongo.client import Database, Document, object_id, operation
+from storage.mongo.pipeline import Command
 
 INLINE_CPU = 32 * 1024  # octets of a message that is analysed on the event loop: less work than a change of thread
 GATHERED = 4 * 1024 * 1024  # octets of search text in one batch
@@ -85,31 +86,18 @@ class Contents:
             Unavailable: the database does not answer; some may be there.
         """
         new = [content for content in prepared if not content.inserted]
-        await self._insert(new, {"w": "majority", "j": True})
+        await self.keep(new)
+        async with operation():
+            await pipeline.run(self._database, _insertions(new, {"w": "majority", "j": True}))
         for content in new:
             content.inserted = True
 
-    async def insert_before_commit(self, prepared: Sequence[PreparedContent]) -> None:
-        """The same for contents that a running transaction names: call it after the transaction's first command and
-        commit after it. They are durable when the commit is; who commits says so in `inserted`.
-
-        Raises:
-            Unavailable: the database does not answer; some may be there.
-        """
-        await self._insert(prepared, {"w": "majority", "j": True} if self.sharded else {"w": 1})
-
-    async def _insert(self, contents: Sequence[PreparedContent], concern: Document) -> None:
-        if not contents:
-            return
-        await self.keep(contents)
-        now = now_in_milliseconds()
-        texts = [content.text_document for content in contents if content.text_document is not None]
-        documents = [{**content.document, "touched": now} for content in contents]
-        async with operation():
-            inserts = [commands.insert_new(self._database, "contents", documents, concern)]
-            if texts:
-                inserts.append(commands.insert_new(self._database, "texts", texts, concern))
-            await asyncio.gather(*inserts)
+    def insertions(self, prepared: Sequence[PreparedContent]) -> list[Command]:
+        """What inserts contents that a running transaction names and whose parts are kept: to be run after the
+        transaction's first command and before its commit. They are durable when the commit is: what the primary that
+        took the first command takes from then on is before the commit in its log, so the majority that has the commit
+        has them too. Who commits says so in `inserted`."""
+        return _insertions(prepared, {"w": "majority", "j": True} if self.sharded else {"w": 1})
 
     async def load(self, ids: Sequence[str], header_only: bool = False) -> dict[str, StoredContent]:
         """The contents by id, in one query; an unknown one is absent. Each may hold up to 2 MiB: choose `ids` so.
@@ -172,6 +160,14 @@ class Contents:
                 else:
                     small.append(SearchText(content.id, source=await load_source(content)))
             yield small
+
+
+def _insertions(contents: Sequence[PreparedContent], concern: Document) -> list[Command]:
+    now = now_in_milliseconds()
+    texts = [content.text_document for content in contents if content.text_document is not None]
+    documents = [{**content.document, "touched": now} for content in contents]
+    inserts = (("contents", documents), ("texts", texts))
+    return [commands.insert_new(collection, each, concern) for collection, each in inserts if each]
 
 
 async def _gather(cursor: AsyncCursor[Document], octets: Callable[[Document], int]) -> AsyncIterator[list[Document]]:

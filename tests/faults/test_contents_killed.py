@@ -20,7 +20,7 @@ import asyncio, sys
 from tests.faults.test_contents_killed import RAW
 from tests.support.contents import open_store
 from storage.blobs.files import Files
-from storage.mongo import commands
+from storage.mongo import commands, pipeline
 
 uri, name, point, count = sys.argv[1:]
 seen = 0
@@ -43,7 +43,9 @@ async def main():
         store.contents.parts.files = Watched(store.database)
         prepared = await store.contents.prepare(RAW)
         await reached("prepared")
-        await commands.insert_new(store.database, "texts", [prepared.text_document], {"w": "majority"})
+        await pipeline.run(
+            store.database, [commands.insert_new("texts", [prepared.text_document], {"w": "majority"})]
+        )
         await reached("texts")
         await store.contents.insert_many([prepared])
         await reached("inserted")

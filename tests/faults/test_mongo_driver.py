@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pymongo
 import pytest
 from pymongo import network_layer
-from pymongo.asynchronous import pool
+from pymongo.asynchronous import command_runner, pool
 from pymongo.errors import AutoReconnect, ConnectionFailure, NetworkTimeout
 
 from duckmail.runtime.tasks import Tasks
@@ -40,14 +40,29 @@ async def _ping(client: Client) -> Document:
     return await client.admin.command("ping")
 
 
-def test_what_they_stand_in_for() -> None:
-    """Another PyMongo: read what has changed, see whether the parts are still needed, and write its sum here."""
-    originals = (network_layer.async_sendall, network_layer.async_receive_message, network_layer.PyMongoProtocol.write)
-    text = "".join(inspect.getsource(each) for each in originals)
-    assert (
-        hashlib.sha256(text.encode()).hexdigest() == "e296297e8c58c96a679f3e58f7856a8f1aed0cf742d501742bac058a187a9d33"
-    )
-    assert all(vars(pool)[each.__name__] is not each for each in originals[:2])
+_WAITING = (network_layer.async_sendall, network_layer.async_receive_message, network_layer.PyMongoProtocol.write)
+_COMMANDS = (command_runner.run_command, command_runner._run_command, pool.AsyncConnection.command)
+
+
+@pytest.mark.parametrize(
+    ("parts", "known"),
+    [
+        pytest.param(
+            _WAITING, "e296297e8c58c96a679f3e58f7856a8f1aed0cf742d501742bac058a187a9d33", id="storage.mongo.driver"
+        ),
+        pytest.param(
+            _COMMANDS, "154922e6f27f134d736abc6d2dfde2805e52a8616d3b463a18d32348d8752e95", id="storage.mongo.pipeline"
+        ),
+    ],
+)
+def test_what_is_known_of_the_driver(parts: tuple[Callable[..., object], ...], known: str) -> None:
+    """Another PyMongo: read what has changed, see whether ours is still needed, and write its sum here."""
+    text = "".join(inspect.getsource(each) for each in parts)
+    assert hashlib.sha256(text.encode()).hexdigest() == known
+
+
+def test_they_stand_in() -> None:
+    assert all(vars(pool)[each.__name__] is not each for each in _WAITING[:2])
 
 
 async def test_a_command_needs_no_task(client: Client, wire: Proxy, tasks: Tasks) -> None:

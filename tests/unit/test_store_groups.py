@@ -292,3 +292,16 @@ async def test_names_are_octets_not_expressions(mail: Mail) -> None:
     with pytest.raises(AlreadyExists):
         await mail.rename("$path", "other")
     assert (await mail.mailbox("$path/ünter")).path == "$path/ünter"
+
+
+async def test_no_message_without_its_content(store: Store, principal: Principal, mail: Mail) -> None:
+    """Contents are inserted beside the transaction: when they cannot be, it is not committed."""
+    await store.append_many([await item(store, principal, 1)])  # from now on the mailbox is remembered
+    await store.database.command("collMod", "contents", validator={"never": {"$exists": True}})
+    [result] = await store.append_many([await item(store, principal, 2)])
+    assert isinstance(result, Unavailable)
+    await store.database.command("collMod", "contents", validator={})
+    assert await store.database["messages"].count_documents({}) == (await mail.mailbox("INBOX")).messages == 1
+    [result] = await store.append_many([await item(store, principal, 3)])
+    assert isinstance(result, Appended)
+    assert result.uid == 2
