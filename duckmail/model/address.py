@@ -6,9 +6,11 @@ so that `John.Doe+shop@example.com` finds `johndoe@example.com`.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 MAX_ADDRESS = 1000  # octets in UTF-8; RFC 5321 §4.5.3.1.3 asks for 256, long VERP senders need more
 _MAX_LABEL = 63
+_REMEMBERED = 2048  # addresses: the same ones come again and again
 
 # RFC 5321 §4.1.2 Atom with RFC 6531 §3.3 UTF8-non-ascii; what else a local part holds needs quotes.
 _ATOMS = re.compile(
@@ -39,6 +41,7 @@ def join(local: str, domain: str) -> str:
     return f"{local}@{domain}" if domain else local
 
 
+@lru_cache(_REMEMBERED)
 def normalise(address: str) -> str:
     """The one spelling that is stored and shown: trimmed, NFC, lower case, Unicode domain."""
     local, domain = split(address.strip())
@@ -64,6 +67,7 @@ def ascii_domain(domain: str) -> str:
     return name
 
 
+@lru_cache(_REMEMBERED)
 def view(address: str) -> str:
     """The comparison form: `normalise` without dots and `+label` in the local part, never quoted."""
     local, domain = split(address.strip())

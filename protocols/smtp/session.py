@@ -1,6 +1,5 @@
 """One SMTP-like connection: commands by a table, message octets, replies in order. LMTP and submission build on it."""
 
-import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -282,11 +281,13 @@ class SmtpSession(ABC, Generic[R]):
         Raises:
             TimeoutError, ConnectionError.
         """
-        async with asyncio.timeout(self._settings.message_timeout):
-            while not self._dialogue.receiver.read_into(reader):
-                if transaction is not None:
-                    await transaction.make_room(self._budget)
-                await self._dialogue.receive(self._settings.data_timeout)
+        deadline = time.monotonic() + self._settings.message_timeout
+        while not self._dialogue.receiver.read_into(reader):
+            if transaction is not None:
+                await transaction.make_room(self._budget)
+            if (rest := deadline - time.monotonic()) <= 0:
+                raise TimeoutError
+            await self._dialogue.receive(min(rest, self._settings.data_timeout))
 
     async def _forget_transaction(self) -> None:
         transaction, self._transaction = self._transaction, None
