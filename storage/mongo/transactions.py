@@ -25,6 +25,7 @@ from pymongo.read_concern import ReadConcern
 from duckmail.errors import CommitUnknown, TemporaryError, Unavailable
 from duckmail.model.events import Event, nobody
 from duckmail.runtime.tasks import Tasks
+from storage.mongo import pipeline
 from storage.mongo.client import MAJORITY, Client
 
 log = logging.getLogger("duckmail.storage")
@@ -184,6 +185,9 @@ class Transactions:
     async def _commit(self, session: AsyncClientSession) -> None:
         """Commits, asking again while the outcome is unknown: the command is idempotent on the server."""
         deadline = time.monotonic() + COMMIT_SECONDS
+        with pymongo.timeout(COMMIT_SECONDS):
+            if await pipeline.commit(self._client, session, MAJORITY.document):
+                return
         attempt = 0
         while True:
             attempt += 1

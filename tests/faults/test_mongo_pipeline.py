@@ -140,3 +140,39 @@ async def test_what_cannot_be_encoded_leaves_the_connection_as_it_is(db: Databas
         await pipeline.run(db, [_others(7), commands.insert_new("others", [{"_id": object()}], LATER)])
     await pipeline.run(db, [commands.insert_new("others", [{"_id": ObjectId()}], LATER)])
     assert (await _count(db))["others"] == 1
+
+
+async def test_a_commit(client: Client, db: Database, session: AsyncClientSession) -> None:
+    await pipeline.run(db, [_things(session, 1)])
+    assert await pipeline.commit(client, session, LATER)
+    assert not session.in_transaction
+    await session.start_transaction()  # the session is as after a commit of the driver's
+    await pipeline.run(db, [_things(session, 2)])
+    await session.commit_transaction()
+    assert (await _count(db))["things"] == 2
+
+
+async def test_a_commit_without_a_command(client: Client, db: Database, session: AsyncClientSession) -> None:
+    assert not await pipeline.commit(client, session, LATER)
+    await session.commit_transaction()
+    assert (await _count(db))["things"] == 0
+
+
+@pytest.mark.parametrize("loss", Loss)
+async def test_a_commit_is_lost(
+    client: Client, db: Database, session: AsyncClientSession, wire: Proxy, loss: Loss
+) -> None:
+    await pipeline.run(db, [_things(session, 1)])
+    wire.lose("commitTransaction", loss)
+    assert not await pipeline.commit(client, session, LATER)
+    await session.commit_transaction()
+    assert (await _count(db))["things"] == 1
+
+
+async def test_a_commit_of_what_was_aborted(client: Client, db: Database, session: AsyncClientSession) -> None:
+    await pipeline.run(db, [_things(session, 1)])
+    await client.admin.command("killSessions", [{"id": session.session_id["id"]}])
+    assert not await pipeline.commit(client, session, LATER)
+    with pytest.raises(OperationFailure) as caught:
+        await session.commit_transaction()
+    assert caught.value.has_error_label("TransientTransactionError")
