@@ -1,7 +1,6 @@
 """Decoded text for search: kept in `texts` where making it is work, made from the content where it is not."""
 
 import mmap
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -19,9 +18,9 @@ MAX_TEXT = 1024 * 1024  # octets kept; longer text is decoded from the content w
 KEPT_HEADER = 256 * 1024
 # Encodings whose text is the octets themselves: nothing is won by keeping it a second time.
 _PLAIN = frozenset(("7bit", "8bit", "binary"))
-# All that `str.splitlines` takes for a line end, and `str.strip` for white space.
 _ID_FIELD = casemap("message-id")
-_ID_LINE = re.compile(rb"[\n\r\v\f\x1c-\x1e][\s\x1c-\x1f]*message-id[\s\x1c-\x1f]*:")
+# All of ASCII that `str.splitlines` takes for a line end, and `str.strip` for white space.
+_WHITE = tuple(bytes((octet,)) for octet in b" \t\n\r\v\f\x1c\x1d\x1e\x1f")
 
 
 def searchable(index: Index) -> Iterator[tuple[int, int]]:
@@ -46,7 +45,7 @@ def text_document(identifier: ObjectId, message: Message, index: Index, has_part
     """The `texts` document of a content; None when it would save too little or be too long."""
     if index.nodes[0].body_start > KEPT_HEADER or is_large(index):
         return None
-    header = bytes(message.octets[: index.nodes[0].body_start])
+    header = message.header(index.nodes[0]).block
     encoded = any(node.encoding not in _PLAIN and node.type in TEXT_TYPES for node in index.nodes)
     if not (has_parts or encoded or b"=?" in header):
         return None
@@ -62,10 +61,9 @@ def has_only_id(message: Message, index: Index, texts: Document | None, identifi
     `texts`: as `text_document` made it. What stands beside it, a second field, or one that a decoded word has in it are
     others. False also when it is too much work to tell.
     """
-    size = index.nodes[0].body_start
-    if size > KEPT_HEADER:
+    if index.nodes[0].body_start > KEPT_HEADER:
         return False
-    block = bytes(message.octets[:size])
+    block = message.header(index.nodes[0]).block
     if _has_plain_id(block, identifier):
         return True
     header = texts["header"] if texts else decoded_header(block)
@@ -81,7 +79,9 @@ def _has_plain_id(block: bytes, identifier: str) -> bool:
     line = f"\nmessage-id: {identifier.lower()}\r\n".encode()
     at = lowered.find(line)
     folded = lowered[at + len(line) : at + len(line) + 1] in (b" ", b"\t")
-    return at >= 0 and not folded and len(_ID_LINE.findall(lowered)) == 1
+    # What begins a line has white space before it; signatures name the field too, between colons.
+    begins = [before for before in lowered.split(b"message-id")[:-1] if before.endswith(_WHITE)]
+    return at >= 0 and not folded and len(begins) == 1
 
 
 def _all_text(octets: bytes | mmap.mmap | Message, index: Index) -> Iterator[str]:

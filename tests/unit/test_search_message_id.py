@@ -28,6 +28,8 @@ ENCODED = b"Subject: =?utf-8?q?a=0AMessage-ID:_=3Cother=40example.org=3E?=\r\n"
         pytest.param(b"Message-ID:\r\n " + ID.encode() + b"\r\n", True, id="folded"),
         pytest.param(b"DKIM-Signature: h=from:message-id:to; b=x\r\n" + LINE, True, id="named-by-a-signature"),
         pytest.param(b"X-Other-Message-ID: <x@y>\r\n" + LINE + b"References: <x@y>\r\n", True, id="ends-like-it"),
+        pytest.param(b"Message-ID: <message-idmessage-id@example.org>\r\n", True, id="an-id-of-its-name"),
+        pytest.param(b"Subject: x \tmessage-id: y\r\n" + LINE, True, id="in-a-subject"),
         pytest.param(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n" + LINE, True, id="encoded-subject"),
         pytest.param(b"Subject: x\r\n", True, id="none"),
         pytest.param(b"Message-ID: one.42\r\n", True, id="no-brackets"),
