@@ -1,5 +1,8 @@
 """Command lines and message octets out of any stream of octets."""
 
+import re
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,6 +173,16 @@ def test_a_cr_at_the_very_end_is_bare() -> None:
     collector = Collector(MANY)
     ChunkReader(collector, 2).feed(b"a\r")
     assert collector.fault is Fault.BARE_LINE_END
+
+
+def test_whatever_octets_are_bare_wherever_they_are_cut() -> None:
+    for octets in (bytes(each) for length in range(6) for each in product(b"\r\nx", repeat=length)):
+        bare = re.search(rb"\r(?!\n)|(?<!\r)\n", octets) is not None
+        for cut in range(len(octets) + 1):
+            collector = Collector(MANY)
+            for piece in (octets[:cut], octets[cut:]):
+                collector.add(piece)
+            assert (collector.fault is Fault.BARE_LINE_END) is bare, (octets, cut)
 
 
 def test_refused_from_outside() -> None:
