@@ -29,6 +29,7 @@ _COUNT_STEP = 1 << 20
 
 # RFC 5322 §2.2 fields with their continuation lines; possessive, so linear.
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+)*+")
+_HYPHENS = re.compile(rb"\n--")  # in text found in a third of the time that `find` takes
 _LATER_FIELD = re.compile(rb"\n[!-9;-~]++[ \t]*+:")
 
 
@@ -228,9 +229,9 @@ class _Scanner:
             # Searching one octet is ten times as fast as three, and base64 has no hyphen.
             hyphen = self.raw.find(b"-", at, stop)
             if hyphen >= 0:
-                found = self.raw.find(b"\n--", max(at, hyphen - 1), stop + 2)
-                if found >= 0:
-                    self._hyphens = found + 1
+                found = _HYPHENS.search(self.raw, max(at, hyphen - 1), stop + 2)
+                if found:
+                    self._hyphens = found.start() + 1
                     break
             at = stop - 1
         return self._hyphens
@@ -240,17 +241,28 @@ class _Scanner:
         return delimiter - 2 if self.raw[delimiter - 2 : delimiter - 1] == b"\r" else delimiter - 1
 
     def _header_end(self, start: int) -> int:
-        """Where the body of the entity at `start` begins.
+        """Where the body of the entity at `start` begins."""
+        limit = start + _CHECKED
+        if self.levels:
+            limit = min(limit, self._next_hyphens(start))
+        # Nearly always: nothing but fields up to the empty line.
+        match = _FIELDS.match(self.raw, start, limit)
+        stop = match.end() if match else start
+        if stop < limit:
+            line = self.raw[stop : stop + 2]
+            if line == b"\r\n":
+                return stop + 2
+            if line.startswith(b"\n"):
+                return stop + 1
+        return self._odd_header_end(start)
 
-        Behind the first empty line (RFC 5322 §2.1), or at a delimiter before that. A header whose first lines are no
-        fields is none, and lines that are no fields end it where nothing but such lines follow: the empty line was
-        forgotten. Among fields they are only passed over ("From " of mailbox files, badly folded fields).
+    def _odd_header_end(self, start: int) -> int:
+        """Behind the first empty line (RFC 5322 §2.1), or at a delimiter before that.
+
+        A header whose first lines are no fields is none, and lines that are no fields end it where nothing but such
+        lines follow: the empty line was forgotten. Among fields they are only passed over ("From " of mailbox files,
+        badly folded fields).
         """
-        first = bytes(self.raw[start : start + 2])
-        if first[:1] == b"\n":
-            return start + 1
-        if first == b"\r\n":
-            return start + 2
         lines_end, body = self._empty_line(start)
         if self.levels:
             at = start

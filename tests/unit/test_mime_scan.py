@@ -181,8 +181,39 @@ def test_embedded_headers_end_with_the_part_around_them() -> None:
 def test_empty_line_at_every_place_in_the_search_window() -> None:
     for length in range(4060, 4110):
         for end in (b"\r\n", b"\n"):
-            raw = b"Subject: " + b"x" * length + end + end + b"body"
-            assert leaves(raw) == [b"body"]
+            for start in (b"Subject: ", b"A: b\nno field "):
+                raw = start + b"x" * length + end + b"B: c" + end + end + b"body"
+                assert leaves(raw) == [b"body"]
+
+
+@pytest.mark.parametrize(
+    ("boundary", "part", "expected"),
+    [
+        pytest.param(b"b:", b"X: y\r\n--b: \r\n\r\nz", [b"", b"z"], id="delimiter-that-reads-as-a-field"),
+        pytest.param(b"b", b"X: y\r\n--c: d\r\n\r\nz", [b"z"], id="field-with-hyphens"),
+        pytest.param(b"b", b"--c: d\r\n\r\nz", [b"z"], id="first-field-with-hyphens"),
+        pytest.param(b"b", b"X: y\r\n--c\r\n\r\nz", [b"--c\r\n\r\nz"], id="no-field-and-no-delimiter"),
+        pytest.param(b"b", b"X: y\n\r\nz", [b"z"], id="mixed-line-ends"),
+        pytest.param(b"b", b"X: y\r\n\nz", [b"z"], id="mixed-line-ends-the-other-way"),
+        pytest.param(b"b", b"X: y\r\n\rz", [b"\rz"], id="cr-alone-is-no-empty-line"),
+        pytest.param(b"b", b"X: y\r\n \r\n\r\nz", [b"z"], id="blanks-are-no-empty-line"),
+    ],
+)
+def test_where_a_header_of_a_part_ends(boundary: bytes, part: bytes, expected: list[bytes]) -> None:
+    raw = b'Content-Type: multipart/mixed; boundary="%b"\r\n\r\n--%b\r\n%b\r\n--%b--' % (
+        boundary, boundary, part, boundary
+    )  # fmt: skip
+    assert leaves(raw) == expected
+    # The header of a message ends at the same place.
+    if boundary == b"b":
+        assert leaves(part) == expected
+
+
+def test_an_empty_line_at_the_end_of_what_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for checked in range(2, 30):
+        monkeypatch.setattr(scanner, "_CHECKED", checked)
+        for end in (b"\r\n", b"\n"):
+            assert leaves(b"A: bcd" + end + b"C: d" + end + end + b"body") == [b"body"]
 
 
 GIANT = 2_000_000
