@@ -77,6 +77,10 @@ class Lookup:
             return self._bodies.get(name, [])
         return [unfold(self.block[start:end]) for _, start, end in self.spans(name)]
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether there may be a field with one of the names (lower case); never false when there is."""
+        return self._bodies is None or not names.isdisjoint(self._bodies)
+
     def spans(self, name: bytes) -> Iterator[tuple[int, int, int]]:
         """(field start, body start, field end) of each field called `name` (lower case), in order."""
         self._lowered = self._lowered or b"\n" + self.block.lower()

@@ -199,16 +199,12 @@ class _Scanner:
         beginning is another one. Of two readings the outer multipart's holds: its delimiters end all inside.
         """
         self.looked_at += 1
-        window = bytes(self.raw[start + 2 : start + 2 + _LINE])
-        line_end = window.find(b"\n")
-        if line_end < 0:
-            if start + 2 + len(window) < self.end:
+        end = self.raw.find(b"\n", start, start + 2 + _LINE) + 1
+        if not end:
+            if start + 2 + _LINE < self.end:
                 return None
-            line_end = len(window)
             end = self.end
-        else:
-            end = start + 2 + line_end + 1
-        line = window[:line_end].rstrip(b" \t\r")
+        line = bytes(self.raw[start + 2 : end]).rstrip(b" \t\r\n")
         level = self.levels.get(line, -1)
         if line.endswith(b"--"):
             closed = self.levels.get(line[:-2], -1)

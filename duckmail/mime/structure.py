@@ -17,6 +17,10 @@ _KEPT_TYPES = 128  # declared types that are remembered as they are written ...
 _KEPT_VALUE = 200  # ... those of at most so many octets
 _MAX_LANGUAGES = 100
 _LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,100}+")
+# Fields that most parts have none of.
+_DESCRIBING = frozenset(
+    b"content-id content-description content-md5 content-disposition content-language content-location".split()
+)
 # RFC 2231 §7: attribute-char; letters, digits and "_.-~" are always among the safe ones.
 _ATTRIBUTE_CHARACTERS = "!#$&+^`{|}"
 _PAIR = re.compile(rb"\\(.)", re.DOTALL)
@@ -58,20 +62,27 @@ def _single(node: Node, lookup: Lookup, message: bytes = b"") -> bytes:
     """
     declared = lookup.first(b"content-type") or b""
     written = _kept_type if len(declared) <= _KEPT_VALUE else _type
+    identifier = description = md5 = b"NIL"
+    if lookup.has_any(_DESCRIBING):
+        identifier = text_field(lookup, b"content-id")
+        description = text_field(lookup, b"content-description")
+        md5 = text_field(lookup, b"content-md5")
     return b"(%b %b %b %b %d%b %b %b)" % (
         written(declared, node.media_type, bool(message)),
-        text_field(lookup, b"content-id"),
-        text_field(lookup, b"content-description"),
+        identifier,
+        description,
         _upper(node.encoding),
         node.size,
         b" %d" % node.lines if node.type == "text" else message,
-        text_field(lookup, b"content-md5"),
+        md5,
         _extension(lookup),
     )
 
 
 def _extension(lookup: Lookup) -> bytes:
     """body-fld-dsp SP body-fld-lang SP body-fld-loc"""
+    if not lookup.has_any(_DESCRIBING):
+        return b"NIL NIL NIL"
     return b"%b %b %b" % (_disposition(lookup), _languages(lookup), text_field(lookup, b"content-location"))
 
 
