@@ -24,6 +24,7 @@ from storage.mongo.client import Database, Document, object_id, operation
 from storage.mongo.schema import Migration
 from storage.mongo.transactions import Transactions
 from storage.tasks import new_document
+from storage.traces import Traces
 from storage.userfiles import UserFiles
 
 KIND = "user-delete"  # of the task
@@ -114,6 +115,7 @@ class Removals:
         self._transactions = transactions
         self._files = UserFiles(database)
         self._grants = Grants(database, transactions)
+        self._traces = Traces(database)
 
     async def get(self, user: str) -> Removed:
         """Raises: NotFound, Unavailable."""
@@ -193,6 +195,7 @@ class Removals:
         gone = {"messages": await self._purge(identifier, owner, committer)}
         for name in OWNED:
             gone[name] = await self._clear(name, {"user": owner})
+        gone["tracepages"] = await self._traces.forget(str(owner))
         gone["mailboxes"] = await self._clear("mailboxes", {"user": owner})
         await self._grants.withdraw(str(owner))
         await self._files.disown(owner)

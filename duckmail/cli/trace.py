@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         for entry in story.entries:
             print(json.dumps(described(entry)) if args.json else "\n".join(lines(entry)))
         if story.more:
-            print(f"there is more: these are the latest {MOST} steps")
+            print(f"there may be more: these are the latest {len(story.entries)} steps")
         if not story.entries and not args.json:
             print("nothing is known of this message" if args.message_id else "nothing is known")
         return 0 if story.entries else FAILED

@@ -1,10 +1,11 @@
 """The story of one message: what happened to it here, step by step. Never its content."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from duckmail.model.address import view
 from duckmail.model.network import wide_network
@@ -22,18 +23,21 @@ class Step(Enum):
     ATTEMPT = "attempt"  # it was tried to send it
 
 
-@dataclass(frozen=True, slots=True)
-class TraceEntry:
+class TraceEntry(NamedTuple):  # no dataclass: each delivery makes one, and a tuple is made in a third of the time
     """`message_id`: normalised, "" where there is no message yet. `user`: whose message it is here, "" for the server's
-    own. `about`: of JSON's types. `keys`: under which it is found."""
+    own. `about`: of JSON's types. `id`: "" until it is kept."""
 
     message_id: str
     user: str
     step: Step
     at: datetime
-    about: Mapping[str, object] = field(default_factory=dict)
+    about: Mapping[str, object]
     id: str = ""
-    keys: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Under which it is found."""
+        return keys_of(self.message_id, self.about)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,15 @@ def keys_of(message_id: str, about: Mapping[str, object]) -> tuple[str, ...]:
     keys = ["m:" + message_id] if message_id else []
     if message_id.endswith(_CONTENT) and "message" in about:
         keys.append(f"m:{about['message']}{_OURS}")
-    named = [about.get("sender"), about.get("recipient"), *_each(about.get("recipients"))]
+    named = [about.get("sender"), about.get("recipient")]
+    if recipients := about.get("recipients"):
+        named += _each(recipients)
     keys += ["a:" + _address(str(each)) for each in named if each and each != "<>"]
-    told = (("s", "connection"), ("q", "queue"))
-    keys += [f"{mark}:{_short(str(about[name]))}" for mark, name in told if about.get(name)]
-    client = about.get("client") or about.get("from")
-    if client:
+    if connection := about.get("connection"):
+        keys.append("s:" + _short(str(connection)))
+    if queue := about.get("queue"):
+        keys.append("q:" + _short(str(queue)))
+    if client := about.get("client") or about.get("from"):
         keys.append("c:" + _short(str(client).lower()))
     return tuple(dict.fromkeys(keys))[:MOST_KEYS]
 
@@ -100,4 +107,5 @@ def _address(address: str) -> str:
 
 
 def _short(text: str) -> str:
-    return text[:LONGEST_ID].encode("utf-8", "replace").decode()
+    short = text[:LONGEST_ID]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode()

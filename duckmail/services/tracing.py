@@ -11,14 +11,14 @@
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
 from duckmail.model.mailbox import Mailbox
-from duckmail.model.trace import Step, TraceEntry, Wanted, keys_of, normal_id
+from duckmail.model.trace import Step, TraceEntry, Wanted, normal_id
 from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.services.access import SERVER_ROLES, require_account
@@ -41,7 +41,7 @@ class Records(Protocol):
 
     async def add(self, entries: Sequence[TraceEntry], kept: timedelta, /) -> None: ...
 
-    async def find(self, wanted: Wanted, limit: int, user: str = "", /) -> list[TraceEntry]: ...
+    async def find(self, wanted: Wanted, limit: int, user: str = "", /) -> tuple[list[TraceEntry], bool]: ...
 
 
 class Mailboxes(Protocol):
@@ -52,7 +52,7 @@ class Mailboxes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """`more`: there are earlier entries than those that were asked for."""
+    """`more`: there are, or may be, earlier entries than these."""
 
     entries: Sequence[TraceEntry]
     more: bool = False
@@ -76,9 +76,7 @@ class Tracing:
         if len(self._waiting) >= MOST:
             metrics.TRACES["dropped"].inc()
             return
-        said = {key: _bounded(value) for key, value in about.items() if value not in ("", None, [], {})}
-        name = normal_id(message_id)
-        self._waiting.append(TraceEntry(name, user, step, datetime.now(UTC), said, keys=keys_of(name, said)))
+        self._waiting.append(TraceEntry(normal_id(message_id), user, step, datetime.now(UTC), _told(about)))
         if len(self._waiting) >= BATCH:
             self._full.set()
 
@@ -98,15 +96,15 @@ class Tracing:
         user = "" if by.role in SERVER_ROLES else by.user
         if by.role not in SERVER_ROLES:
             require_account(by, user)
-        found = await self._records.find(wanted, limit + 1, user) if wanted.keys else []
-        return Story(await self._named(found[-limit:]), len(found) > limit)
+        found, more = await self._records.find(wanted, limit, user) if wanted.keys else ([], False)
+        return Story(await self._named(found), more)
 
     async def _named(self, entries: Sequence[TraceEntry]) -> Sequence[TraceEntry]:
         """With the paths of the mailboxes, as they are now."""
         ids = {str(entry.about["mailbox"]) for entry in entries if "mailbox" in entry.about}
         known = await self._mailboxes.by_ids(list(ids)) if ids else {}
         return [
-            replace(entry, about={**entry.about, "path": known[mailbox].path})
+            entry._replace(about={**entry.about, "path": known[mailbox].path})
             if (mailbox := str(entry.about.get("mailbox", ""))) in known
             else entry
             for entry in entries
@@ -146,12 +144,30 @@ class Tracing:
             event(_logger, logging.WARNING, "not traced", number=len(self._waiting))
 
 
+def _told(about: Mapping[str, object]) -> dict[str, object]:
+    """Without what is empty, and with a bound to each text. Once for each delivery: what is usual goes first."""
+    told: dict[str, object] = {}
+    for key, value in about.items():
+        if type(value) is str:
+            if value:
+                told[key] = value if len(value) <= LONGEST and value.isascii() else _cut(value)
+        elif value or isinstance(value, int | float):
+            told[key] = _bounded(value)
+    return told
+
+
 def _bounded(value: object) -> object:
     if isinstance(value, str):
-        short = value[:LONGEST]
-        return short if short.isascii() else short.encode("utf-8", "replace").decode()
+        return _cut(value)
+    if isinstance(value, int | float):
+        return value
     if isinstance(value, Mapping):
         return {key: _bounded(each) for key, each in value.items() if each not in ("", None)}
     if isinstance(value, list | tuple):
         return [_bounded(each) for each in value[:LONGEST_LIST]]
     return value
+
+
+def _cut(text: str) -> str:
+    short = text[:LONGEST]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode()

@@ -13,10 +13,9 @@ from duckmail.services import tracing
 from duckmail.services.access import SYSTEM
 from duckmail.services.tracing import LONGEST, LONGEST_LIST, Tracing
 from storage.store import Store
-from storage.traces import LATEST, query_of
 from tests.support.stores import open_store
 
-DAYS = 30 * 86400.0
+KEEP = 30 * 86400.0
 ANNA, BERT = "a" * 24, "b" * 24
 LOOK = 100
 NAMED = Wanted("a@b")
@@ -29,7 +28,7 @@ class Away:
     async def add(self, entries: Sequence[TraceEntry], kept: timedelta) -> None:
         raise Unavailable
 
-    async def find(self, wanted: Wanted, limit: int, user: str = "") -> list[TraceEntry]:
+    async def find(self, wanted: Wanted, limit: int, user: str = "") -> tuple[list[TraceEntry], bool]:
         raise Unavailable
 
 
@@ -53,7 +52,7 @@ def test_names(given: str, kept: str) -> None:
 
 
 async def test_who_sees_what(store: Store) -> None:
-    told = Tracing(store.traces, store.mailboxes, DAYS)
+    told = Tracing(store.traces, store.mailboxes, KEEP)
     told.note(Step.DELIVERY, "<a@b>", ANNA, {"recipient": "anna", "error": "", "spam": None})
     told.note(Step.DELIVERY, "<a@b>", BERT, {"recipient": "bert"})
     told.note(Step.ATTEMPT, "a@b", "", {"queue": "1"})
@@ -72,12 +71,12 @@ async def test_who_sees_what(store: Store) -> None:
 
 async def test_it_ends(store: Store) -> None:
     """By an index of the database, `keep` after it happened."""
-    told = Tracing(store.traces, store.mailboxes, DAYS)
+    told = Tracing(store.traces, store.mailboxes, KEEP)
     told.note(Step.DELIVERY, "a@b", ANNA, {})
     await told.flush()
-    [document] = await store.database["traces"].find({}).to_list(None)
+    [document] = await store.database["tracepages"].find({}).to_list(None)
     assert document["expires"] - document["at"] == timedelta(days=30)
-    indexes = await store.database["traces"].index_information()
+    indexes = await store.database["tracepages"].index_information()
     assert [each["key"] for each in indexes.values() if each.get("expireAfterSeconds") == 0] == [[("expires", 1)]]
     assert datetime.now(UTC) - document["at"] < timedelta(hours=1)
 
@@ -86,11 +85,11 @@ async def test_nothing_is_kept_for_no_time(store: Store) -> None:
     told = Tracing(store.traces, store.mailboxes, 0)
     told.note(Step.DELIVERY, "a@b", ANNA, {})
     await told.flush()
-    assert await store.database["traces"].count_documents({}) == 0
+    assert await store.database["tracepages"].count_documents({}) == 0
 
 
 async def test_texts_and_lists_are_cut(store: Store) -> None:
-    told = Tracing(store.traces, store.mailboxes, DAYS)
+    told = Tracing(store.traces, store.mailboxes, KEEP)
     about = {"reply": "é" * 5000, "recipients": [{"reply": "\udcff" * 5000}] * 5000}
     told.note(Step.ATTEMPT, "a@b", ANNA, about)
     await told.flush()
@@ -105,7 +104,7 @@ async def test_texts_and_lists_are_cut(store: Store) -> None:
 async def test_the_buffer_has_an_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "MOST", 7)
     monkeypatch.setattr(tracing, "BATCH", 3)
-    told = Tracing(store.traces, store.mailboxes, DAYS)
+    told = Tracing(store.traces, store.mailboxes, KEEP)
     before = dropped()
     for number in range(9):
         told.note(Step.DELIVERY, "a@b", ANNA, {"uid": number})
@@ -116,7 +115,7 @@ async def test_the_buffer_has_an_end(store: Store, monkeypatch: pytest.MonkeyPat
 
 
 async def test_a_database_that_is_away_costs_the_entries_and_nothing_else(store: Store) -> None:
-    told = Tracing(Away(), store.mailboxes, DAYS)
+    told = Tracing(Away(), store.mailboxes, KEEP)
     before = dropped()
     told.note(Step.DELIVERY, "a@b", ANNA, {})
     await told.flush()
@@ -157,8 +156,8 @@ async def test_what_has_no_message_id_is_found(shared: Tracing, wanted: Wanted, 
 async def shared(mongo_uri: str) -> AsyncIterator[Tracing]:
     """With one step that has no Message-ID."""
     async with open_store(mongo_uri, "t_tracing_shared") as opened:
-        await opened.database["traces"].delete_many({})
-        told = Tracing(opened.traces, opened.mailboxes, DAYS)
+        await opened.database["tracepages"].delete_many({})
+        told = Tracing(opened.traces, opened.mailboxes, KEEP)
         told.note(Step.DELIVERY, story_id("", "x" * 64), ANNA, ABOUT)
         await told.flush()
         yield told
@@ -179,17 +178,3 @@ def test_keys(about: dict[str, object], keys: list[str]) -> None:
 
 def test_keys_have_an_end() -> None:
     assert len(keys_of("a@b", {"recipients": [f"{number}@x.example" for number in range(5000)]})) == MOST_KEYS
-
-
-@pytest.mark.parametrize("user", ["", ANNA], ids=["all", "own"])
-@pytest.mark.parametrize(
-    "wanted",
-    [NAMED, Wanted(address="a@b.example", after=LONG_AGO), Wanted(client="192.0.2.7")],
-    ids=["message", "address", "client"],
-)
-async def test_queries_use_their_indexes(store: Store, wanted: Wanted, user: str) -> None:
-    plan = await store.database["traces"].find(query_of(wanted, user)).sort(LATEST).explain()
-    text = str(plan["queryPlanner"]["winningPlan"])
-    assert "IXSCAN" in text
-    assert "COLLSCAN" not in text
-    assert "'SORT'" not in text

@@ -9,6 +9,7 @@ from duckmail.services.access import SYSTEM
 from duckmail.services.allowance import Allowance, LeftOut
 from duckmail.services.reception.gate import GatePolicy
 from duckmail.services.tracing import Tracing
+from storage.store import Store
 from tests.support.mx import CLIENT, HOSTNAME, STRANGER, MxHouse, message, shared_mx
 
 DAYS = 30 * 86400.0
@@ -26,13 +27,18 @@ async def house(mongo_uri: str) -> AsyncIterator[MxHouse]:
 async def tracing(house: MxHouse) -> Tracing:
     """Of which nothing is known yet."""
     store = house.house.store
-    await store.database["traces"].delete_many({})
+    await store.database["tracepages"].delete_many({})
     return Tracing(store.traces, store.mailboxes, DAYS)
 
 
 async def found(tracing: Tracing, wanted: Wanted) -> list[TraceEntry]:
     await tracing.flush()
     return list((await tracing.find(wanted, LOOK, SYSTEM)).entries)
+
+
+async def written(store: Store) -> int:
+    """Of all steps that were written."""
+    return sum([len(page["entries"]) async for page in store.database["tracepages"].find({})])
 
 
 REFUSALS = [
@@ -106,7 +112,7 @@ async def test_a_message_refused_by_policy_keeps_its_name(house: MxHouse, tracin
 async def test_a_flood_of_refusals_is_counted(house: MxHouse) -> None:
     """Each network has its share, all have theirs; what is beyond is one step for each network, once it is over."""
     store, now = house.house.store, [1000.0]
-    await store.database["traces"].delete_many({})
+    await store.database["tracepages"].delete_many({})
     tracing = Tracing(store.traces, store.mailboxes, DAYS, Allowance(3, 5, HOUR, lambda: now[0]))
     server = house.server(house.reception(tracing=tracing), max_errors=1000)
     for host, number in (("192.0.2.1", 8), ("192.0.2.9", 2), ("198.51.100.1", 4), ("203.0.113.1", 3)):
@@ -119,12 +125,12 @@ async def test_a_flood_of_refusals_is_counted(house: MxHouse) -> None:
     assert len(await found(tracing, Wanted(address="nobody@example.com"))) == 5
     tracing.note_counted()
     await tracing.flush()
-    assert await store.database["traces"].count_documents({}) == 5
+    assert await written(store) == 5
     now[0] += HOUR
     tracing.note_counted()
     counted = [entry.about for entry in await found(tracing, Wanted(client="192.0.2.77"))]
     assert counted == [{"from": "192.0.2.0/24", "notNoted": {"unknown": 7}, "seconds": 3600}]
-    assert await store.database["traces"].count_documents({}) == 5 + 3
+    assert await written(store) == 5 + 3
     assert [entry.about["notNoted"] for entry in await found(tracing, Wanted(client="others"))] == [{"unknown": 3}]
 
 
