@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import inspect
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pymongo
 import pytest
@@ -13,27 +12,8 @@ from pymongo.asynchronous import command_runner, pool
 from pymongo.errors import AutoReconnect, ConnectionFailure, NetworkTimeout
 
 from duckmail.runtime.tasks import Tasks
-from storage.mongo import client as module
-from storage.mongo.client import Client, Document, connect
-from tests.support.proxy import Loss, Proxy, proxy
-
-LONG = 600_000  # ms: nothing of the driver's own ends a wait before that
-
-
-@pytest.fixture
-async def wire(mongo_uri: str, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(mongo_uri, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(wire: Proxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    monkeypatch.setattr(module, "SERVER_SELECTION_MS", LONG)
-    opened = connect(wire.uri)
-    await opened.admin.command("ping")
-    yield opened
-    wire.moving.set()
-    await opened.close()
+from storage.mongo.client import Client, Document
+from tests.support.proxy import Loss, Proxy
 
 
 async def _ping(client: Client) -> Document:

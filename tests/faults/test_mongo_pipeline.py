@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pymongo
 import pytest
@@ -11,28 +10,12 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import AutoReconnect, BulkWriteError, NetworkTimeout, OperationFailure, PyMongoError
 
 from duckmail.runtime.tasks import Tasks
-from storage.mongo import client as module
 from storage.mongo import commands, pipeline
-from storage.mongo.client import Client, Database, connect, database
+from storage.mongo.client import Client, Database, database
 from storage.mongo.pipeline import Command
-from tests.support.proxy import Loss, Proxy, proxy
+from tests.support.proxy import Loss, Proxy
 
 LATER = {"w": "majority", "j": True}
-
-
-@pytest.fixture
-async def wire(mongo_uri: str, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(mongo_uri, tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def client(wire: Proxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    monkeypatch.setattr(module, "SERVER_SELECTION_MS", 600_000)
-    opened = connect(wire.uri)
-    yield opened
-    wire.moving.set()
-    await opened.close()
 
 
 @pytest.fixture

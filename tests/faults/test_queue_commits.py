@@ -2,22 +2,15 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from duckmail.mime.dsn import Action
 from duckmail.model.queue import State
 from tests.support.outbound import Outbound, World, outbound
-from tests.support.proxy import Loss, Proxy, proxy
+from tests.support.proxy import Loss, Proxy
 
 LOSSES = pytest.mark.parametrize("loss", list(Loss), ids=lambda loss: loss.name.lower())
-
-
-@pytest.fixture
-async def wire(mongo_uri: str, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(mongo_uri, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

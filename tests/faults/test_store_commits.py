@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from bson.objectid import ObjectId
@@ -14,19 +13,13 @@ from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
 from storage.mongo import transactions
 from storage.store import Store
-from tests.support.proxy import Loss, Proxy, proxy
+from tests.support.proxy import Loss, Proxy
 from tests.support.stores import Ears, message, open_store, put
 from tests.support.waiting import transactions_stand
 
 ALL = Ranges(((1, 4_294_967_295),))
 FLAG = FlagChange(FlagOperation.ADD, ("\\Flagged",))
 MANY = 1_000
-
-
-@pytest.fixture
-async def wire(mongo_uri: str, tmp_path: Path) -> AsyncIterator[Proxy]:
-    async with proxy(mongo_uri, tmp_path) as running:
-        yield running
 
 
 @pytest.fixture
