@@ -101,7 +101,7 @@ def _each(recipients: object) -> Iterable[object]:
         yield each.get("address") if isinstance(each, Mapping) else each
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _address(address: str) -> str:
     return _short(view(_short(address)))
 
