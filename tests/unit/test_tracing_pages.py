@@ -66,6 +66,13 @@ async def test_processes_write_at_the_same_time(store: Store) -> None:
         assert await numbers(store.traces, Wanted("a@b"), limit) == list(range(30))[-limit:]
 
 
+async def test_what_happened_at_the_time_of_a_later_page(store: Store) -> None:
+    """The page that is read second has what came last of that time."""
+    await store.traces.add([step(0), step(1), step(3, BEGUN + SECOND)], KEPT)
+    await store.traces.add([step(2)], KEPT)
+    assert await numbers(store.traces, Wanted("a@b"), 2) == [2, 3]
+
+
 async def test_keys_of_different_entries_do_not_match_together(store: Store) -> None:
     entries = [
         step(1, recipient="anna@x.example", connection="c1"),
