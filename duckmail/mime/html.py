@@ -14,7 +14,7 @@ _SILENT = re.compile(
 )
 # Between these there is a gap on the screen; other tags may stand inside a word.
 _BLOCK = re.compile(
-    r"</?(?:p|div|br|hr|tr|td|th|li|ul|ol|h[1-6]|table|blockquote|pre|section|article|body)\b[^>]*+>?", re.I
+    r"</?(?:p(?:re)?|div|b(?:r|ody|lockquote)|h[r1-6]|t(?:[rdh]|able)|li|[uo]l|section|article)\b[^>]*+>?", re.I
 )
 _TAG = re.compile(r"<[!/?a-zA-Z][^>]*+>?")
 _LONG_NUMBER = re.compile(r"&#[0-9a-fA-FxX]{9,}+;?")  # no character, and int() refuses long ones

@@ -1,7 +1,7 @@
 """The decoded text of a message, for search and preview."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from duckmail.mime import charsets, parameters
 from duckmail.mime.header import Lookup, decode_words
@@ -13,7 +13,7 @@ from duckmail.mime.transfer import PIECE, decoded
 _MAX_SEARCHED = 16 << 20
 TEXT_TYPES = frozenset(("text", "message"))
 """Types of leaves that are read as text: those of message are reports (RFC 3464 §2.1, RFC 8098 §3) and their like."""
-_PREVIEW_SOURCE = {"html": (400, 1024, 131072), "plain": (400, 8192)}
+_PREVIEW_SOURCE = {"html": (256, 1024, 131072), "plain": (256, 8192)}
 """Characters of a part that a preview is made from; HTML often begins with a long style sheet. Few are tried first."""
 _PREVIEW_MARGIN = 64
 """Characters at the end of a text whose source was cut that may not be what is there: half an entity, say."""
@@ -113,8 +113,10 @@ def _beginning(message: Message, node: Node, length: int) -> str:
     return text
 
 
-def own_parts(index: Index) -> list[int]:
+def own_parts(index: Index) -> Sequence[int]:
     """The positions of all that is not inside an embedded message."""
+    if MESSAGE not in [node.kind for node in index.nodes]:
+        return range(len(index.nodes))
     found: list[int] = []
     embedded = len(index.nodes)
     for position, node in enumerate(index.nodes):
@@ -125,9 +127,9 @@ def own_parts(index: Index) -> list[int]:
     return found
 
 
-def own_leaves(index: Index) -> Iterator[Node]:
+def own_leaves(index: Index) -> list[Node]:
     """The leaves of the message itself, not those of messages embedded in it."""
-    return (index.nodes[position] for position in own_parts(index) if index.nodes[position].kind is LEAF)
+    return [node for node in map(index.nodes.__getitem__, own_parts(index)) if node.kind is LEAF]
 
 
 def _is_attached(lookup: Lookup) -> bool:
