@@ -162,7 +162,7 @@ words = st.sampled_from(
 
 
 @settings(max_examples=200)
-@given(st.lists(words, max_size=10), st.sampled_from((400, 1024)), st.integers(0, 44), st.integers(-64, 16))
+@given(st.lists(words, max_size=10), st.sampled_from((256, 1024)), st.integers(0, 44), st.integers(-64, 16))
 def test_a_preview_is_the_beginning_of_the_whole_text(pieces: list[str], look: int, before: int, more: int) -> None:
     # `pieces` stand where one of the first, short looks at the source ends.
     length = look + more
