@@ -12,7 +12,8 @@ from duckmail.mime.base64 import base64_octets
 
 MAX_FIELDS = 10_000
 """Fields that `fields` gives: a header of 64 MiB may hold 20 million."""
-_INDEXED = 16384  # octets of a block whose fields are listed; a longer one is searched for each name
+INDEXED = 16384
+"""Octets of a block whose fields are listed; a longer one is searched for each name."""
 
 # RFC 5322 §2.2: field-name = 1*ftext, ftext = %d33-57 / %d59-126; §4.5 allows blanks before the colon.
 _FIELD = re.compile(rb"^([!-9;-~]++)[ \t]*+:", re.MULTILINE)
@@ -21,6 +22,8 @@ _COLON = re.compile(rb"[ \t]*:")
 # RFC 5322 §2.2.3: a line that starts with a blank continues the one before it.
 _REST = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 _NAME_AND_BODY = re.compile(_FIELD.pattern + b"(" + _REST.pattern + b")", re.MULTILINE)
+# Line after line; one that is no field has no name.
+_LINES = re.compile(rb"([!-9;-~]++)[ \t]*+:(" + _REST.pattern + rb")|\r?\n|[^\n]++\n?")
 # RFC 2047 §2, more tolerant: blanks inside the text occur. RFC 2231 §5: charset*language.
 _WORD = re.compile(rb"=\?([^?*\s]{1,64})(?:\*[^?\s]{0,64})?\?([BbQq])\?([^?]*)\?=")
 _LF = ord("\n")  # an octet is found in bytes sooner than a string of one octet
@@ -53,13 +56,19 @@ def fields(block: bytes) -> list[Field]:
 
 
 class Lookup:
-    """Finds fields by name in one block. Searching a long one costs no time and memory per field, only per hit."""
+    """Finds fields by name in one block. Searching a long one costs no time and memory per field, only per hit.
 
-    __slots__ = ("_bodies", "_lowered", "block")
+    `strays`: lines that are no fields, the empty line at the end among them; -1 in a long block: not counted.
+    """
+
+    __slots__ = ("_bodies", "_lowered", "block", "strays")
 
     def __init__(self, block: bytes) -> None:
         self.block = block
-        self._bodies = _list_bodies(block) if len(block) <= _INDEXED else None
+        self._bodies: dict[bytes, list[bytes]] | None = None
+        self.strays = -1
+        if len(block) <= INDEXED:
+            self._bodies, self.strays = _list_bodies(block)
         self._lowered = b""
 
     def first(self, name: bytes) -> bytes | None:
@@ -96,11 +105,16 @@ class Lookup:
             at = end
 
 
-def _list_bodies(block: bytes) -> dict[bytes, list[bytes]]:
+def _list_bodies(block: bytes) -> tuple[dict[bytes, list[bytes]], int]:
+    """The unfolded bodies by name (lower case), and the number of lines that are no fields."""
     bodies: dict[bytes, list[bytes]] = {}
-    for name, body in _NAME_AND_BODY.findall(block):
-        bodies.setdefault(name.lower(), []).append(unfold(body))
-    return bodies
+    strays = 0
+    for name, body in _LINES.findall(block):
+        if name:
+            bodies.setdefault(name.lower(), []).append(unfold(body))
+        else:
+            strays += 1
+    return bodies, strays
 
 
 def _field_end(block: bytes, at: int) -> int:
@@ -134,7 +148,7 @@ def select_fields(block: bytes, names: frozenset[bytes], invert: bool) -> bytes:
 
 def _spans(lines: bytes, wanted: set[bytes]) -> list[tuple[int, int]]:
     """[start, end) of each field with one of the names (lower case), in order."""
-    if len(lines) <= _INDEXED:
+    if len(lines) <= INDEXED:
         return [match.span() for match in _NAME_AND_BODY.finditer(lines) if match[1].lower() in wanted]
     lookup = Lookup(lines)
     return sorted((start, end) for name in wanted for start, _, end in lookup.spans(name))

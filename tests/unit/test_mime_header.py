@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from duckmail.mime.header import MAX_FIELDS, Field, Lookup, decode, decode_words, fields, select_fields, unfold
+from duckmail.mime.header import INDEXED, MAX_FIELDS, Field, Lookup, decode, decode_words, fields, select_fields, unfold
 
 BLOCK = (
     b"Received: one\r\n\tfolded\r\nSubject: s\r\nSubject-X: no\r\n"
@@ -82,6 +82,27 @@ def test_selection_ends_with_an_empty_line(block: bytes, expected: bytes) -> Non
 )
 def test_unfold(raw: bytes, expected: bytes) -> None:
     assert unfold(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "strays"),
+    [
+        pytest.param(b"", 0, id="empty"),
+        pytest.param(b"A: b\r\n\r\n", 1, id="the-empty-line"),
+        pytest.param(b"A : b\n\tc\n\n", 1, id="lf-lines"),
+        pytest.param(b"A: b", 0, id="no-line-end"),
+        pytest.param(b"A: b\r\n\r\n\r\n", 2, id="two-empty-lines"),
+        pytest.param(b"From a@b\r\nA: b\r\nno field: x\r\n\r\n", 3, id="no-fields"),
+        pytest.param(b" x: y\r\nA: b\r\n\r\n", 2, id="continues-nothing"),
+        pytest.param(b"A: b\r\n\r", 1, id="cr-alone"),
+        pytest.param(b"A: b\r\n:\r\n\xff: c\r\n\r\n", 3, id="no-names"),
+        pytest.param(b"A: " + b"x" * INDEXED, -1, id="long"),
+    ],
+)
+def test_lines_that_are_no_fields_are_counted(block: bytes, strays: int) -> None:
+    lookup = Lookup(block)
+    assert lookup.strays == strays
+    assert lookup.all(b"a") == [field.value for field in fields(block) if field.name == b"A"]
 
 
 def test_lookup_first_and_all() -> None:
