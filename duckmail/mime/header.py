@@ -173,9 +173,14 @@ def decode(value: bytes) -> str:
     return _CONTROL.sub(" ", decode_words(value))
 
 
+def may_have_words(octets: bytes) -> bool:
+    """Whether RFC 2047 words may be in it. The "?" that most headers have not is found far sooner than two octets."""
+    return b"?" in octets and b"=?" in octets
+
+
 def decode_words(value: bytes) -> str:
     """As `decode`, for text that may have lines and controls, which stay."""
-    if b"=?" not in value:
+    if not may_have_words(value):
         return charsets.decode(value, "")
     pieces: list[str] = []
     run: list[bytes] = []  # octets of adjacent words: a character may be split between two of them

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bson.objectid import ObjectId
 
 from duckmail.mime.collation import casemap
+from duckmail.mime.header import may_have_words
 from duckmail.mime.index import Index, Kind
 from duckmail.mime.message import MAX_HEADER, Message
 from duckmail.mime.text import TEXT_TYPES, decoded_header, decoded_text
@@ -47,7 +48,7 @@ def text_document(identifier: ObjectId, message: Message, index: Index, has_part
         return None
     header = message.header(index.nodes[0]).block
     encoded = any(node.encoding not in _PLAIN and node.type in TEXT_TYPES for node in index.nodes)
-    if not (has_parts or encoded or b"=?" in header):
+    if not (has_parts or encoded or may_have_words(header)):
         return None
     text = "".join(_all_text(message, index))
     if len(text.encode()) > MAX_TEXT:
@@ -73,7 +74,7 @@ def has_only_id(message: Message, index: Index, texts: Document | None, identifi
 
 def _has_plain_id(block: bytes, identifier: str) -> bool:
     """The usual case without decoding: nothing is encoded, and one line begins with the name; behind it is the id."""
-    if b"=?" in block or not block.isascii() or not (identifier.isprintable() and identifier.startswith("<")):
+    if may_have_words(block) or not block.isascii() or not (identifier.isprintable() and identifier.startswith("<")):
         return False
     lowered = b"\n" + block.lower()
     line = f"\nmessage-id: {identifier.lower()}\r\n".encode()
