@@ -87,6 +87,8 @@ class Mongod:
             "--bind_ip", str(self._socket), "--unixSocketPrefix", str(run), "--filePermissions", "0700",
             "--logpath", str(self._log), "--logappend", "--logRotate", "reopen", "--quiet", "--slowms", "1000",
             "--oplogSize", str(oplog_mb), "--wiredTigerCacheSizeGB", str(cache_gb),
+            # The cache is small: by default changed pages are written when they are a twentieth of it (docs/adr/0016).
+            "--wiredTigerEngineConfigString", "eviction_dirty_target=30,eviction_dirty_trigger=50",
             # CVE-2025-14847: this mongod reads memory it should not when a peer uses zlib.
             "--networkMessageCompressors", "snappy,zstd",
             # Its JavaScript is compiled to memory that is written and executed, which a locked-in service may not have.
