@@ -141,13 +141,16 @@ class AppendGroup:
         remembered need not be read: then the increments are still to be carried out."""
         increments = {key: self._increment(appends) for key, appends in self._by_mailbox.items()}
         known = self._remembered.take([key.mailbox for key in increments])
-        if known is None or any(append.quota for append in self.appends) or self._new_keywords(known):
+        ample = all(self._remembered.ample(append.key.user, append.quota) for append in self.appends)
+        if known is None or not ample or self._new_keywords(known):
             updates = [
                 {"q": {"_id": key.mailbox, "user": key.user, "path": {"$exists": True}}, "u": {"$inc": amounts}}
                 for key, amounts in increments.items()
             ]
             await pipeline.run(tx.database, [commands.update("mailboxes", updates, tx.session)])
-            return await self._mailboxes(tx), []
+            found = await self._mailboxes(tx)
+            self._note_room(found)
+            return found, []
         # The hint: the other fields are in indexes too, and MongoDB would try each of those as well.
         updates = [
             {"q": known[key.mailbox], "u": {"$inc": amounts}, "hint": {"_id": 1}} for key, amounts in increments.items()
@@ -159,6 +162,12 @@ class AppendGroup:
                 **{name: Int64(document[name] + amount) for name, amount in amounts.items()},
             }
         return known, [commands.update("mailboxes", updates, tx.session, required=len(updates))]
+
+    def _note_room(self, found: dict[ObjectId, Document]) -> None:
+        held = self._held(found)
+        for append in self.appends:
+            if append.quota and held[append.key.user].far(append.quota):
+                self._remembered.found_ample(append.key.user, append.quota)
 
     def _new_keywords(self, known: dict[ObjectId, Document]) -> bool:
         return any(missing_keywords(append.flags, known[append.key.mailbox]["keywords"]) for append in self.appends)

@@ -27,6 +27,9 @@ CHUNK_OCTETS = 8 * 1024 * 1024
 # for it in all processes together. Farther away no two of them can exceed the quota between them.
 NEARLY_FULL = 64 * 1024 * 1024
 NEARLY_FULL_MESSAGES = 10_000  # the same in messages
+# With so much more room its mailboxes need not be added up for a second (docs/adr/0006).
+AMPLE = 256 * 1024 * 1024
+AMPLE_MESSAGES = 40_000
 MEASURED = {"_id": 0, "uid": 1, "octets": {"$bsonSize": "$$ROOT"}}
 
 
@@ -57,6 +60,10 @@ class Held(NamedTuple):
     def nearly(self, quota: Quota) -> bool:
         """What may be in flight could exceed the quota."""
         return not self.plus(NEARLY_FULL, NEARLY_FULL_MESSAGES).within(quota)
+
+    def far(self, quota: Quota) -> bool:
+        """What may be in flight within a second could not."""
+        return self.plus(AMPLE, AMPLE_MESSAGES).within(quota)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
-"""The mailbox documents as this process's own commits left them.
+"""The mailbox documents as this process's own commits left them, and which accounts have ample room.
 
 An append that knows the counters need not read them: it increments the document on the condition that it is still
 equal to the remembered one, field by field. What changed meanwhile does not match, and the append is run again with a
 read. So a wrong memory costs one attempt, never a wrong number.
+
+What an account holds is added up again a second later; until then what is under way for it does not use ample room up
+(docs/adr/0006).
 """
 
 import time
@@ -11,9 +14,11 @@ from collections.abc import Sequence
 
 from bson.objectid import ObjectId
 
+from duckmail.model.account import Quota
 from storage.mongo.client import Document
 
 MOST = 10_000
+ROOM_SECONDS = 1.0
 DISTRUST_SECONDS = 5.0  # others write to this mailbox too: reading is cheaper than guessing wrong
 
 
@@ -21,6 +26,7 @@ class Remembered:
     def __init__(self) -> None:
         self._documents: OrderedDict[ObjectId, Document] = OrderedDict()
         self._distrusted: dict[ObjectId, float] = {}
+        self._ample: dict[tuple[ObjectId, Quota], float] = {}
 
     def take(self, mailboxes: Sequence[ObjectId]) -> dict[ObjectId, Document] | None:
         """All of these documents, or None; they are forgotten, until the attempt that takes them puts them back."""
@@ -48,3 +54,13 @@ class Remembered:
         if len(self._distrusted) > MOST:
             self._distrusted.clear()
         self._distrusted |= dict.fromkeys(mailboxes, time.monotonic() + DISTRUST_SECONDS)
+
+    def found_ample(self, user: ObjectId, quota: Quota) -> None:
+        """The account's mailboxes were added up, and it may hold much more."""
+        if len(self._ample) > MOST:
+            self._ample.clear()
+        self._ample[user, quota] = time.monotonic() + ROOM_SECONDS
+
+    def ample(self, user: ObjectId, quota: Quota) -> bool:
+        """Whether they need not be added up again."""
+        return not quota or self._ample.get((user, quota), 0.0) > time.monotonic()

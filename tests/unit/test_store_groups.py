@@ -15,7 +15,7 @@ from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
 from storage import committer, groups
 from storage.changes.append import Append, AppendGroup
-from storage.changes.base import Change, Outcome, Tx
+from storage.changes.base import AMPLE, Change, Outcome, Tx
 from storage.changes.remembered import Remembered
 from storage.changes.store import StoreFlags
 from storage.contents.prepared import PreparedContent
@@ -305,3 +305,23 @@ async def test_no_message_without_its_content(store: Store, principal: Principal
     [result] = await store.append_many([await item(store, principal, 3)])
     assert isinstance(result, Appended)
     assert result.uid == 2
+
+
+async def test_ample_room_is_looked_at_once_a_second(
+    store: Store, principal: Principal, mail: Mail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not so where little more than one second's mail fits."""
+    monkeypatch.setattr("storage.changes.remembered.ROOM_SECONDS", 60.0)
+    await mail.create("Other")
+    other = object_id((await mail.mailbox("Other")).id)
+
+    async def append(number: int, quota: int) -> str:
+        return kinds(await store.append_many([await item(store, principal, number, quota=quota)]))[0]
+
+    for quota, expected in ((2 * AMPLE, "Appended"), (AMPLE - 1, "OverQuota")):
+        assert await append(1, quota) == "Appended"
+        full = {"size": Int64(2 * AMPLE), "messages": Int64(1)}
+        await store.database["mailboxes"].update_one({"_id": other}, {"$set": full})
+        assert await append(2, quota) == expected
+        assert await append(3, quota + 1) == "OverQuota"  # another quota: looked at anew
+        await store.database["mailboxes"].update_one({"_id": other}, {"$set": dict.fromkeys(full, Int64(0))})
