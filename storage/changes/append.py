@@ -1,4 +1,5 @@
-"""Appending messages: many mailboxes in one transaction of four round trips (DESIGN §5 Write)."""
+"""Appending messages: many mailboxes in one transaction (DESIGN §5 Write), of two round trips where this process knows
+the mailboxes, else of four (docs/adr/0015)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
