@@ -63,6 +63,10 @@ def new_document(
     return document
 
 
+# Fields that a mailbox document may get later.
+OPTIONAL = ("acl", "annotated", "audits", "encryptMessages", "specialUse")
+
+
 def to_mailbox(document: Document) -> Mailbox:
     return Mailbox(
         id=str(document["_id"]),

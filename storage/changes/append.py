@@ -154,7 +154,8 @@ class AppendGroup:
             return found, []
         # The hint: the other fields are in indexes too, and MongoDB would try each of those as well.
         updates = [
-            {"q": known[key.mailbox], "u": {"$inc": amounts}, "hint": {"_id": 1}} for key, amounts in increments.items()
+            {"q": self._remembered.unchanged(known[key.mailbox]), "u": {"$inc": amounts}, "hint": {"_id": 1}}
+            for key, amounts in increments.items()
         ]
         for key, amounts in increments.items():
             document = known[key.mailbox]

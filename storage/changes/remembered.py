@@ -1,8 +1,8 @@
 """The mailbox documents as this process's own commits left them, and which accounts have ample room.
 
 An append that knows the counters need not read them: it increments the document on the condition that it is still
-equal to the remembered one, field by field. What changed meanwhile does not match, and the append is run again with a
-read. So a wrong memory costs one attempt, never a wrong number.
+equal to the remembered one, field by field, and has no other. What changed meanwhile does not match, and the append is
+run again with a read. So a wrong memory costs one attempt, never a wrong number.
 
 What an account holds is added up again a second later; until then what is under way for it does not use ample room up
 (docs/adr/0006).
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from bson.objectid import ObjectId
 
 from duckmail.model.account import Quota
+from storage.mailboxes import OPTIONAL
 from storage.mongo.client import Document
 
 MOST = 10_000
@@ -33,6 +34,11 @@ class Remembered:
         found = {mailbox: self._documents.pop(mailbox, None) for mailbox in mailboxes}
         documents = {mailbox: document for mailbox, document in found.items() if document is not None}
         return documents if len(documents) == len(found) else None
+
+    @staticmethod
+    def unchanged(document: Document) -> Document:
+        """The query for a document that is as this one is."""
+        return document | {name: {"$exists": False} for name in OPTIONAL if name not in document}
 
     def put(self, document: Document) -> None:
         """The document after an increment that may still fail to commit."""

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from bson.int64 import Int64
@@ -19,6 +21,7 @@ from storage.changes.base import AMPLE, Change, Outcome, Tx
 from storage.changes.remembered import Remembered
 from storage.changes.store import StoreFlags
 from storage.contents.prepared import PreparedContent
+from storage.mailboxes import OPTIONAL, new_document, to_mailbox
 from storage.mongo.client import object_id
 from storage.store import Store, key
 from tests.support.stores import Ears, message, new_account, open_store, put
@@ -94,7 +97,10 @@ async def test_a_group_has_a_limited_number_of_messages(store: Store, principal:
         pytest.param({"$set": {"subscribed": False}}, id="without-a-modseq"),
         pytest.param({"$inc": {"modseq": Int64(3), "uidnext": Int64(7)}}, id="appended-elsewhere"),
         pytest.param({"$push": {"keywords": "$Later"}}, id="new-keyword"),
-        pytest.param({"$set": {"hidden": True, "specialUse": "\\Junk"}}, id="new-field"),
+        pytest.param({"$set": {"hidden": True, "specialUse": "\\Junk"}}, id="special-use"),
+        pytest.param({"$set": {"encryptMessages": True}}, id="encrypted"),
+        pytest.param({"$set": {"annotated": 1}}, id="annotated"),
+        pytest.param({"$set": {"acl": [{"who": "anyone", "rights": "lr", "negative": False}]}}, id="shared"),
     ],
 )
 async def test_a_remembered_mailbox_that_changed_elsewhere_is_read_again(
@@ -325,3 +331,25 @@ async def test_ample_room_is_looked_at_once_a_second(
         assert await append(2, quota) == expected
         assert await append(3, quota + 1) == "OverQuota"  # another quota: looked at anew
         await store.database["mailboxes"].update_one({"_id": other}, {"$set": dict.fromkeys(full, Int64(0))})
+
+
+async def test_an_audit_that_begins_is_known_to_the_next_delivery(store: Store, principal: Principal) -> None:
+    for number in (1, 2):
+        await store.append_many([await item(store, principal, number)])
+    await store.audits.create(principal.user, None, None, datetime.now(UTC) + timedelta(days=1))
+    await store.append_many([await item(store, principal, 3)])
+    assert await store.database["auditmails"].count_documents({}) == 1
+
+
+async def test_all_that_a_mailbox_may_get_later_is_looked_for(store: Store, principal: Principal) -> None:
+    """A field that is not in the list would be overlooked in a remembered mailbox."""
+    looked_up: set[str] = set()
+
+    class Noting(dict[str, Any]):
+        def get(self, key: str, default: object = None) -> Any:
+            looked_up.add(key)
+            return super().get(key, default)
+
+    to_mailbox(Noting(new_document(object_id(principal.user), "A", None, 1)))
+    assert looked_up - {"path"} <= set(OPTIONAL)
+    assert "acl" in looked_up
