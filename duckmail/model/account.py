@@ -21,6 +21,8 @@ class Quota:
 
 
 NO_QUOTA = Quota()
+# Octets of room that what is under way for an account within a second does not use up (docs/adr/0006).
+AMPLE_ROOM = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 MAX_ADDRESS = 1000  # octets in UTF-8; RFC 5321 §4.5.3.1.3 asks for 256, long VERP senders need more
 _MAX_LABEL = 63
-_REMEMBERED = 2048  # addresses: the same ones come again and again
+_REMEMBERED = 4096  # addresses: the same ones come again and again
 
 # RFC 5321 §4.1.2 Atom with RFC 6531 §3.3 UTF8-non-ascii; what else a local part holds needs quotes.
 _ATOMS = re.compile(

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from functools import lru_cache
 from typing import NamedTuple
 
 from duckmail.model.address import view
@@ -101,11 +100,15 @@ def _each(recipients: object) -> Iterable[object]:
         yield each.get("address") if isinstance(each, Mapping) else each
 
 
-@lru_cache(maxsize=4096)
 def _address(address: str) -> str:
     return _short(view(_short(address)))
 
 
 def _short(text: str) -> str:
-    short = text[:LONGEST_ID]
+    return cut(text, LONGEST_ID)
+
+
+def cut(text: str, longest: int) -> str:
+    """At most `longest` characters, none of which UTF-8 does not have."""
+    short = text[:longest]
     return short if short.isascii() else short.encode("utf-8", "replace").decode()

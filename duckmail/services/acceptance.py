@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from duckmail.errors import AccountDisabled, DuckmailError, NotFound, OverQuota, Unavailable
-from duckmail.model.account import DEFAULT_LIMITS, User
+from duckmail.model.account import AMPLE_ROOM, DEFAULT_LIMITS, User
 from duckmail.model.envelope import Recipient
 from duckmail.model.mailbox import Inbox
 from duckmail.model.rules import Rules
@@ -24,9 +24,6 @@ from storage.addresses import AddressRecord
 LOOKUP_SECONDS = 8.0
 RECIPIENT_SECONDS = 1.0  # a recipient is remembered: mail comes in bursts, and a look-up costs as much as a commit
 RECIPIENTS = 10_000  # remembered at most
-# Room in an account that what is under way for it does not use up: beyond it the transaction need not add up its
-# mailboxes. Nearer to the quota each message is decided inside its transaction (DESIGN §4).
-AMPLE_ROOM = 256 * 1024 * 1024
 
 # How a look-up is counted that ended so; every other error is temporary.
 _FOUND = {NotFound: "unknown", AccountDisabled: "disabled", OverQuota: "full"}
@@ -148,6 +145,8 @@ class Acceptance:
         # Even a message that no size was declared of needs an octet.
         if not quota.allows(inbox.used + max(size, 1), inbox.messages + 1):
             raise OverQuota("Mailbox full", account=record.user)
+        # With ample room the transaction need not add up its mailboxes. Nearer to the quota each message is decided
+        # inside its transaction (DESIGN §4).
         if quota.octets - inbox.used >= AMPLE_ROOM:
             quota = replace(quota, octets=0)
         received = (account.user.limits.received_max or self._received) if self._received else 0

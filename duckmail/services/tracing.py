@@ -18,7 +18,7 @@ from typing import Protocol
 from duckmail.errors import DuckmailError
 from duckmail.model.account import Principal
 from duckmail.model.mailbox import Mailbox
-from duckmail.model.trace import Step, TraceEntry, Wanted, normal_id
+from duckmail.model.trace import Step, TraceEntry, Wanted, cut, normal_id
 from duckmail.runtime import metrics
 from duckmail.runtime.log import event
 from duckmail.services.access import SERVER_ROLES, require_account
@@ -150,7 +150,7 @@ def _told(about: Mapping[str, object]) -> dict[str, object]:
     for key, value in about.items():
         if type(value) is str:
             if value:
-                told[key] = value if len(value) <= LONGEST and value.isascii() else _cut(value)
+                told[key] = value if len(value) <= LONGEST and value.isascii() else cut(value, LONGEST)
         elif value or isinstance(value, int | float):
             told[key] = _bounded(value)
     return told
@@ -158,7 +158,7 @@ def _told(about: Mapping[str, object]) -> dict[str, object]:
 
 def _bounded(value: object) -> object:
     if isinstance(value, str):
-        return _cut(value)
+        return cut(value, LONGEST)
     if isinstance(value, int | float):
         return value
     if isinstance(value, Mapping):
@@ -166,8 +166,3 @@ def _bounded(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_bounded(each) for each in value[:LONGEST_LIST]]
     return value
-
-
-def _cut(text: str) -> str:
-    short = text[:LONGEST]
-    return short if short.isascii() else short.encode("utf-8", "replace").decode()

@@ -11,7 +11,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import LimitReached, NoSuchMailbox
-from duckmail.model.account import Quota
+from duckmail.model.account import AMPLE_ROOM, Quota
 from duckmail.model.flags import DELETED, MAX_KEYWORDS, SEEN, missing_keywords
 from duckmail.model.mailbox import Mailbox
 from duckmail.model.ranges import Ranges
@@ -27,9 +27,7 @@ CHUNK_OCTETS = 8 * 1024 * 1024
 # for it in all processes together. Farther away no two of them can exceed the quota between them.
 NEARLY_FULL = 64 * 1024 * 1024
 NEARLY_FULL_MESSAGES = 10_000  # the same in messages
-# With so much more room its mailboxes need not be added up for a second (docs/adr/0006).
-AMPLE = 256 * 1024 * 1024
-AMPLE_MESSAGES = 40_000
+AMPLE_MESSAGES = 40_000  # beside `AMPLE_ROOM`
 MEASURED = {"_id": 0, "uid": 1, "octets": {"$bsonSize": "$$ROOT"}}
 
 
@@ -63,7 +61,7 @@ class Held(NamedTuple):
 
     def far(self, quota: Quota) -> bool:
         """What may be in flight within a second could not."""
-        return self.plus(AMPLE, AMPLE_MESSAGES).within(quota)
+        return self.plus(AMPLE_ROOM, AMPLE_MESSAGES).within(quota)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ has its reply. What is used here are private parts of PyMongo, those that its ow
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from pymongo import AsyncMongoClient, helpers_shared
+from pymongo import helpers_shared
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.asynchronous.pool import AsyncConnection
 from pymongo.client_session_shared import _TxnState
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -19,7 +17,7 @@ from pymongo.message import _op_msg
 from pymongo.read_preferences import ReadPreference
 from pymongo.server_selectors import writable_server_selector
 
-Document = dict[str, Any]
+from storage.mongo.client import Client, Database, Document
 
 
 class Unmatched(Exception):
@@ -48,7 +46,7 @@ class Command:
             raise Unmatched
 
 
-async def commit(client: AsyncMongoClient[Document], session: AsyncClientSession, concern: Document) -> bool:
+async def commit(client: Client, session: AsyncClientSession, concern: Document) -> bool:
     """Asks for the commit once, as `session.commit_transaction` does at three times the processor time. False: it is to
     be asked for by that, which may be done however this ended and knows what to say of it."""
     transaction = session._transaction
@@ -62,7 +60,7 @@ async def commit(client: AsyncMongoClient[Document], session: AsyncClientSession
     return True
 
 
-async def run(database: AsyncDatabase[Document], commands: Sequence[Command]) -> None:
+async def run(database: Database, commands: Sequence[Command]) -> None:
     """Carries them out in their order, which are of one session at most. Behind one that fails those of its transaction
     fail too; the others are carried out all the same.
 
@@ -85,7 +83,7 @@ async def run(database: AsyncDatabase[Document], commands: Sequence[Command]) ->
             command.check(reply)
 
 
-def _encoded(database: AsyncDatabase[Document], conn: AsyncConnection, command: Command) -> tuple[int, bytes, int]:
+def _encoded(database: Database, conn: AsyncConnection, command: Command) -> tuple[int, bytes, int]:
     """Number, octets and the size of the largest document; the time that is left for it is in it."""
     body, session = dict(command.body), command.session
     conn.add_server_api(body)

@@ -4,8 +4,8 @@ A hint only: losing one costs the delay until the next poll (`ViewCache.poll`), 
 through a bounded queue that drops the oldest; nothing waits for it. The channel is the user's; a process subscribes
 for the owners of the mailboxes it has open and looks at everything after a reconnect.
 
-A process that is alone says nothing of mailboxes: that would be a call of Redis for each delivery. It asks now and then
-how many there are, and one that comes says so to all.
+A process that is alone says nothing of mailboxes: that would be a call of Redis for each delivery. It tells all when it
+comes, and now and then, that it is there; Redis answers how many heard it.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ log = logging.getLogger("duckmail.storage")
 
 QUEUE = 10_000
 RECONNECT_SECONDS = 1.0
-COUNT_SECONDS = 5.0  # between two looks whether another process is there
+COUNT_SECONDS = 5.0  # between two times that it tells so
 _ACCOUNT = "account"  # in place of a mailbox
-_HERE = "here"  # on the channel of all, from who comes
+_HERE = "here"  # on the channel of all
 
 Changed = Callable[[str, str, int], None]  # user, mailbox, modseq
 
@@ -44,7 +44,7 @@ class Notifier:
         self._watched: Counter[str] = Counter()
         self._resubscribe = asyncio.Event()
         self._alone = False  # as far as is known; in doubt not
-        self._arrivals = 0  # of other processes
+        self._others = 0  # times that another process was heard to be there
         self.changed: Changed = lambda _user, _mailbox, _modseq: None
         self.account_changed: Callable[[str], None] = lambda _user: None
         self.reconnected: Callable[[], None] = lambda: None
@@ -108,7 +108,7 @@ class Notifier:
                     # Before anybody looks at the database again: a change from now on is heard.
                     subscribed = {self._channel(user) for user in self._watched}
                     await pubsub.subscribe(self._all, *subscribed)
-                    await self._commands.publish(self._all, f"{self._origin} {_HERE}")
+                    await self._tell_here()
                     if _cancelled():
                         return
                     if down:
@@ -125,7 +125,7 @@ class Notifier:
     async def _serve(self, pubsub: PubSub, subscribed: set[str]) -> None:
         self._resubscribe.set()
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with asyncio.TaskGroup() as tasks:  # owns both: they end with the subscription
                 tasks.create_task(self._keep_subscribed(pubsub, subscribed))
                 tasks.create_task(self._keep_count())
                 async for message in pubsub.listen():
@@ -136,20 +136,23 @@ class Notifier:
         finally:
             self._alone = False  # who comes now is not heard
 
+    async def _tell_here(self) -> None:
+        """To all; finds out whether this process is alone. Raises: RedisError, OSError."""
+        known = self._others
+        try:
+            listeners = await self._commands.publish(self._all, f"{self._origin} {_HERE}")
+        except (RedisError, OSError):
+            self._alone = False
+            raise
+        # The answer may be older than what was heard meanwhile.
+        self._alone = listeners == 1 and self._others == known
+
     async def _keep_count(self) -> None:
-        """Looks whether there is another process; until cancelled."""
-        while True:
-            known = self._arrivals
-            try:
-                [(_, listeners)] = await self._commands.pubsub_numsub(self._all)
-            except (RedisError, OSError):
-                self._alone = False
-            else:
-                # The answer may be older than what was heard since the question.
-                self._alone = listeners == 1 and self._arrivals == known
-            if _cancelled():
-                return
+        """Tells it again and again; until cancelled."""
+        while not _cancelled():
             await asyncio.sleep(COUNT_SECONDS)
+            with contextlib.suppress(RedisError, OSError):
+                await self._tell_here()
 
     async def _keep_subscribed(self, pubsub: PubSub, subscribed: set[str]) -> None:
         while True:
@@ -174,7 +177,7 @@ class Notifier:
             if origin == self._origin:
                 return
             if what == _HERE:
-                self._arrivals += 1
+                self._others += 1
                 self._alone = False
             elif what == _ACCOUNT:
                 self.account_changed(user)

@@ -14,12 +14,11 @@ from duckmail.errors import (
     Unavailable,
 )
 from duckmail.mime.headerblock import header_of
-from duckmail.model.account import Quota
+from duckmail.model.account import AMPLE_ROOM, Quota
 from duckmail.model.envelope import Envelope, Recipient
 from duckmail.runtime.batch import Batched
 from duckmail.runtime.threads import Pool
 from duckmail.services import delivery as module
-from duckmail.services.acceptance import AMPLE_ROOM
 from duckmail.services.delivery import Delivery, prefix
 from duckmail.services.idempotence import delivery_key, identifies_itself
 from duckmail.services.recipients import Resolver, wildcards

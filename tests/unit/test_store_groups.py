@@ -11,13 +11,13 @@ from bson.int64 import Int64
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from duckmail.errors import AlreadyExists, CommitUnknown, DuckmailError, LimitReached, OverQuota, Unavailable
-from duckmail.model.account import NO_QUOTA, Principal, Quota
+from duckmail.model.account import AMPLE_ROOM, NO_QUOTA, Principal, Quota
 from duckmail.model.message import Appended, FlagChange, FlagOperation, NewMessage
 from duckmail.model.ranges import Ranges
 from duckmail.services.mail import Mail
 from storage import committer, groups
 from storage.changes.append import Append, AppendGroup
-from storage.changes.base import AMPLE, Change, Outcome, Tx
+from storage.changes.base import Change, Outcome, Tx
 from storage.changes.remembered import Remembered
 from storage.changes.store import StoreFlags
 from storage.contents.prepared import PreparedContent
@@ -324,9 +324,9 @@ async def test_ample_room_is_looked_at_once_a_second(
     async def append(number: int, quota: int) -> str:
         return kinds(await store.append_many([await item(store, principal, number, quota=quota)]))[0]
 
-    for quota, expected in ((2 * AMPLE, "Appended"), (AMPLE - 1, "OverQuota")):
+    for quota, expected in ((2 * AMPLE_ROOM, "Appended"), (AMPLE_ROOM - 1, "OverQuota")):
         assert await append(1, quota) == "Appended"
-        full = {"size": Int64(2 * AMPLE), "messages": Int64(1)}
+        full = {"size": Int64(2 * AMPLE_ROOM), "messages": Int64(1)}
         await store.database["mailboxes"].update_one({"_id": other}, {"$set": full})
         assert await append(2, quota) == expected
         assert await append(3, quota + 1) == "OverQuota"  # another quota: looked at anew
